@@ -1,0 +1,158 @@
+"""Kubernetes kinds that a mesh reads: only the fields that tidegate acts on or shows; the rest is kept in storage.
+
+Unlike the Istio kinds these are read leniently: a field that is not listed is Kubernetes' business, never an error.
+"""
+
+import msgspec
+
+from tidegate.api.fields import Message
+
+
+class NamespaceSpec(Message, frozen=True):
+    finalizers: tuple[str, ...] = ()
+
+
+class NodeAddress(Message, frozen=True):
+    type: str = ""
+    address: str = ""
+
+
+class NodeStatus(Message, frozen=True):
+    addresses: tuple[NodeAddress, ...] = ()
+
+
+class ContainerPort(Message, frozen=True):
+    container_port: int = 0
+    name: str = ""
+    protocol: str = "TCP"
+
+
+class Container(Message, frozen=True):
+    name: str = ""
+    image: str = ""
+    ports: tuple[ContainerPort, ...] = ()
+
+
+class PodSpec(Message, frozen=True):
+    node_name: str = ""
+    service_account_name: str = ""
+    hostname: str = ""
+    subdomain: str = ""
+    host_network: bool = False
+    containers: tuple[Container, ...] = ()
+    init_containers: tuple[Container, ...] = ()
+
+
+class PodIP(Message, frozen=True):
+    ip: str = ""
+
+
+class Condition(Message, frozen=True):
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+
+
+class PodStatus(Message, frozen=True):
+    phase: str = ""
+    pod_ip: str = msgspec.field(default="", name="podIP")
+    pod_i_ps: tuple[PodIP, ...] = msgspec.field(default=(), name="podIPs")
+    conditions: tuple[Condition, ...] = ()
+
+
+class ServicePort(Message, frozen=True):
+    """core/v1 ServicePort. target_port is a number or the name of a container port; None means ``port``."""
+
+    name: str = ""
+    protocol: str = "TCP"
+    app_protocol: str = ""
+    port: int = 0
+    target_port: int | str | None = None
+    node_port: int = 0
+
+
+class ServiceSpec(Message, frozen=True):
+    """core/v1 ServiceSpec. cluster_ip "None" marks a headless Service."""
+
+    type: str = "ClusterIP"
+    selector: dict[str, str] = {}
+    ports: tuple[ServicePort, ...] = ()
+    cluster_ip: str = msgspec.field(default="", name="clusterIP")
+    cluster_i_ps: tuple[str, ...] = msgspec.field(default=(), name="clusterIPs")
+    external_name: str = ""
+    internal_traffic_policy: str = "Cluster"
+    publish_not_ready_addresses: bool = False
+    traffic_distribution: str = ""
+    session_affinity: str = "None"
+
+
+class EndpointPort(Message, frozen=True):
+    name: str = ""
+    port: int | None = None
+    protocol: str = "TCP"
+    app_protocol: str = ""
+
+
+class ObjectReference(Message, frozen=True):
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
+    uid: str = ""
+
+
+class EndpointConditions(Message, frozen=True):
+    """discovery/v1: unset ready means ready, unset serving means ready, unset terminating means false."""
+
+    ready: bool | None = None
+    serving: bool | None = None
+    terminating: bool | None = None
+
+
+class SliceEndpoint(Message, frozen=True):
+    addresses: tuple[str, ...] = ()
+    conditions: EndpointConditions = EndpointConditions()
+    hostname: str = ""
+    target_ref: ObjectReference | None = None
+    node_name: str = ""
+    zone: str = ""
+
+
+class EndpointSliceBody(Message, frozen=True):
+    """discovery/v1 EndpointSlice keeps these at the top level of the object, not under spec."""
+
+    address_type: str = "IPv4"
+    endpoints: tuple[SliceEndpoint, ...] = ()
+    ports: tuple[EndpointPort, ...] = ()
+
+
+class EndpointAddress(Message, frozen=True):
+    ip: str = ""
+    hostname: str = ""
+    node_name: str = ""
+    target_ref: ObjectReference | None = None
+
+
+class EndpointSubset(Message, frozen=True):
+    addresses: tuple[EndpointAddress, ...] = ()
+    not_ready_addresses: tuple[EndpointAddress, ...] = ()
+    ports: tuple[EndpointPort, ...] = ()
+
+
+class EndpointsBody(Message, frozen=True):
+    subsets: tuple[EndpointSubset, ...] = ()
+
+
+class ConfigMapBody(Message, frozen=True):
+    data: dict[str, str] = {}
+
+
+class SecretBody(Message, frozen=True):
+    """core/v1 Secret; values are base64 text."""
+
+    type: str = "Opaque"
+    data: dict[str, str] = {}
+
+
+class ServiceAccountBody(Message, frozen=True):
+    automount_service_account_token: bool | None = None

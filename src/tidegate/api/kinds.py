@@ -1,0 +1,127 @@
+"""The kinds that tidegate serves, and how each is named and shaped."""
+
+from typing import Any
+
+import msgspec
+
+from tidegate.api import core, networking
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A printer column, as a CRD declares it."""
+
+    name: str
+    json_path: str
+    type: str = "string"
+    priority: int = 0
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """One kind: its names, its body's struct and where in the object the body stands."""
+
+    kind: str
+    group: str
+    versions: tuple[str, ...]
+    """Served, preferred first; storage is the first."""
+    plural: str
+    body: type[Any]
+    body_at: str = "spec"
+    """"spec", or "" for kinds that keep their fields beside metadata (ConfigMap, EndpointSlice)."""
+    short_names: tuple[str, ...] = ()
+    namespaced: bool = True
+    columns: tuple[Column, ...] = ()
+    strict: bool = False
+    """Unknown fields of the body are errors: the Istio kinds."""
+    categories: tuple[str, ...] = ()
+    status: type[Any] | None = None
+
+    @property
+    def singular(self) -> str:
+        return self.kind.lower()
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.versions[0]}" if self.group else self.versions[0]
+
+
+_AGE = Column("Age", ".metadata.creationTimestamp", "date")
+_NETWORKING = "networking.istio.io"
+
+
+def _istio(
+    kind: str, plural: str, body: type[Any], short: tuple[str, ...] = (), columns: tuple[Column, ...] = ()
+) -> Kind:
+    return Kind(
+        kind=kind,
+        group=_NETWORKING,
+        versions=("v1", "v1beta1", "v1alpha3"),
+        plural=plural,
+        body=body,
+        short_names=short,
+        columns=columns,
+        strict=True,
+        categories=("istio-io", "networking-istio-io"),
+    )
+
+
+def _core(kind: str, plural: str, body: type[Any], short: tuple[str, ...] = (), **more: Any) -> Kind:
+    return Kind(kind=kind, group="", versions=("v1",), plural=plural, body=body, short_names=short, **more)
+
+
+KINDS: dict[str, Kind] = {
+    k.kind: k
+    for k in (
+        _core("Namespace", "namespaces", core.NamespaceSpec, ("ns",), namespaced=False),
+        _core("Node", "nodes", core.NamespaceSpec, ("no",), namespaced=False, status=core.NodeStatus),
+        _core("Pod", "pods", core.PodSpec, ("po",), status=core.PodStatus),
+        _core("Service", "services", core.ServiceSpec, ("svc",)),
+        _core("Endpoints", "endpoints", core.EndpointsBody, ("ep",), body_at=""),
+        _core("ConfigMap", "configmaps", core.ConfigMapBody, ("cm",), body_at=""),
+        _core("Secret", "secrets", core.SecretBody, body_at=""),
+        _core("ServiceAccount", "serviceaccounts", core.ServiceAccountBody, ("sa",), body_at=""),
+        Kind(
+            kind="EndpointSlice",
+            group="discovery.k8s.io",
+            versions=("v1",),
+            plural="endpointslices",
+            body=core.EndpointSliceBody,
+            body_at="",
+        ),
+        _istio(
+            "ServiceEntry",
+            "serviceentries",
+            networking.ServiceEntry,
+            ("se",),
+            (
+                Column("Hosts", ".spec.hosts"),
+                Column("Location", ".spec.location"),
+                Column("Resolution", ".spec.resolution"),
+                _AGE,
+            ),
+        ),
+        _istio(
+            "WorkloadEntry",
+            "workloadentries",
+            networking.WorkloadEntry,
+            ("we",),
+            (_AGE, Column("Address", ".spec.address")),
+        ),
+        _istio("WorkloadGroup", "workloadgroups", networking.WorkloadGroup, ("wg",), (_AGE,)),
+        _istio("Sidecar", "sidecars", networking.Sidecar),
+        _istio(
+            "VirtualService",
+            "virtualservices",
+            networking.VirtualService,
+            ("vs",),
+            (Column("Gateways", ".spec.gateways"), Column("Hosts", ".spec.hosts"), _AGE),
+        ),
+        _istio(
+            "DestinationRule",
+            "destinationrules",
+            networking.DestinationRule,
+            ("dr",),
+            (Column("Host", ".spec.host"), _AGE),
+        ),
+        _istio("Gateway", "gateways", networking.Gateway, ("gw",)),
+    )
+}

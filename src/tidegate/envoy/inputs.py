@@ -1,0 +1,209 @@
+"""The frozen inputs of the builders. An input is all that its builder may read, and so the key of its cache.
+
+Mesh settings come in slices, so that a change of the mesh configuration rebuilds only what reads it.
+"""
+
+import msgspec
+
+from tidegate.api.fields import Duration
+from tidegate.api.mesh import DefaultTrafficPolicy
+from tidegate.api.networking import (
+    ConnectionPoolSettings,
+    DestinationRule,
+    HTTPRetry,
+    LocalityLoadBalancerSetting,
+    Sidecar,
+    TcpKeepalive,
+    VirtualService,
+    ZoneAwareLoadBalancerSetting,
+)
+from tidegate.api.objects import Object
+from tidegate.kit.keyed import Keyed
+from tidegate.registry.model import Endpoint, Port, Service, ServiceTarget
+from tidegate.scope.proxy import ProxyKind
+
+
+class Input(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):
+    """Base of inputs: immutable, hashed once."""
+
+
+class ClusterDefaults(Input, frozen=True, kw_only=True):
+    """What clusters and endpoints take from the mesh configuration."""
+
+    connect_timeout: Duration
+    dns_refresh_rate: Duration
+    tcp_keepalive: TcpKeepalive | None = None
+    h2_upgrade: bool = False
+    auto_mtls: bool = True
+    trust_domain: str = "cluster.local"
+    outbound_stat_name: str = ""
+    inbound_stat_name: str = ""
+    locality_lb: Keyed[LocalityLoadBalancerSetting] | None = None
+    zone_aware_lb: Keyed[ZoneAwareLoadBalancerSetting] | None = None
+    traffic_policy: Keyed[DefaultTrafficPolicy] | None = None
+    inbound_localhost: bool = False
+    """inboundTrafficPolicy LOCALHOST: inbound clusters go to 127.0.0.1."""
+    tls_ciphers: tuple[str, ...] = ()
+    tls_min_version: str = ""
+
+
+class AccessLog(Input, frozen=True, kw_only=True):
+    """path "" switches the log off. format "" is the default of the encoding."""
+
+    path: str = ""
+    format: str = ""
+    json: bool = False
+    listener_log: bool = True
+    """Also log connections for which no filter chain was found."""
+
+
+class ListenerDefaults(Input, frozen=True, kw_only=True):
+    """What listeners and their filters take from the mesh configuration."""
+
+    outbound_port: int = 15001
+    inbound_port: int = 15006
+    detection_timeout: Duration
+    access_log: AccessLog
+    tracing: bool = True
+    trace_sampling: float = 1.0
+    path_normalization: str = "DEFAULT"
+    outbound_stat_name: str = ""
+    inbound_retry: HTTPRetry | None = None
+    """None: Istio's default, reset-before-request twice."""
+    cluster: ClusterDefaults
+
+
+class RouteDefaults(Input, frozen=True, kw_only=True):
+    """What routes take from the mesh configuration."""
+
+    retry: HTTPRetry | None = None
+    """None: Istio's default of two more attempts."""
+    domain: str = "cluster.local"
+
+
+class CatchAll(Input, frozen=True, kw_only=True):
+    """What becomes of destinations that nothing else matches."""
+
+    allow: bool
+    """ALLOW_ANY, else REGISTRY_ONLY."""
+    cluster: str = ""
+    """Another cluster than PassthroughCluster: the Sidecar's egressProxy."""
+
+
+class ClusterInput(Input, frozen=True, kw_only=True):
+    """One outbound cluster: a service port, or one subset of it."""
+
+    service: Service
+    port: Port
+    subset: str = ""
+    rule: Object[DestinationRule] | None = None
+    endpoints: tuple[Endpoint, ...] = ()
+    """Of this port, all labels; only where the cluster carries them inline (DNS resolutions), else empty."""
+    peers: tuple[str, ...] = ()
+    """Service accounts of the endpoints as SPIFFE ids, sorted: the names that mutual TLS accepts."""
+    defaults: ClusterDefaults
+    proxy: ProxyKind
+
+
+class EndpointsInput(Input, frozen=True, kw_only=True):
+    """The load assignment of one EDS cluster."""
+
+    service: Service
+    port: Port
+    subset: str = ""
+    rule: Object[DestinationRule] | None = None
+    endpoints: tuple[Endpoint, ...] = ()
+    """Of this port, all labels."""
+    defaults: ClusterDefaults
+    proxy: ProxyKind
+
+
+class Target(Input, frozen=True, kw_only=True):
+    """What a route needs to know of one destination host it names."""
+
+    host: str
+    """Full name, as the VirtualService writes it after resolution."""
+    service: Service | None
+    """None: no such service in the proxy's scope."""
+    rule: Object[DestinationRule] | None = None
+
+
+class VirtualHostInput(Input, frozen=True, kw_only=True):
+    """One virtual host of an outbound route configuration."""
+
+    host: str
+    port: int
+    """Port of the route configuration."""
+    domains: tuple[str, ...]
+    """After duplicates were settled; never empty."""
+    service: Service | None
+    """None: a host that only a VirtualService knows."""
+    virtual_service: Object[VirtualService] | None = None
+    targets: tuple[Target, ...] = ()
+    """Every destination that the VirtualService names (routes, mirrors), and the service itself."""
+    defaults: RouteDefaults
+    proxy: ProxyKind
+
+
+class Member(Input, frozen=True, kw_only=True):
+    """One service port that shares a listener's address and is not plain HTTP on it: TCP, TLS or AUTO."""
+
+    service: Service
+    port: Port
+    address: str = ""
+    """VIP or CIDR of the service that brought it here; "" for a service without address."""
+    virtual_services: tuple[Object[VirtualService], ...] = ()
+    """Those with tls or tcp routes that hold for the host, in order of precedence."""
+    targets: tuple[Target, ...] = ()
+    endpoint: Endpoint | None = None
+    """Of a headless service: the pod whose address is the listener's."""
+
+
+class ListenerInput(Input, frozen=True, kw_only=True):
+    """One outbound listener: everything that shares ``bind:port``."""
+
+    bind: str
+    port: int
+    http: Service | None = None
+    """The oldest service with an HTTP port here; None when there is none. Its routes come by RDS."""
+    http_port: Port | None = None
+    members: tuple[Member, ...] = ()
+    """Oldest service first: Istio's order of precedence."""
+    route_name: str = ""
+    """RDS name where it is not the port (Sidecar egress on a unix socket)."""
+    bind_to_port: bool = False
+    catch_all: CatchAll
+    defaults: ListenerDefaults
+    proxy: ProxyKind
+
+
+class InboundInput(Input, frozen=True, kw_only=True):
+    """virtualInbound and the inbound clusters of one workload (equal workloads share it)."""
+
+    targets: tuple[ServiceTarget, ...]
+    """Oldest service first."""
+    sidecar: Object[Sidecar] | None = None
+    """The Sidecar that holds for the workload: its ingress listeners replace ``targets`` when it lists any."""
+    pools: tuple[tuple[int, Keyed[ConnectionPoolSettings]], ...] = ()
+    """By target port: DestinationRule connection pools that hold for the inbound cluster."""
+    address: str = ""
+    """The workload's first address; used only by Sidecar ingress listeners."""
+    defaults: ListenerDefaults
+    proxy: ProxyKind
+
+
+__all__ = [
+    "AccessLog",
+    "CatchAll",
+    "ClusterDefaults",
+    "ClusterInput",
+    "EndpointsInput",
+    "InboundInput",
+    "Input",
+    "ListenerDefaults",
+    "ListenerInput",
+    "Member",
+    "RouteDefaults",
+    "Target",
+    "VirtualHostInput",
+]

@@ -1,0 +1,1 @@
+"""One model for Kubernetes Services, ServiceEntries and workloads. Pure: objects in, values out."""

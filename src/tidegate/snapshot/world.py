@@ -1,0 +1,96 @@
+"""What a World holds and what a change to it reports."""
+
+import enum
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import msgspec
+from immutables import Map
+
+from tidegate.api.mesh import MeshConfig
+from tidegate.api.networking import DestinationRule, Sidecar, VirtualService
+from tidegate.api.objects import Object, Ref
+from tidegate.registry.model import Endpoint, Service, ServiceKey, ServiceTarget, Workload
+
+
+class Verb(enum.StrEnum):
+    PUT = "put"
+    DELETE = "delete"
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One stored object came, changed (PUT) or went (DELETE; ``object`` is None)."""
+
+    verb: Verb
+    ref: Ref
+    object: Object[Any] | None = None
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """What differs between two consecutive worlds, by key. Empty sets: nothing an Envoy could see."""
+
+    services: frozenset[ServiceKey] = frozenset()
+    endpoints: frozenset[ServiceKey] = frozenset()
+    virtual_services: frozenset[Ref] = frozenset()
+    destination_rules: frozenset[Ref] = frozenset()
+    sidecars: frozenset[Ref] = frozenset()
+    workloads: frozenset[Ref] = frozenset()
+    namespaces: frozenset[str] = frozenset()
+    mesh: bool = False
+
+    def __bool__(self) -> bool:
+        return self.mesh or any(
+            (
+                self.services,
+                self.endpoints,
+                self.virtual_services,
+                self.destination_rules,
+                self.sidecars,
+                self.workloads,
+                self.namespaces,
+            )
+        )
+
+
+class World(Protocol):
+    """An immutable world. Lookups are O(log n); nothing here walks all services."""
+
+    version: int
+    mesh: MeshConfig
+    """Defaults filled in: no field that the builders read is unset."""
+    domain: str
+    """Cluster domain, ``cluster.local``."""
+    services: Map[ServiceKey, Service]
+    by_host: Map[str, tuple[ServiceKey, ...]]
+    """Lower-case host to its definitions, oldest first."""
+    endpoints: Map[ServiceKey, tuple[Endpoint, ...]]
+    virtual_services: Map[Ref, Object[VirtualService]]
+    """Valid ones, short host names resolved, delegates merged; keyed by the root's Ref."""
+    destination_rules: Map[Ref, Object[DestinationRule]]
+    """Short host names resolved."""
+    sidecars: Map[Ref, Object[Sidecar]]
+    workloads: Map[Ref, Workload]
+    by_address: Map[str, tuple[Ref, ...]]
+    """IP to workloads that have it."""
+    namespaces: Map[str, tuple[tuple[str, str], ...]]
+    """Namespace to its labels."""
+
+    def destination_rules_for(self, namespace: str, host: str) -> tuple[Object[DestinationRule], ...]:
+        """The rules of one namespace that cover ``host``: exact host first, then wildcards, longest first."""
+        ...
+
+    def virtual_services_for(self, host: str) -> tuple[Object[VirtualService], ...]:
+        """Those of any namespace that have a host in common with ``host``; most specific, then oldest, first."""
+        ...
+
+    def targets(self, workload: Workload) -> tuple[ServiceTarget, ...]:
+        """Service ports that the workload serves, oldest service first."""
+        ...
+
+    def apply(self, events: Iterable[Event]) -> tuple["World", Changed]:
+        """The next world and what changed. Cost follows the events; an invalid object is left out and recorded."""
+        ...
+
+    def problems(self) -> Map[Ref, tuple[str, ...]]:
+        """Objects left out or in conflict, and why, in words for status and ``analyze``."""
+        ...
