@@ -1,0 +1,69 @@
+"""The ``tidegate`` command and its lazily loaded subcommands."""
+
+import importlib
+import sys
+
+import click
+
+from tidegate import __version__
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "agent": ("tidegate.cli.agent:agent", "Run one workload's sidecar: Envoy and its companion."),
+    "apiserver": ("tidegate.cli.apiserver:apiserver", "Run the embedded Kubernetes-style API server."),
+    "completion": ("tidegate.cli.completion:completion", "Print the shell completion script for bash, zsh or fish."),
+    "discovery": ("tidegate.cli.discovery:discovery", "Run the control plane that tells the sidecars what to do."),
+    "iptables": ("tidegate.cli.iptables:iptables", "Apply, show or remove the rules that capture traffic."),
+    "lab": ("tidegate.cli.lab:lab", "Run workloads and outside hosts as network namespaces on this machine."),
+    "proxy-config": ("tidegate.cli.proxy_config:proxy_config", "Show what a proxy was told."),
+    "proxy-status": ("tidegate.cli.proxy_status:proxy_status", "Show which proxies are connected and in sync."),
+    "version": ("tidegate.cli.version:version", "Show the versions of tidegate, the control plane and the proxies."),
+}
+"""Command name to "module:attribute" and its one-line help, so that ``--help`` imports no command."""
+
+ALIASES = {"pc": "proxy-config", "ps": "proxy-status"}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand only when it is invoked."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        name = ALIASES.get(name, name)
+        if name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        _, command, rest = super().resolve_command(ctx, args)
+        return (command.name if command else None), command, rest
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in sorted(COMMANDS)])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tidegate", message="%(prog)s %(version)s")
+def cli() -> None:
+    """A service mesh with the Istio API on unmodified Envoy.
+
+    It runs whole on one machine: `tidegate lab up -f lab.yaml` starts the API server, the control plane and the
+    workloads; then kubectl applies Istio's YAML, and `tidegate proxy-config` shows what a proxy was told.
+    """
+
+
+def main() -> None:
+    """Entry point: errors that are meant for the user are printed without a traceback."""
+    from tidegate.kit.errors import TidegateError
+
+    try:
+        cli.main(standalone_mode=True)
+    except TidegateError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
