@@ -1,0 +1,96 @@
+"""The mesh configuration cut into the slices that the builders take."""
+
+import hashlib
+from typing import TypeVar
+
+import msgspec
+
+from tidegate.api.fields import Duration, encode_hook
+from tidegate.api.mesh import (
+    AccessLogEncoding,
+    InboundTrafficPolicyMode,
+    MeshConfig,
+    MeshConfigH2UpgradePolicy,
+    MeshConfigOutboundTrafficPolicyMode,
+    Normalization,
+)
+from tidegate.envoy.inputs import AccessLog, CatchAll, ClusterDefaults, ListenerDefaults, RouteDefaults
+from tidegate.kit.keyed import Keyed
+
+T = TypeVar("T")
+
+DEFAULT_CONNECT_TIMEOUT = Duration.of(seconds=10)
+DEFAULT_DNS_REFRESH_RATE = Duration.of(seconds=60)
+
+
+class Slices(msgspec.Struct, frozen=True):
+    """All that the builders take from one mesh configuration."""
+
+    cluster: ClusterDefaults
+    listener: ListenerDefaults
+    route: RouteDefaults
+    catch_all: CatchAll
+
+
+def keyed(value: T) -> Keyed[T]:
+    """Give a message that may hold maps an identity by its content."""
+    text = msgspec.json.encode(value, enc_hook=encode_hook, order="deterministic")
+    return Keyed(value, hashlib.blake2b(text, digest_size=16).digest())
+
+
+def _maybe(value: T | None) -> Keyed[T] | None:
+    return None if value is None else keyed(value)
+
+
+def slices(mesh: MeshConfig, domain: str) -> Slices:
+    """Cut a mesh configuration, whose defaults are filled in, into slices."""
+    cluster = _cluster(mesh)
+    policy = mesh.outbound_traffic_policy
+    return Slices(
+        cluster=cluster,
+        listener=_listener(mesh, cluster),
+        route=RouteDefaults(retry=mesh.default_http_retry_policy, domain=domain),
+        catch_all=CatchAll(
+            allow=policy is None or policy.mode is not MeshConfigOutboundTrafficPolicyMode.REGISTRY_ONLY
+        ),
+    )
+
+
+def _cluster(mesh: MeshConfig) -> ClusterDefaults:
+    inbound = mesh.inbound_traffic_policy
+    return ClusterDefaults(
+        connect_timeout=mesh.connect_timeout or DEFAULT_CONNECT_TIMEOUT,
+        dns_refresh_rate=mesh.dns_refresh_rate or DEFAULT_DNS_REFRESH_RATE,
+        tcp_keepalive=mesh.tcp_keepalive,
+        h2_upgrade=mesh.h2_upgrade_policy is MeshConfigH2UpgradePolicy.UPGRADE,
+        auto_mtls=mesh.enable_auto_mtls is not False,
+        trust_domain=mesh.trust_domain or "cluster.local",
+        outbound_stat_name=mesh.outbound_cluster_stat_name,
+        inbound_stat_name=mesh.inbound_cluster_stat_name,
+        locality_lb=_maybe(mesh.locality_lb_setting),
+        zone_aware_lb=_maybe(mesh.zone_aware_lb_setting),
+        traffic_policy=_maybe(mesh.default_traffic_policy),
+        inbound_localhost=inbound is not None and inbound.mode is InboundTrafficPolicyMode.LOCALHOST,
+        tls_ciphers=mesh.tls_defaults.cipher_suites if mesh.tls_defaults else (),
+        tls_min_version=mesh.tls_defaults.min_protocol_version.value if mesh.tls_defaults else "",
+    )
+
+
+def _listener(mesh: MeshConfig, cluster: ClusterDefaults) -> ListenerDefaults:
+    normalization = mesh.path_normalization
+    return ListenerDefaults(
+        outbound_port=mesh.proxy_listen_port or 15001,
+        inbound_port=mesh.proxy_inbound_listen_port or 15006,
+        detection_timeout=mesh.protocol_detection_timeout or Duration(0),
+        access_log=AccessLog(
+            path=mesh.access_log_file,
+            format=mesh.access_log_format,
+            json=mesh.access_log_encoding is AccessLogEncoding.JSON,
+            listener_log=not mesh.disable_envoy_listener_log,
+        ),
+        tracing=mesh.enable_tracing,
+        path_normalization=(normalization.normalization if normalization else Normalization.DEFAULT).value,
+        outbound_stat_name=mesh.outbound_cluster_stat_name,
+        inbound_retry=mesh.default_inbound_http_retry_policy,
+        cluster=cluster,
+    )

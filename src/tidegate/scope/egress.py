@@ -1,0 +1,101 @@
+"""Sidecar resources: which one holds for a workload, and what its egress listeners import."""
+
+import msgspec
+
+from tidegate.api.networking import CaptureMode, Sidecar
+from tidegate.api.objects import Object
+from tidegate.kit import hosts
+from tidegate.registry.model import Labels, Protocol
+from tidegate.registry.protocols import parse_protocol
+
+
+class Import(msgspec.Struct, frozen=True):
+    """One ``namespace/dnsName`` of egress.hosts, "." resolved. namespace "*" is any; ``exclude`` for a leading ~."""
+
+    namespace: str
+    host: str
+    exclude: bool = False
+
+    def covers(self, namespace: str, host: str) -> bool:
+        return self.namespace in ("*", namespace) and hosts.covers(self.host, host)
+
+    def touches(self, namespace: str, host: str) -> bool:
+        """For VirtualServices: either side's wildcard may match the other."""
+        return self.namespace in ("*", namespace) and hosts.matches(self.host, host)
+
+
+class EgressListener(msgspec.Struct, frozen=True):
+    """One egress listener. ``port`` None: the catch-all for every port of what it imports."""
+
+    imports: tuple[Import, ...]
+    port: int | None = None
+    protocol: Protocol = Protocol.AUTO
+    bind: str = ""
+    capture: bool = True
+    """False for captureMode NONE: the port is really bound."""
+    index: int = 0
+    """Position in spec.egress, for origins."""
+
+    def imported(self, namespace: str, host: str) -> bool:
+        return _decide(self.imports, namespace, host)
+
+    def imports_virtual_service(self, namespace: str, vs_hosts: tuple[str, ...]) -> bool:
+        wanted = [i for i in self.imports if not i.exclude]
+        return any(i.touches(namespace, host) for i in wanted for host in vs_hosts)
+
+
+DEFAULT_EGRESS = (EgressListener(imports=(Import("*", "*"),)),)
+"""Without a Sidecar resource everything that is visible is imported."""
+
+
+def _decide(imports: tuple[Import, ...], namespace: str, host: str) -> bool:
+    if any(i.exclude and i.covers(namespace, host) for i in imports):
+        return False
+    return any(not i.exclude and i.covers(namespace, host) for i in imports)
+
+
+def parse_import(text: str, own_namespace: str) -> Import:
+    """Read ``ns/host``, ``./host``, ``*/host``, ``~/host`` or ``~ns/host``."""
+    namespace, _, host = text.partition("/")
+    exclude = namespace.startswith("~")
+    if exclude:
+        namespace = namespace[1:] or "*"
+    return Import(own_namespace if namespace == "." else namespace, host, exclude)
+
+
+def egress_listeners(sidecar: Object[Sidecar] | None, namespace: str) -> tuple[EgressListener, ...]:
+    """The egress listeners that a proxy of ``namespace`` has, ports with a number first, the catch-all last."""
+    if sidecar is None or not sidecar.spec.egress:
+        return DEFAULT_EGRESS
+    found = []
+    for index, spec in enumerate(sidecar.spec.egress):
+        port = spec.port
+        found.append(
+            EgressListener(
+                imports=tuple(parse_import(h, namespace) for h in spec.hosts),
+                port=port.number if port else None,
+                protocol=parse_protocol(port.protocol) if port else Protocol.AUTO,
+                bind=spec.bind,
+                capture=spec.capture_mode is not CaptureMode.NONE,
+                index=index,
+            )
+        )
+    return tuple(sorted(found, key=lambda e: e.port is None))
+
+
+def choose_sidecar(
+    candidates: tuple[Object[Sidecar], ...], namespace: str, root_namespace: str, labels: Labels
+) -> Object[Sidecar] | None:
+    """The Sidecar that holds for a workload: its namespace's first (oldest) with a matching selector, else the
+    namespace's oldest without a selector, else the root namespace's without a selector."""
+    mine = dict(labels)
+    own = sorted((s for s in candidates if s.ref.namespace == namespace), key=lambda s: s.age_key)
+    for sidecar in own:
+        selector = sidecar.spec.workload_selector
+        if selector and selector.labels and all(mine.get(k) == v for k, v in selector.labels.items()):
+            return sidecar
+    root = sorted((s for s in candidates if s.ref.namespace == root_namespace), key=lambda s: s.age_key)
+    for sidecar in (*own, *root):
+        if not (sidecar.spec.workload_selector and sidecar.spec.workload_selector.labels):
+            return sidecar
+    return None

@@ -1,0 +1,34 @@
+"""Which label keys can matter to outbound configuration: those that some selector or sourceLabels mentions."""
+
+from typing import Any
+
+from tidegate.api.networking import DestinationRule, Sidecar, VirtualService
+from tidegate.registry.model import Labels
+
+
+def mentioned(spec: Any) -> frozenset[str]:
+    """Label keys that one object's spec tests on the client workload."""
+    if isinstance(spec, Sidecar):
+        return frozenset(spec.workload_selector.labels) if spec.workload_selector else frozenset()
+    if isinstance(spec, DestinationRule):
+        keys = set(spec.workload_selector.match_labels) if spec.workload_selector else set()
+        return frozenset(keys | _failover_keys(spec))
+    if isinstance(spec, VirtualService):
+        sources = [m.source_labels for http in spec.http for m in http.match]
+        sources += [m.source_labels for tls in spec.tls for m in tls.match]
+        sources += [m.source_labels for tcp in spec.tcp for m in tcp.match]
+        return frozenset(key for labels in sources for key in labels)
+    return frozenset()
+
+
+def _failover_keys(spec: DestinationRule) -> set[str]:
+    """failoverPriority compares labels of client and endpoint."""
+    policies = [p for p in (spec.traffic_policy, *(s.traffic_policy for s in spec.subsets)) if p]
+    balancers = [p.load_balancer for p in policies]
+    balancers += [level.load_balancer for p in policies for level in p.port_level_settings]
+    settings = [b.locality_lb_setting for b in balancers if b and b.locality_lb_setting]
+    return {word.partition("=")[0] for s in settings for word in s.failover_priority}
+
+
+def project(labels: Labels, keys: frozenset[str]) -> Labels:
+    return tuple(pair for pair in labels if pair[0] in keys)
