@@ -1,0 +1,89 @@
+"""What each ``proxy-config`` question answers, from text to text; where the text comes from is the caller's matter."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import yaml
+
+from tidegate.dump import tables
+from tidegate.dump.model import ClusterStatuses
+from tidegate.dump.read import Dump, DumpError, camel
+
+OUTPUTS = ("short", "json", "yaml")
+
+
+def listeners(dump: Dump, output: str, keep: tables.ListenerFilter, *, verbose: bool = True, name: str = "") -> str:
+    found = [each for each in dump.listeners() if not name or each.name == name]
+    if output != "short":
+        names = {each.name for each in found if keep.keeps(each)}
+        return structured(tables.kept_raw(dump.raw_listeners(), names), output)
+    if verbose:
+        return tables.render(tables.LISTENER_COLUMNS, tables.listener_rows(found, keep), padding=1)
+    return tables.render(tables.LISTENER_TYPE_COLUMNS, tables.listener_type_rows(found, keep), padding=1)
+
+
+def clusters(dump: Dump, output: str, keep: tables.ClusterFilter) -> str:
+    found = dump.clusters()
+    if output == "short":
+        return tables.render(tables.CLUSTER_COLUMNS, tables.cluster_rows(found, keep))
+    order = [c.name for c in tables.sort_clusters(c for c in found if keep.keeps(c))]
+    raw = {each.get("name", ""): each for each in dump.raw_clusters()}
+    return structured([raw[name] for name in order], output)
+
+
+def routes(dump: Dump, output: str, *, name: str = "", verbose: bool = True) -> str:
+    found = dump.routes()
+    if output != "short":
+        kept = [raw for raw in dump.raw_routes() if not name or raw.get("name", "") == name]
+        kept.sort(key=functools.cmp_to_key(lambda a, b: _route_order(a) - _route_order(b)))
+        return structured(kept, output)
+    if verbose:
+        return tables.render(tables.ROUTE_COLUMNS, tables.route_rows(found, name))
+    return tables.render(tables.ROUTE_SUMMARY_COLUMNS, tables.route_summary_rows(found, name))
+
+
+def _route_order(raw: dict[str, Any]) -> int:
+    name = str(raw.get("name", ""))
+    return int(name) if name.isdigit() else (1 << 31 if name else 1 << 32)
+
+
+def endpoints(statuses: bytes, output: str, keep: tables.EndpointFilter) -> str:
+    """``statuses``: the admin port's answer to ``/clusters?format=json``."""
+    try:
+        whole = camel(msgspec.json.decode(statuses))
+        typed = msgspec.convert(whole, ClusterStatuses, strict=False)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise DumpError(f"not an answer of Envoy's /clusters?format=json: {error}") from None
+    if output == "short":
+        return tables.render(tables.ENDPOINT_COLUMNS, tables.endpoint_rows(typed, keep))
+    names = {row[3] for row in tables.endpoint_rows(typed, keep)}
+    return structured([c for c in whole.get("clusterStatuses", ()) if c.get("name") in names], output)
+
+
+def assignments(dump: Dump, output: str, keep: tables.EndpointFilter) -> str:
+    """Endpoints as a dump taken with include_eds holds them."""
+    found = dump.endpoints()
+    rows = tables.assignment_rows(found, keep)
+    if output == "short":
+        return tables.render(tables.ASSIGNMENT_COLUMNS, rows)
+    names = {row[3] for row in rows}
+    return structured(tables.kept_raw(dump.raw_endpoints(), names, key="clusterName"), output)
+
+
+def structured(value: Any, output: str) -> str:
+    """JSON as istioctl indents it, or YAML."""
+    if isinstance(value, list):
+        value = [{k: v for k, v in each.items() if k != "@type"} for each in value]
+    writer: Callable[[Any], str] = _json if output == "json" else _yaml
+    return writer(value)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=4).decode() + "\n"
+
+
+def _yaml(value: Any) -> str:
+    text: str = yaml.dump(value, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=True, width=4096)
+    return text

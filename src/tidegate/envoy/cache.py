@@ -1,0 +1,34 @@
+"""Builders run through caches that are keyed by their inputs."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
+
+from tidegate.envoy.inputs import Input
+from tidegate.envoy.resource import Resource
+
+I = TypeVar("I", bound=Input)  # noqa: E741 -- an input
+
+
+class Builders:
+    """Calls builders once for each distinct input.
+
+    A result is kept as long as some view holds it: the input is all that a builder reads, so an entry can never be
+    stale, only unused. ``built`` counts true builder calls by name, for tests and benchmarks.
+    """
+
+    def __init__(self) -> None:
+        self._results: dict[str, WeakValueDictionary[Any, Resource]] = {}
+        self.built: Counter[str] = Counter()
+
+    def get(self, build: Callable[[I], Resource | None], given: I) -> Resource | None:
+        name = f"{build.__module__}.{build.__name__}"
+        results = self._results.setdefault(name, WeakValueDictionary())
+        found = results.get(given)
+        if found is None:
+            self.built[name] += 1
+            found = build(given)
+            if found is not None:
+                results[given] = found
+        return found

@@ -1,0 +1,269 @@
+"""The outbound resources of one kind of proxy, kept up by the change."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+
+from immutables import Map
+
+from tidegate.envoy import clusters, endpoints, listeners, special
+from tidegate.envoy.cache import Builders
+from tidegate.envoy.contribution import (
+    EMPTY,
+    Contribution,
+    Seat,
+    Surroundings,
+    contribute,
+    sniffed_name,
+)
+from tidegate.envoy.defaults import Slices, for_sidecar
+from tidegate.envoy.inputs import VirtualHostInput
+from tidegate.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Decision, Resource
+from tidegate.envoy.tables import ListenerTable, RouteTable, sniffed_route
+from tidegate.kit import hosts, naming
+from tidegate.scope.egress import choose_sidecar, egress_listeners
+from tidegate.scope.proxy import ProxyKind
+from tidegate.snapshot.world import Changed, World
+
+Resources = Map[str, Resource]
+TYPES = (CLUSTER, ENDPOINT, LISTENER, ROUTE)
+
+
+class Outbound:
+    """All outbound resources that one kind of proxy may be sent.
+
+    ``advance`` brings it from one world to the next; what it costs follows what changed. ``resources`` are
+    immutable maps by type URL and name, safe to keep.
+    """
+
+    def __init__(self, kind: ProxyKind, world: World, slices: Slices, builders: Builders) -> None:
+        self.kind, self._builders = kind, builders
+        self.resources: dict[str, Resources] = {t: Map() for t in TYPES}
+        self._reset()
+        self._around = self._surroundings(world, slices)
+        self._rebuild()
+
+    def _reset(self) -> None:
+        self._contributions: dict[str, Contribution] = {}
+        self._wanted: dict[str, Counter[int]] = defaultdict(Counter)
+        self._users: dict[object, set[str]] = defaultdict(set)
+        """Host or Ref to the hosts whose contributions consulted it."""
+        self._clusters: dict[str, dict[str, Resource]] = {}
+        self._assignments: dict[str, dict[str, Resource]] = {}
+        self._sniffed: dict[str, tuple[str, ...]] = {}
+        self._routes: dict[str, RouteTable] = {}
+        self._listeners: dict[tuple[str, int], ListenerTable] = {}
+
+    def _surroundings(self, world: World, slices: Slices) -> Surroundings:
+        sidecar = choose_sidecar(
+            tuple(world.sidecars.values()), self.kind.namespace, world.mesh.root_namespace, self.kind.labels
+        )
+        self.sidecar = sidecar
+        return Surroundings(
+            world=world,
+            kind=self.kind,
+            egress=egress_listeners(sidecar, self.kind.namespace),
+            slices=for_sidecar(slices, sidecar, self.kind.namespace, world.domain),
+        )
+
+    # Advancing
+
+    def advance(self, world: World, changed: Changed, slices: Slices) -> dict[str, frozenset[str]]:
+        """Move on to ``world``; returns, by type URL, the names that were added, changed or removed."""
+        before = self._around
+        if changed.sidecars or changed.mesh:
+            self._around = self._surroundings(world, slices)
+        else:
+            self._around = Surroundings(world, self.kind, before.egress, before.slices)
+        if self._around.egress != before.egress or self._around.slices != before.slices:
+            return self._rebuild()
+        return self._update(self._affected(before.world, world, changed))
+
+    def _rebuild(self) -> dict[str, frozenset[str]]:
+        previous = dict(self.resources)
+        keep = (self._clusters, self._assignments, self._routes, self._listeners)  # cached results stay alive
+        self._reset()
+        self.resources = {t: Map() for t in TYPES}
+        self._put_constant()
+        self._update(self._universe())
+        del keep
+        return {t: _difference(previous[t], self.resources[t]) for t in TYPES}
+
+    def _put_constant(self) -> None:
+        slices = self._around.slices
+        fixed = [special.black_hole(slices.cluster), special.passthrough(slices.cluster)]
+        self.resources[CLUSTER] = Map((c.name, c) for c in fixed)
+        capture = listeners.virtual_outbound(slices.catch_all, slices.listener, self.kind)
+        self.resources[LISTENER] = Map({capture.name: capture}) if capture else Map()
+
+    def _universe(self) -> set[str]:
+        world = self._around.world
+        names = set(world.by_host)
+        for rule in world.virtual_services.values():
+            names.update(h.lower() for h in rule.spec.hosts)
+        return names
+
+    def _affected(self, old: World, new: World, changed: Changed) -> set[str]:
+        names = {key.host.lower() for key in changed.services | changed.endpoints}
+        for ref in changed.virtual_services:
+            names |= self._users.get(ref, set())
+            for world in (old, new):
+                if rule := world.virtual_services.get(ref):
+                    names |= self._matching(rule.spec.hosts)
+        for ref in changed.destination_rules:
+            names |= self._users.get(ref, set())
+            for world in (old, new):
+                if policy := world.destination_rules.get(ref):
+                    names |= self._matching((policy.spec.host,))
+        for host in list(names):
+            names |= self._users.get(host, set())
+        return names
+
+    def _matching(self, patterns: Iterable[str]) -> set[str]:
+        """Known hosts that a pattern covers, and the pattern itself: a host may come to be by being named."""
+        found = set()
+        for pattern in (p.lower() for p in patterns):
+            found.add(pattern)
+            if hosts.is_wildcard(pattern):
+                found.update(h for h in self._around.world.by_host if hosts.covers(pattern, h))
+        return found
+
+    def _update(self, names: set[str]) -> dict[str, frozenset[str]]:
+        """Re-evaluate hosts; what they newly want of others widens the set until nothing more changes."""
+        pending, moved = set(names), _Moved()
+        while pending:
+            host = pending.pop()
+            old = self._contributions.get(host, EMPTY)
+            new = contribute(self._around, host, frozenset(self._wanted[host]) if host in self._wanted else frozenset())
+            if new == old:
+                continue
+            pending |= self._rewire(host, old, new)
+            self._replace(host, old, new, moved)
+        return self._finish(moved)
+
+    def _rewire(self, host: str, old: Contribution, new: Contribution) -> set[str]:
+        """Keep the reverse indexes; returns the hosts of which something else is wanted now."""
+        if new is EMPTY or new == EMPTY:
+            self._contributions.pop(host, None)
+        else:
+            self._contributions[host] = new
+        for key in (*old.targets, *old.refs):
+            self._users[key].discard(host)
+        for key in (*new.targets, *new.refs):
+            self._users[key].add(host)
+        for target, port in old.wants - new.wants:
+            self._wanted[target][port] -= 1
+            if not self._wanted[target][port]:
+                del self._wanted[target][port]
+        for target, port in new.wants - old.wants:
+            self._wanted[target][port] += 1
+        return {target for target, _ in old.wants ^ new.wants}
+
+    def _replace(self, host: str, old: Contribution, new: Contribution, moved: "_Moved") -> None:
+        if old.clusters != new.clusters:
+            built = (self._builders.get(clusters.build, c) for c in new.clusters)
+            moved.clusters.update(_swap(self._clusters, host, built))
+        if old.assignments != new.assignments:
+            made = (self._builders.get(endpoints.build, a) for a in new.assignments)
+            moved.assignments.update(_swap(self._assignments, host, made))
+        if old.claims != new.claims:
+            self._reclaim(host, old, new, moved)
+        if old.sniffed != new.sniffed:
+            moved.routes.update(self._swap_sniffed(host, new.sniffed))
+        if old.seats != new.seats:
+            self._reseat(old.seats, new.seats, moved)
+
+    def _reclaim(self, host: str, old: Contribution, new: Contribution, moved: "_Moved") -> None:
+        wanted = {claim.table: claim for claim in new.claims}
+        for table in {c.table for c in old.claims} | wanted.keys():
+            self._routes.setdefault(table, RouteTable(table)).put(host, wanted.get(table))
+            moved.tables.add(table)
+
+    def _swap_sniffed(self, host: str, given: tuple[VirtualHostInput, ...]) -> dict[str, Resource | None]:
+        out: dict[str, Resource | None] = dict.fromkeys(self._sniffed.pop(host, ()))
+        for each in given:
+            name = sniffed_name(each)
+            out[name] = sniffed_route(each, name, self._builders)
+        self._sniffed[host] = tuple(n for n, r in out.items() if r is not None)
+        return out
+
+    def _reseat(self, old: tuple[Seat, ...], new: tuple[Seat, ...], moved: "_Moved") -> None:
+        before, after = set(old), set(new)
+        for seat in before - after:
+            self._listeners[seat.bind, seat.port].drop(seat)
+        for seat in after - before:
+            self._listeners.setdefault((seat.bind, seat.port), ListenerTable(seat.bind, seat.port)).put(seat)
+        moved.addresses.update((s.bind, s.port) for s in before ^ after)
+
+    # Publishing
+
+    def _finish(self, moved: "_Moved") -> dict[str, frozenset[str]]:
+        routes: dict[str, Resource | None] = dict(moved.routes)
+        for name in moved.tables:
+            table = self._routes[name]
+            if not table:
+                del self._routes[name]
+                routes[name] = None
+            else:
+                routes[name] = table.assemble(self._around, self._builders)
+        built = {}
+        for bind, port in moved.addresses:
+            seats = self._listeners[bind, port]
+            if not seats:
+                del self._listeners[bind, port]
+            built[naming.listener(bind, port)] = seats.build(self._around, self._builders) if seats else None
+        return {
+            CLUSTER: self._publish(CLUSTER, moved.clusters),
+            ENDPOINT: self._publish(ENDPOINT, moved.assignments),
+            LISTENER: self._publish(LISTENER, built),
+            ROUTE: self._publish(ROUTE, routes),
+        }
+
+    def _publish(self, type_url: str, moved: Mapping[str, Resource | None]) -> frozenset[str]:
+        changed = set()
+        with self.resources[type_url].mutate() as target:
+            for name, new in moved.items():
+                old = target.get(name)
+                if new is None and old is not None:
+                    del target[name]
+                elif new is not None:
+                    target[name] = new
+                if (old.version if old else None) != (new.version if new else None):
+                    changed.add(name)
+            self.resources[type_url] = target.finish()
+        return frozenset(changed)
+
+    def decisions(self) -> Iterable[Decision]:
+        """Everything that was decided among objects for this kind of proxy."""
+        for resources in self.resources.values():
+            for each in resources.values():
+                yield from each.decisions
+        for table in self._routes.values():
+            yield from table.decisions()
+
+
+class _Moved:
+    """What one advance touched, before it is published."""
+
+    def __init__(self) -> None:
+        self.clusters: dict[str, Resource | None] = {}
+        self.assignments: dict[str, Resource | None] = {}
+        self.routes: dict[str, Resource | None] = {}
+        self.tables: set[str] = set()
+        self.addresses: set[tuple[str, int]] = set()
+
+
+def _swap(
+    held: dict[str, dict[str, Resource]], host: str, built: Iterable[Resource | None]
+) -> dict[str, Resource | None]:
+    """Replace the resources that one host holds; the result maps names that went to None."""
+    new = {r.name: r for r in built if r is not None}
+    out: dict[str, Resource | None] = dict.fromkeys(held.pop(host, {}))
+    if new:
+        held[host] = new
+    out.update(new)
+    return out
+
+
+def _difference(old: Resources, new: Resources) -> frozenset[str]:
+    gone = {name for name in old if name not in new}
+    return frozenset(gone | {n for n, r in new.items() if n not in old or old[n].version != r.version})

@@ -1,0 +1,119 @@
+"""What one proxy is shown: its kind's outbound resources and its own inbound ones."""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from tidegate.api.networking import ConnectionPoolSettings, Sidecar
+from tidegate.api.objects import Object
+from tidegate.envoy import inbound, policy, routes, special
+from tidegate.envoy.cache import Builders
+from tidegate.envoy.defaults import Slices, keyed
+from tidegate.envoy.inputs import InboundInput
+from tidegate.envoy.outbound import Resources
+from tidegate.envoy.resource import CLUSTER, LISTENER, ROUTE, Resource
+from tidegate.kit.keyed import Keyed
+from tidegate.registry.model import ServiceTarget
+from tidegate.scope import choice
+from tidegate.scope.egress import choose_sidecar
+from tidegate.scope.proxy import Proxy
+from tidegate.snapshot.world import World
+
+Inbound = Mapping[str, Mapping[str, Resource]]
+"""By type URL and name."""
+
+
+class ProxyView:
+    """An immutable view; implements :class:`tidegate.xds.source.View`."""
+
+    __slots__ = ("_hidden", "_inbound", "_outbound", "version")
+
+    def __init__(
+        self, version: str, outbound: Mapping[str, Resources], own: Inbound, addresses: tuple[str, ...]
+    ) -> None:
+        self.version, self._outbound, self._inbound = version, outbound, own
+        self._hidden = addresses
+        """A headless service's listener for the proxy's own address would send it to itself."""
+
+    def names(self, type_url: str) -> Iterator[str]:
+        """Names that a wildcard subscription gets: outbound first, inbound last."""
+        for name in self._outbound.get(type_url, ()):
+            if not self._is_hidden(type_url, name):
+                yield name
+        yield from self._inbound.get(type_url, ())
+
+    def get(self, type_url: str, name: str) -> Resource | None:
+        """A resource by name. A route configuration that nothing feeds is empty, never missing: Envoy holds a
+        listener back until the routes it asked for are answered."""
+        own = self._inbound.get(type_url, {}).get(name)
+        if own is not None:
+            return own
+        if self._is_hidden(type_url, name):
+            return None
+        shared = self._outbound.get(type_url)
+        found = shared.get(name) if shared is not None else None
+        if found is None and type_url == ROUTE:
+            return routes.route_config(name, [], None)
+        return found
+
+    def _is_hidden(self, type_url: str, name: str) -> bool:
+        return type_url == LISTENER and name.rpartition("_")[0] in self._hidden
+
+
+class InboundState(msgspec.Struct, frozen=True):
+    """The inbound side of one proxy and the input it was made from."""
+
+    given: InboundInput
+    resources: dict[str, dict[str, Resource]]
+
+
+def inbound_input(world: World, proxy: Proxy, slices: Slices) -> InboundInput:
+    """Gather what one proxy's inbound listener and clusters depend on."""
+    sidecar = choose_sidecar(
+        tuple(world.sidecars.values()), proxy.kind.namespace, world.mesh.root_namespace, proxy.labels
+    )
+    workload = world.workloads.get(proxy.workload) if proxy.workload else None
+    targets = world.targets(workload) if workload else ()
+    return InboundInput(
+        targets=targets,
+        sidecar=sidecar,
+        pools=tuple(_pools(world, proxy, targets)),
+        address=proxy.addresses[0] if _needs_address(sidecar) else "",
+        defaults=slices.listener,
+        proxy=proxy.kind,
+    )
+
+
+def _needs_address(sidecar: Object[Sidecar] | None) -> bool:
+    return bool(sidecar and sidecar.spec.ingress)
+
+
+def _pools(
+    world: World, proxy: Proxy, targets: tuple[ServiceTarget, ...]
+) -> Iterator[tuple[int, Keyed[ConnectionPoolSettings]]]:
+    """Connection pools that DestinationRules put on inbound clusters; those with a workloadSelector do not count."""
+    seen: set[int] = set()
+    for target in targets:
+        if target.endpoint_port in seen:
+            continue
+        seen.add(target.endpoint_port)
+        rule = choice.destination_rule(world, proxy.kind, target.service)
+        if rule is None or (rule.spec.workload_selector and rule.spec.workload_selector.match_labels):
+            continue
+        pool = policy.effective(rule, target.port.number, "").connection_pool
+        if pool is not None:
+            yield target.endpoint_port, keyed(pool)
+
+
+def build_inbound(given: InboundInput, builders: Builders) -> InboundState:
+    """The inbound listener, bound listeners of Sidecar ingress, and the inbound clusters."""
+    listener = builders.get(inbound.virtual_inbound, given)
+    bound = inbound.inbound_listeners(given)
+    made = (*inbound.inbound_clusters(given), special.inbound_passthrough(given.defaults.cluster, given.proxy))
+    return InboundState(
+        given=given,
+        resources={
+            CLUSTER: {c.name: c for c in made},
+            LISTENER: {each.name: each for each in (*bound, *((listener,) if listener else ()))},
+        },
+    )
