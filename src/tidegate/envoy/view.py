@@ -1,6 +1,6 @@
 """What one proxy is shown: its kind's outbound resources and its own inbound ones."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
@@ -35,12 +35,10 @@ class ProxyView:
         self._hidden = addresses
         """A headless service's listener for the proxy's own address would send it to itself."""
 
-    def names(self, type_url: str) -> Iterator[str]:
-        """Names that a wildcard subscription gets: outbound first, inbound last."""
-        for name in self._outbound.get(type_url, ()):
-            if not self._is_hidden(type_url, name):
-                yield name
-        yield from self._inbound.get(type_url, ())
+    def names(self, type_url: str) -> "Names":
+        """Names that a wildcard subscription gets: outbound first, inbound last. Answers ``in`` without a walk."""
+        hidden = self._hidden if type_url == LISTENER else ()
+        return Names(self._outbound.get(type_url, {}), self._inbound.get(type_url, {}), hidden)
 
     def get(self, type_url: str, name: str) -> Resource | None:
         """A resource by name. A route configuration that nothing feeds is empty, never missing: Envoy holds a
@@ -58,6 +56,28 @@ class ProxyView:
 
     def _is_hidden(self, type_url: str, name: str) -> bool:
         return type_url == LISTENER and name.rpartition("_")[0] in self._hidden
+
+
+class Names(Collection[str]):
+    """The names of one type in one view, without a copy of them."""
+
+    __slots__ = ("_hidden", "_own", "_shared")
+
+    def __init__(self, shared: Collection[str], own: Collection[str], hidden: Collection[str]) -> None:
+        self._shared, self._own, self._hidden = shared, own, hidden
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._own or (name in self._shared and not self._skips(str(name)))
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (name for name in self._shared if not self._skips(name))
+        yield from self._own
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _skips(self, name: str) -> bool:
+        return bool(self._hidden) and name.rpartition("_")[0] in self._hidden
 
 
 class InboundState(msgspec.Struct, frozen=True):
