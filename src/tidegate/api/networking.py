@@ -454,7 +454,9 @@ class HTTPBody(Message, frozen=True):
     """networking.v1alpha3.HTTPBody."""
 
     string: Annotated[str | None, doc("text body", oneof="specifier")] = None
-    bytes_: Annotated[str | None, doc("base64 body", oneof="specifier")] = field(default=None, name="bytes")
+    bytes_: Annotated[str | None, doc("base64 body", oneof="specifier", base64=True)] = field(
+        default=None, name="bytes"
+    )
 
 
 class HTTPDirectResponse(Message, frozen=True):

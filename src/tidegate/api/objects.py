@@ -70,6 +70,6 @@ class Object(Generic[T_co]):
         return f"<{self.ref} {self.digest.hex()[:8]}>"
 
     @property
-    def age_key(self) -> tuple[str, str, str]:
-        """Sort key "oldest first, then name, then namespace", Istio's order for conflicts."""
-        return (self.meta.creation_timestamp, self.ref.name, self.ref.namespace)
+    def age_key(self) -> tuple[str, str]:
+        """Sort key "oldest first", equal ages by ``name.namespace``: Istio's order for conflicts."""
+        return (self.meta.creation_timestamp, f"{self.ref.name}.{self.ref.namespace}")

@@ -41,7 +41,7 @@ def proxy_arguments(command: F) -> F:
     return click.argument("workload", required=False, shell_complete=complete_workload)(command)
 
 
-def complete_workload(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+def complete_workload(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Names of proxies that run here, for shell completion."""
     from tidegate.cli.reach import proxy_names
 

@@ -23,7 +23,10 @@ class Builders:
         self.built: Counter[str] = Counter()
 
     def get(self, build: Callable[[I], Resource | None], given: I) -> Resource | None:
-        name = f"{build.__module__}.{build.__name__}"
+        return self.run(f"{build.__module__}.{build.__name__}", build, given)
+
+    def run(self, name: str, build: Callable[[I], Resource | None], given: I) -> Resource | None:
+        """As :meth:`get`, for a builder without a name of its own."""
         results = self._results.setdefault(name, WeakValueDictionary())
         found = results.get(given)
         if found is None:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from tidegate.api.networking import Destination, VirtualService
+from tidegate.api.networking import Destination, LoadBalancerSettingsSimple, VirtualService
 from tidegate.api.objects import Object, Ref
-from tidegate.envoy import listeners, routes
+from tidegate.envoy import listeners, policy, routes
 from tidegate.envoy.defaults import Slices
 from tidegate.envoy.inputs import ClusterInput, EndpointsInput, Member, Target, VirtualHostInput
 from tidegate.kit import hosts, naming
@@ -20,8 +20,12 @@ from tidegate.scope.egress import EgressListener
 from tidegate.scope.proxy import Interception, ProxyKind
 from tidegate.snapshot.world import World
 
-Age = tuple[str, str, str]
-"""Creation time, name, namespace: Istio's order, oldest first."""
+Age = tuple[str, str]
+"""Creation time, then name and namespace: Istio's order, oldest first."""
+
+
+Want = tuple[str, str, int]
+"""Host, namespace of the VirtualService that names it, port or 0 for all."""
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -65,8 +69,8 @@ class Contribution(msgspec.Struct, frozen=True):
     seats: tuple[Seat, ...] = ()
     targets: frozenset[str] = frozenset()
     """Other hosts (lower case) that this one's routes name."""
-    wants: frozenset[tuple[str, int]] = frozenset()
-    """(host, port or 0 for all) that must be in scope because a route names them."""
+    wants: frozenset[Want] = frozenset()
+    """What must be in scope because a route names it."""
     refs: frozenset[Ref] = frozenset()
     """VirtualServices and DestinationRules that were consulted."""
 
@@ -87,15 +91,26 @@ class Surroundings(msgspec.Struct, frozen=True):
         return frozenset(e.port for e in self.egress if e.port is not None)
 
 
-def contribute(around: Surroundings, host: str, wanted: frozenset[int]) -> Contribution:
-    """Evaluate one host name (lower case). ``wanted``: ports that other hosts' routes need of it (0: all)."""
+def contribute(around: Surroundings, host: str, wanted: frozenset[tuple[str, int]]) -> Contribution:
+    """Evaluate one host name (lower case).
+
+    ``wanted``: what the routes of other hosts need of it, as (namespace of the VirtualService, port or 0 for all).
+    """
     imports = _imports(around, host, wanted)
-    if not imports:
-        return _unregistered(around, host)
-    return _Evaluation(around, imports).result()
+    found = _Evaluation(around, imports).result() if imports else EMPTY
+    if any(listener is not None and _serves_http_80(service) for listener, service in imports):
+        return found
+    return _with_named(around, host, found)
 
 
-def _imports(around: Surroundings, host: str, wanted: frozenset[int]) -> list[tuple[EgressListener | None, Service]]:
+def _serves_http_80(service: Service) -> bool:
+    port = service.port(80)
+    return port is not None and (port.protocol.is_http or port.protocol is Protocol.AUTO)
+
+
+def _imports(
+    around: Surroundings, host: str, wanted: frozenset[tuple[str, int]]
+) -> list[tuple[EgressListener | None, Service]]:
     """(listener, service trimmed to what it imports) for each egress listener that imports the host; a None
     listener for what is there only because routes name it."""
     found: list[tuple[EgressListener | None, Service]] = []
@@ -103,11 +118,21 @@ def _imports(around: Surroundings, host: str, wanted: frozenset[int]) -> list[tu
         chosen = choice.imported_service(around.world, around.kind, listener, host)
         if chosen and (trimmed := _trim(chosen[0], listener)):
             found.append((listener, trimmed))
-    if wanted and not found:
-        candidates = choice.service_candidates(around.world, around.kind, host)
-        if candidates:
-            found.append((None, _only_ports(candidates[0], wanted)))
+    if wanted and not found and (service := _named(around, host, wanted)):
+        found.append((None, _only_ports(service, frozenset(port for _, port in wanted))))
     return found
+
+
+def _named(around: Surroundings, host: str, wanted: frozenset[tuple[str, int]]) -> Service | None:
+    """The definition that routes mean: that of the VirtualService's own namespace, visible or not, else a visible
+    one."""
+    services = around.world.services
+    for namespace in sorted({namespace for namespace, _ in wanted}):
+        for key in around.world.by_host.get(host, ()):
+            if key.namespace == namespace:
+                return services[key]
+    candidates = choice.service_candidates(around.world, around.kind, host)
+    return candidates[0] if candidates else None
 
 
 def _trim(service: Service, listener: EgressListener) -> Service | None:
@@ -126,17 +151,17 @@ def _only_ports(service: Service, wanted: frozenset[int]) -> Service:
     return msgspec.structs.replace(service, ports=ports or service.ports)
 
 
-def _unregistered(around: Surroundings, host: str) -> Contribution:
-    """A host that only VirtualServices know: a virtual host on port 80, nothing else."""
+def _with_named(around: Surroundings, host: str, found: Contribution) -> Contribution:
+    """Add the virtual host that a VirtualService's host has on port 80 where no service has it there."""
     listener = next((e for e in around.egress if e.port in (None, 80)), None)
-    if listener is None or around.world.by_host.get(host):
-        return EMPTY
+    if listener is None:
+        return found
     rules = [r for r in choice.virtual_services(around.world, around.kind, listener, host) if _names(r, host)]
     if not rules or not rules[0].spec.http:
-        return EMPTY
+        return found
+    if hosts.is_wildcard(host) and _covers_port_80(around.world, host):
+        return found
     rule = rules[0]
-    if hosts.is_wildcard(host) and _covers_registered(around.world, host):
-        return EMPTY
     targets = tuple(_target(around, name) for name in _destinations(rule))
     given = VirtualHostInput(
         host=host,
@@ -149,11 +174,12 @@ def _unregistered(around: Surroundings, host: str) -> Contribution:
         proxy=around.kind,
     )
     claim = Claim(table="80", order=(0, rule.age_key, rule.age_key), own=(host,), alternate=(), given=given)
-    return Contribution(
-        claims=(claim,),
-        targets=frozenset(t.host.lower() for t in targets),
-        wants=_wants(rule),
-        refs=frozenset(r.ref for r in rules) | _rule_refs(targets),
+    return msgspec.structs.replace(
+        found,
+        claims=(*found.claims, claim),
+        targets=found.targets | {t.host.lower() for t in targets},
+        wants=found.wants | _wants(rule),
+        refs=found.refs | {r.ref for r in rules} | _rule_refs(targets),
     )
 
 
@@ -161,8 +187,12 @@ def _names(rule: Object[VirtualService], host: str) -> bool:
     return any(pattern.lower() == host for pattern in rule.spec.hosts)
 
 
-def _covers_registered(world: World, pattern: str) -> bool:
-    return any(hosts.covers(pattern, host) for host in world.by_host)
+def _covers_port_80(world: World, pattern: str) -> bool:
+    return any(
+        any(_serves_http_80(world.services[key]) for key in keys)
+        for host, keys in world.by_host.items()
+        if hosts.covers(pattern, host)
+    )
 
 
 def _destinations(rule: Object[VirtualService]) -> list[str]:
@@ -182,8 +212,9 @@ def _all_destinations(rule: Object[VirtualService]) -> Iterator[Destination]:
         yield from (r.destination for r in tcp.route if r.destination)
 
 
-def _wants(rule: Object[VirtualService]) -> frozenset[tuple[str, int]]:
-    return frozenset((d.host.lower(), d.port.number if d.port else 0) for d in _all_destinations(rule))
+def _wants(rule: Object[VirtualService]) -> frozenset[Want]:
+    namespace = rule.ref.namespace
+    return frozenset((d.host.lower(), namespace, d.port.number if d.port else 0) for d in _all_destinations(rule))
 
 
 def _rule_refs(targets: tuple[Target, ...]) -> frozenset[Ref]:
@@ -208,7 +239,7 @@ class _Evaluation:
         self.endpoints = around.world.endpoints.get(first.key, ())
         self.refs: set[Ref] = {self.rule.ref} if self.rule else set()
         self.targets: set[str] = set()
-        self.wants: set[tuple[str, int]] = set()
+        self.wants: set[Want] = set()
         self.known_targets: dict[str, Target] = {}
 
     def result(self) -> Contribution:
@@ -254,9 +285,14 @@ class _Evaluation:
             mine = tuple(e for e in self.endpoints if e.port_name == port.name)
             for subset in subsets:
                 clusters.append(self._cluster(port, subset, mine))
-                if self.service.resolution is Resolution.CLIENT_SIDE:
+                if self.service.resolution is Resolution.CLIENT_SIDE and not self._passes_through(port, subset):
                     assignments.append(self._assignment(port, subset, mine))
         return clusters, assignments
+
+    def _passes_through(self, port: Port, subset: str) -> bool:
+        """loadBalancer PASSTHROUGH: the caller's address is used, endpoints do not count."""
+        balancer = policy.effective(self.rule, port.number, subset).load_balancer
+        return balancer is not None and balancer.simple is LoadBalancerSettingsSimple.PASSTHROUGH
 
     def _cluster(self, port: Port, subset: str, endpoints: tuple[Endpoint, ...]) -> ClusterInput:
         inline = self.service.resolution in (Resolution.DNS, Resolution.DNS_ROUND_ROBIN)
@@ -335,7 +371,7 @@ class _Evaluation:
         candidates = routes.domains(service, port, self.around.kind)
         own = {d.lower() for d in routes.own_domains(service, self.around.kind)}
         given = self._virtual_host(service, port, candidates, rules)
-        age = (service.created, service.name, service.namespace)
+        age = service.age_key
         rule = given.virtual_service
         yield Claim(
             table=route_table(listener, port),
@@ -366,7 +402,7 @@ class _Evaluation:
             yield Seat(
                 bind=bind,
                 port=port.number if listener.port is None else listener.port,
-                order=(service.created, service.name, service.namespace),
+                order=service.age_key,
                 service=service,
                 service_port=port,
                 member=member,
@@ -380,7 +416,7 @@ class _Evaluation:
         if listener.bind:
             yield listener.bind, "", None
             return
-        if not listener.capture:
+        if not listener.capture or self.around.kind.interception is Interception.NONE:
             yield "127.0.0.1", "", None
             return
         if service.headless and not port.protocol.is_http:

@@ -14,7 +14,11 @@ from tidegate.api.mesh import (
     MeshConfigOutboundTrafficPolicyMode,
     Normalization,
 )
+from tidegate.api.networking import OutboundTrafficPolicyMode, Sidecar
+from tidegate.api.objects import Object
 from tidegate.envoy.inputs import AccessLog, CatchAll, ClusterDefaults, ListenerDefaults, RouteDefaults
+from tidegate.kit import naming
+from tidegate.kit.hosts import resolve_short
 from tidegate.kit.keyed import Keyed
 
 T = TypeVar("T")
@@ -94,3 +98,16 @@ def _listener(mesh: MeshConfig, cluster: ClusterDefaults) -> ListenerDefaults:
         inbound_retry=mesh.default_inbound_http_retry_policy,
         cluster=cluster,
     )
+
+
+def for_sidecar(whole: Slices, sidecar: Object[Sidecar] | None, namespace: str, domain: str) -> Slices:
+    """The slices as a Sidecar's outboundTrafficPolicy changes them; the mesh's own where it has none."""
+    policy = sidecar.spec.outbound_traffic_policy if sidecar else None
+    if policy is None:
+        return whole
+    proxy, cluster = policy.egress_proxy, ""
+    if proxy:
+        host = resolve_short(proxy.host, namespace, domain)
+        cluster = naming.outbound_cluster(proxy.port.number if proxy.port else 0, proxy.subset, host)
+    catch_all = CatchAll(allow=policy.mode is not OutboundTrafficPolicyMode.REGISTRY_ONLY, cluster=cluster)
+    return msgspec.structs.replace(whole, catch_all=catch_all)

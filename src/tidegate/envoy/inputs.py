@@ -17,7 +17,7 @@ from tidegate.api.networking import (
     VirtualService,
     ZoneAwareLoadBalancerSetting,
 )
-from tidegate.api.objects import Object
+from tidegate.api.objects import Object, Ref
 from tidegate.kit.keyed import Keyed
 from tidegate.registry.model import Endpoint, Port, Service, ServiceTarget
 from tidegate.scope.proxy import ProxyKind
@@ -45,6 +45,8 @@ class ClusterDefaults(Input, frozen=True, kw_only=True):
     """inboundTrafficPolicy LOCALHOST: inbound clusters go to 127.0.0.1."""
     tls_ciphers: tuple[str, ...] = ()
     tls_min_version: str = ""
+    mesh_tls_min_version: str = ""
+    """meshMTLS.minProtocolVersion: of mutual TLS that inbound chains end."""
 
 
 class AccessLog(Input, frozen=True, kw_only=True):
@@ -186,6 +188,8 @@ class InboundInput(Input, frozen=True, kw_only=True):
     """The Sidecar that holds for the workload: its ingress listeners replace ``targets`` when it lists any."""
     pools: tuple[tuple[int, Keyed[ConnectionPoolSettings]], ...] = ()
     """By target port: DestinationRule connection pools that hold for the inbound cluster."""
+    pool_rules: tuple[tuple[int, Ref], ...] = ()
+    """By target port: the DestinationRule that holds for the service, also where it has no connection pool."""
     address: str = ""
     """The workload's first address; used only by Sidecar ingress listeners."""
     defaults: ListenerDefaults

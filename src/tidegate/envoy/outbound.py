@@ -44,7 +44,7 @@ class Outbound:
 
     def _reset(self) -> None:
         self._contributions: dict[str, Contribution] = {}
-        self._wanted: dict[str, Counter[int]] = defaultdict(Counter)
+        self._wanted: dict[str, Counter[tuple[str, int]]] = defaultdict(Counter)
         self._users: dict[object, set[str]] = defaultdict(set)
         """Host or Ref to the hosts whose contributions consulted it."""
         self._clusters: dict[str, dict[str, Resource]] = {}
@@ -104,6 +104,7 @@ class Outbound:
 
     def _affected(self, old: World, new: World, changed: Changed) -> set[str]:
         names = {key.host.lower() for key in changed.services | changed.endpoints}
+        names |= _wildcards_over(new, {key.host.lower() for key in changed.services})
         for ref in changed.virtual_services:
             names |= self._users.get(ref, set())
             for world in (old, new):
@@ -133,7 +134,7 @@ class Outbound:
         while pending:
             host = pending.pop()
             old = self._contributions.get(host, EMPTY)
-            new = contribute(self._around, host, frozenset(self._wanted[host]) if host in self._wanted else frozenset())
+            new = contribute(self._around, host, frozenset(self._wanted.get(host, ())))
             if new == old:
                 continue
             pending |= self._rewire(host, old, new)
@@ -150,13 +151,14 @@ class Outbound:
             self._users[key].discard(host)
         for key in (*new.targets, *new.refs):
             self._users[key].add(host)
-        for target, port in old.wants - new.wants:
-            self._wanted[target][port] -= 1
-            if not self._wanted[target][port]:
-                del self._wanted[target][port]
-        for target, port in new.wants - old.wants:
-            self._wanted[target][port] += 1
-        return {target for target, _ in old.wants ^ new.wants}
+        for target, *want in old.wants - new.wants:
+            wanted = self._wanted[target]
+            wanted[want[0], want[1]] -= 1
+            if not wanted[want[0], want[1]]:
+                del wanted[want[0], want[1]]
+        for target, *want in new.wants - old.wants:
+            self._wanted[target][want[0], want[1]] += 1
+        return {want[0] for want in old.wants ^ new.wants}
 
     def _replace(self, host: str, old: Contribution, new: Contribution, moved: "_Moved") -> None:
         if old.clusters != new.clusters:
@@ -236,7 +238,7 @@ class Outbound:
         """Everything that was decided among objects for this kind of proxy."""
         for resources in self.resources.values():
             for each in resources.values():
-                yield from each.decisions
+                yield from each.all_decisions()
         for table in self._routes.values():
             yield from table.decisions()
 
@@ -250,6 +252,16 @@ class _Moved:
         self.routes: dict[str, Resource | None] = {}
         self.tables: set[str] = set()
         self.addresses: set[tuple[str, int]] = set()
+
+
+def _wildcards_over(world: World, names: set[str]) -> set[str]:
+    """Wildcard hosts of VirtualServices that take in one of the names: they stand for themselves only as long as
+    they cover no registered host."""
+    found = set()
+    for name in names:
+        for rule in world.virtual_services_for(name):
+            found.update(h.lower() for h in rule.spec.hosts if hosts.is_wildcard(h))
+    return found
 
 
 def _swap(

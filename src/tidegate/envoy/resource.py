@@ -1,6 +1,8 @@
 """What a builder returns."""
 
 import hashlib
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -11,6 +13,7 @@ CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 ENDPOINT = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
 ROUTE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+FILTER_CHAIN = "type.googleapis.com/envoy.config.listener.v3.FilterChain"
 VIRTUAL_HOST = "type.googleapis.com/envoy.config.route.v3.VirtualHost"
 SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 
@@ -38,7 +41,7 @@ class Decision(msgspec.Struct, frozen=True):
     losers: tuple[Ref, ...] = ()
 
 
-class Resource(msgspec.Struct, frozen=True):
+class Resource(msgspec.Struct, frozen=True, weakref=True):
     """One xDS resource, or a fragment of one (a virtual host, a filter chain), serialized deterministically."""
 
     name: str
@@ -49,6 +52,23 @@ class Resource(msgspec.Struct, frozen=True):
     """Hash of ``body``: equal bytes, equal version."""
     origins: tuple[Origin, ...] = ()
     decisions: tuple[Decision, ...] = ()
+    parts: tuple["Resource", ...] = ()
+    """Fragments that the body was assembled from, in order."""
+    part_field: str = ""
+    """Repeated field that ``parts`` stand in: ``virtual_hosts``. "" for a group that is no message of its own."""
+
+    def all_origins(self) -> Iterator[Origin]:
+        """Origins of the resource and of every part, with paths from the resource's own root."""
+        yield from self.origins
+        for index, part in enumerate(self.parts):
+            at = f"{self.part_field}[{index}]"
+            for each in part.all_origins():
+                yield Origin(f"{at}.{each.path}" if each.path else at, each.ref, each.field)
+
+    def all_decisions(self) -> Iterator[Decision]:
+        yield from self.decisions
+        for part in self.parts:
+            yield from part.all_decisions()
 
 
 def resource(
@@ -71,3 +91,52 @@ def of_bytes(
 ) -> Resource:
     version = hashlib.blake2b(body, digest_size=8).hexdigest()
     return Resource(name, type_url, body, version, origins, decisions)
+
+
+class Fragments:
+    """Puts a message together from the bytes of others, none of which is parsed or serialized again.
+
+    Protobuf allows the fields of a message in any order, and repeated elements keep theirs.
+    https://protobuf.dev/programming-guides/encoding/#order
+    """
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._versions: list[str] = []
+
+    def put(self, number: int, body: bytes) -> None:
+        """Append field ``number`` with a string or a serialized message."""
+        self._pieces += (_prefix(number, len(body)), body)
+        self._versions.append(hashlib.blake2b(body, digest_size=8).hexdigest())
+
+    def put_all(self, number: int, parts: Iterable[Resource]) -> None:
+        """Append repeated field ``number``, one element a part."""
+        for part in parts:
+            body = part.body
+            self._pieces += (_prefix(number, len(body)), body)
+            self._versions.append(part.version)
+
+    def merge(self, body: bytes, version: str) -> None:
+        """Append the fields of a message of the same type."""
+        self._pieces.append(body)
+        self._versions.append(version)
+
+    def finish(self) -> tuple[bytes, str]:
+        """The bytes and the version, which is made from the fragments' versions: no byte is hashed twice."""
+        version = hashlib.blake2b("/".join(self._versions).encode(), digest_size=8).hexdigest()
+        return b"".join(self._pieces), version
+
+
+@lru_cache(maxsize=16384)
+def _prefix(number: int, length: int) -> bytes:
+    """Tag and length of a length-delimited field."""
+    return _varint(number << 3 | 2) + _varint(length)
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

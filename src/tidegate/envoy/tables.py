@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import msgspec
 
 from tidegate.api.objects import Ref
-from tidegate.envoy import listeners, routes
+from tidegate.envoy import chains, listeners, routes
 from tidegate.envoy.cache import Builders
 from tidegate.envoy.contribution import Claim, Seat, Surroundings
 from tidegate.envoy.inputs import ListenerInput, Member, VirtualHostInput
@@ -120,7 +120,7 @@ def sniffed_route(given: VirtualHostInput, name: str, builders: Builders) -> Res
     return routes.route_config(name, [host] if host else [], None)
 
 
-SeatKey = tuple[tuple[str, str, str], str, int, str]
+SeatKey = tuple[tuple[str, str], str, int, str]
 """(age, host, service port, address): order and identity of a seat in its listener."""
 
 
@@ -167,10 +167,21 @@ class ListenerTable:
             defaults=around.slices.listener,
             proxy=around.kind,
         )
-        return builders.get(listeners.outbound, given)
+        return builders.run("listeners.assemble", lambda g: listeners.assemble(g, _chain_builder(builders)), given)
 
     def _first_http(self, explicit: bool) -> tuple[Service, Seat] | None:
         return next(((s.service, s) for _, s in self._http if s.explicit == explicit), None)
+
+
+def _chain_builder(builders: Builders) -> listeners.ChainBuilder:
+    """Chains of members from the cache: of thousands on one address, one change rebuilds one."""
+
+    def build(given: chains.MemberChainInput) -> Resource:
+        found = builders.get(chains.build, given)
+        assert found is not None  # noqa: S101 -- chains.build always answers
+        return found
+
+    return build
 
 
 def _member(seat: Seat) -> Member:

@@ -5,14 +5,13 @@ from collections.abc import Collection, Iterator, Mapping
 import msgspec
 
 from tidegate.api.networking import ConnectionPoolSettings, Sidecar
-from tidegate.api.objects import Object
+from tidegate.api.objects import Object, Ref
 from tidegate.envoy import inbound, policy, routes, special
 from tidegate.envoy.cache import Builders
 from tidegate.envoy.defaults import Slices, keyed
 from tidegate.envoy.inputs import InboundInput
 from tidegate.envoy.outbound import Resources
 from tidegate.envoy.resource import CLUSTER, LISTENER, ROUTE, Resource
-from tidegate.kit.keyed import Keyed
 from tidegate.registry.model import ServiceTarget
 from tidegate.scope import choice
 from tidegate.scope.egress import choose_sidecar
@@ -94,10 +93,12 @@ def inbound_input(world: World, proxy: Proxy, slices: Slices) -> InboundInput:
     )
     workload = world.workloads.get(proxy.workload) if proxy.workload else None
     targets = world.targets(workload) if workload else ()
+    pools = tuple(_pools(world, proxy, targets))
     return InboundInput(
         targets=targets,
         sidecar=sidecar,
-        pools=tuple(_pools(world, proxy, targets)),
+        pools=tuple((port, keyed(pool)) for port, pool, _ in pools),
+        pool_rules=tuple((port, ref) for port, _, ref in pools),
         address=proxy.addresses[0] if _needs_address(sidecar) else "",
         defaults=slices.listener,
         proxy=proxy.kind,
@@ -110,7 +111,7 @@ def _needs_address(sidecar: Object[Sidecar] | None) -> bool:
 
 def _pools(
     world: World, proxy: Proxy, targets: tuple[ServiceTarget, ...]
-) -> Iterator[tuple[int, Keyed[ConnectionPoolSettings]]]:
+) -> Iterator[tuple[int, ConnectionPoolSettings, Ref]]:
     """Connection pools that DestinationRules put on inbound clusters; those with a workloadSelector do not count."""
     seen: set[int] = set()
     for target in targets:
@@ -122,7 +123,7 @@ def _pools(
             continue
         pool = policy.effective(rule, target.port.number, "").connection_pool
         if pool is not None:
-            yield target.endpoint_port, keyed(pool)
+            yield target.endpoint_port, pool, rule.ref
 
 
 def build_inbound(given: InboundInput, builders: Builders) -> InboundState:

@@ -1,0 +1,1 @@
+"""Workloads, outside hosts and name servers as network namespaces on one machine, like docker compose for a mesh."""

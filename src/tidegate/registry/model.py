@@ -146,6 +146,12 @@ class Service(msgspec.Struct, frozen=True):
     def headless(self) -> bool:
         return self.registry is Registry.KUBERNETES and self.resolution is Resolution.PASSTHROUGH
 
+    @property
+    def age_key(self) -> tuple[str, str]:
+        """Sort key "oldest first", equal ages by ``name.namespace``; a ServiceEntry's host stands for its name."""
+        name = self.name if self.registry is Registry.KUBERNETES else self.host
+        return (self.created, f"{name}.{self.namespace}")
+
     def port(self, number: int) -> Port | None:
         return next((p for p in self.ports if p.number == number), None)
 

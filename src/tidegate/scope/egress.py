@@ -5,8 +5,8 @@ import msgspec
 from tidegate.api.networking import CaptureMode, Sidecar
 from tidegate.api.objects import Object
 from tidegate.kit import hosts
+from tidegate.registry import protocols
 from tidegate.registry.model import Labels, Protocol
-from tidegate.registry.protocols import parse_protocol
 
 
 class Import(msgspec.Struct, frozen=True):
@@ -74,7 +74,7 @@ def egress_listeners(sidecar: Object[Sidecar] | None, namespace: str) -> tuple[E
             EgressListener(
                 imports=tuple(parse_import(h, namespace) for h in spec.hosts),
                 port=port.number if port else None,
-                protocol=parse_protocol(port.protocol) if port else Protocol.AUTO,
+                protocol=protocols.from_word(port.protocol) if port else Protocol.AUTO,
                 bind=spec.bind,
                 capture=spec.capture_mode is not CaptureMode.NONE,
                 index=index,

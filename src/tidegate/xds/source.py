@@ -1,7 +1,8 @@
 """What the protocol needs to know of resources; the rooms that make them are not imported here."""
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 
 class Resource(Protocol):
@@ -33,5 +34,48 @@ class View(Protocol):
         ...
 
 
+@runtime_checkable
+class ListingView(View, Protocol):
+    """A View that can say at once whether a wildcard includes a name. Without it each session copies the list of
+    names to look a changed name up, which makes a change cost as much as there are names."""
+
+    def lists(self, type_url: str, name: str) -> bool:
+        """Whether ``names(type_url)`` holds the name."""
+        ...
+
+
 Delta = Mapping[str, frozenset[str]]
 """Type URL to the names that were added, changed or removed between two Views. A type that is absent: no change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What a subscription tells its session."""
+
+    view: View
+    delta: Delta | None
+    """Names that differ from the View told before; None: anything may differ."""
+    since: float | None = None
+    """time.monotonic() of the oldest change within, for the convergence time; None: not from a change."""
+
+
+class Subscription(Protocol):
+    """What one stream knows of the world. :class:`tidegate.xds.mailbox.Mailbox` is one that a hub can fill cheaply."""
+
+    @property
+    def view(self) -> View:
+        """The View that the first responses are made from. Whatever is published later comes by :meth:`next`."""
+        ...
+
+    async def next(self) -> Update:
+        """Wait for the next change. All that was published since the last call comes merged as one Update. Raises
+        SubscriptionEnded when the proxy may not go on (its Pod is gone)."""
+        ...
+
+    def close(self) -> None:
+        """Called once when the stream has ended."""
+        ...
+
+
+class SubscriptionEnded(Exception):
+    """The stream is over: its text is told to the client."""

@@ -1,0 +1,199 @@
+"""Envoy's bootstrap: what it knows before the control plane tells it anything.
+
+JSON, never YAML: Envoy's YAML reads the words y and n as booleans.
+"""
+
+from typing import Any
+
+import msgspec
+
+from tidegate import __version__
+from tidegate.agent.settings import Settings
+
+_TYPE = "type.googleapis.com/envoy."
+_LOOPBACK = "127.0.0.1"
+_EVERYWHERE = "0.0.0.0"  # noqa: S104 (inside the workload's own namespace, where probes and scrapers come from)
+_BUFFER_LIMIT = 32768
+_FOREVER = "0s"
+"""As an initial fetch timeout: wait until the control plane has answered."""
+
+INCLUDED_PREFIXES = (
+    "cluster.agent",
+    "cluster.prometheus_stats",
+    "cluster.xds-grpc",
+    "cluster_manager",
+    "component",
+    "istio",
+    "listener_manager",
+    "reporter=",
+    "server",
+    "wasm",
+)
+"""Statistics that exist at all: the rest costs memory by the hundred thousand in a large mesh."""
+
+_CLUSTER_STATS = (
+    "assignment_|bind_errors|circuit_breakers|default\\.|external\\.|http1\\.|http2\\.|http3\\.|init_fetch|internal\\.|"
+    "lb_|max_host|membership_|original_dst|outlier_|retry_or|ssl\\.|update_|upstream_|version|warming_|zone\\."
+)
+
+
+def bootstrap(settings: Settings) -> dict[str, Any]:
+    """The bootstrap of one sidecar, as the JSON form of envoy.config.bootstrap.v3.Bootstrap."""
+    return {
+        "node": _node(settings),
+        "admin": {"address": _address(_LOOPBACK, settings.ports.admin)},
+        "dynamic_resources": _dynamic_resources(),
+        "static_resources": {"clusters": _clusters(settings), "listeners": _listeners(settings)},
+        "layered_runtime": _runtime(),
+        "overload_manager": _overload(),
+        "stats_config": _stats_config(),
+        "stats_flush_interval": "5s",
+    }
+
+
+def encoded(settings: Settings) -> bytes:
+    """The bootstrap as the text that Envoy reads."""
+    return msgspec.json.format(msgspec.json.encode(bootstrap(settings)), indent=1)
+
+
+def _node(settings: Settings) -> dict[str, Any]:
+    metadata = {
+        **settings.metadata,
+        "NAME": settings.name,
+        "NAMESPACE": settings.namespace,
+        "INSTANCE_IPS": settings.address,
+        "INTERCEPTION_MODE": settings.interception_mode,
+        "ENVOY_STATUS_PORT": str(settings.ports.readiness),
+        "ENVOY_PROMETHEUS_PORT": str(settings.ports.prometheus),
+        "TIDEGATE_VERSION": __version__,
+    }
+    return {"id": settings.node_id, "cluster": settings.full_name, "metadata": metadata}
+
+
+def _dynamic_resources() -> dict[str, Any]:
+    source = {"ads": {}, "initial_fetch_timeout": _FOREVER, "resource_api_version": "V3"}
+    stream = {
+        "envoy_grpc": {
+            "cluster_name": "xds-grpc",
+            "retry_policy": {"retry_back_off": {"base_interval": "0.1s", "max_interval": "1s"}},
+        }
+    }
+    ads = {
+        "api_type": "DELTA_GRPC",
+        "transport_api_version": "V3",
+        "set_node_on_first_message_only": True,
+        "grpc_services": [stream],
+    }
+    return {"cds_config": source, "lds_config": source, "ads_config": ads}
+
+
+def _clusters(settings: Settings) -> list[dict[str, Any]]:
+    control = _cluster("xds-grpc", {"pipe": {"path": str(settings.xds_socket)}})
+    control["typed_extension_protocol_options"] = {
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": _TYPE + "extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {"http2_protocol_options": {}},
+        }
+    }
+    return [
+        _cluster("prometheus_stats", _address(_LOOPBACK, settings.ports.admin)),
+        _cluster("agent", _address(_LOOPBACK, settings.ports.status)),
+        control,
+    ]
+
+
+def _cluster(name: str, address: dict[str, Any]) -> dict[str, Any]:
+    endpoint = {"lb_endpoints": [{"endpoint": {"address": address}}]}
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": name, "endpoints": [endpoint]},
+    }
+
+
+def _listeners(settings: Settings) -> list[dict[str, Any]]:
+    return [
+        _listener("prometheus", settings.ports.prometheus, "/stats/prometheus", "prometheus_stats", compressed=True),
+        _listener("agent", settings.ports.readiness, "/healthz/ready", "agent", compressed=False),
+    ]
+
+
+def _listener(name: str, port: int, path: str, cluster: str, *, compressed: bool) -> dict[str, Any]:
+    """A listener that passes one path on to one cluster and answers 404 to everything else."""
+    route = {"match": {"path": path}, "route": {"cluster": cluster}}
+    router = {"name": "envoy.filters.http.router", "typed_config": _typed("extensions.filters.http.router.v3.Router")}
+    manager = _typed(
+        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        codec_type="AUTO",
+        stat_prefix=name,
+        route_config={"virtual_hosts": [{"name": "backend", "domains": ["*"], "routes": [route]}]},
+        http_filters=[*(_compressors() if compressed else ()), router],
+    )
+    chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+    return {
+        "name": f"static_{name}",
+        "address": _address(_EVERYWHERE, port),
+        "per_connection_buffer_limit_bytes": _BUFFER_LIMIT,
+        "filter_chains": [chain],
+    }
+
+
+def _compressors() -> list[dict[str, Any]]:
+    found = (("brotli", "Brotli"), ("zstd", "Zstd"), ("gzip", "Gzip"))
+    return [
+        {
+            "name": f"envoy.filters.http.compressor.{library}",
+            "typed_config": _typed(
+                "extensions.filters.http.compressor.v3.Compressor",
+                compressor_library={
+                    "name": library,
+                    "typed_config": _typed(f"extensions.compression.{library}.compressor.v3.{message}"),
+                },
+            ),
+        }
+        for library, message in found
+    ]
+
+
+def _runtime() -> dict[str, Any]:
+    layer = {
+        "re2.max_program_size.error_level": 32768,
+        "envoy.reloadable_features.http_reject_path_with_fragment": False,
+    }
+    return {
+        "layers": [
+            {"name": "global config", "static_layer": layer},
+            {"name": "admin", "admin_layer": {}},
+        ]
+    }
+
+
+def _overload() -> dict[str, Any]:
+    limit = _typed(
+        "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+        max_active_downstream_connections=2147483647,
+    )
+    monitor = {"name": "envoy.resource_monitors.global_downstream_max_connections", "typed_config": limit}
+    return {"resource_monitors": [monitor]}
+
+
+def _stats_config() -> dict[str, Any]:
+    patterns: list[dict[str, Any]] = [{"prefix": prefix} for prefix in INCLUDED_PREFIXES]
+    patterns.append({"suffix": "rbac.allowed"})
+    patterns.append({"suffix": "rbac.denied"})
+    patterns.append({"safe_regex": {"regex": "vhost\\..*\\.route\\..*"}})
+    patterns.append({"safe_regex": {"regex": "listener\\..*\\.downstream_cx_active"}})
+    return {
+        "use_all_default_tags": False,
+        "stats_tags": [{"tag_name": "cluster_name", "regex": f"^cluster\\.((.+?)\\.)(?:{_CLUSTER_STATS})"}],
+        "stats_matcher": {"inclusion_list": {"patterns": patterns}},
+    }
+
+
+def _address(host: str, port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": host, "port_value": port}}
+
+
+def _typed(kind: str, **fields: Any) -> dict[str, Any]:
+    return {"@type": _TYPE + kind, **fields}

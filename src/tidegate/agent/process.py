@@ -1,0 +1,249 @@
+"""Envoy's life: deciding what to do next from what is seen, and doing it.
+
+Envoy runs in a session of its own and writes to a file, so that it goes on when this agent dies; the next agent finds
+it by its pid file or by its command line and adopts it.
+"""
+
+import asyncio
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from tidegate.agent import procfs
+from tidegate.agent.settings import Settings
+from tidegate.kit.errors import TidegateError
+
+log = logging.getLogger(__name__)
+
+HEALTHY_SECONDS = 10.0
+"""A life at least this long ends a series of failures."""
+MAX_DELAY = 30.0
+"""Seconds between starts of an Envoy that dies at once."""
+END_SECONDS = 5.0
+"""How long Envoy may take to end after SIGTERM."""
+SHOWN_LINES = 5
+
+
+class EnvoyStartError(TidegateError):
+    """Envoy could not be started."""
+
+
+class Exit(msgspec.Struct, frozen=True):
+    """How an Envoy ended."""
+
+    code: int | None
+    """None when it was adopted: only a parent is told."""
+    lived: float
+    """Seconds."""
+    last_lines: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if self.code is None:
+            how = "ended (an adopted process: its exit code is not known)"
+        elif self.code < 0:
+            how = f"was killed by {signal.Signals(-self.code).name}"
+        else:
+            how = f"exited with code {self.code}"
+        said = f"; its last words: {' | '.join(self.last_lines)}" if self.last_lines and self.code != -9 else ""
+        return f"Envoy {how} after {self.lived:.1f} s{said}"
+
+
+class Observed(msgspec.Struct, frozen=True):
+    """What the plan is made from."""
+
+    running: bool = False
+    found: int | None = None
+    """Pid of an Envoy of this workload that another agent left behind."""
+    exit: Exit | None = None
+    """How the last one ended; None before the first start."""
+    failures: int = 0
+    """Short lives in a row, the last one included."""
+    since_exit: float = 0.0
+    """Seconds."""
+    stopping: bool = False
+
+
+class Action(msgspec.Struct, frozen=True):
+    """What to do next, and why."""
+
+    kind: Literal["start", "adopt", "wait", "nothing"]
+    reason: str
+    delay: float = 0.0
+    """Seconds to wait before looking again."""
+
+
+def plan(observed: Observed) -> Action:
+    """What to do about Envoy. Pure: the same sight, the same decision."""
+    if observed.stopping:
+        return Action("nothing", "the agent is ending")
+    if observed.running:
+        return Action("nothing", "Envoy is running")
+    if observed.found is not None:
+        return Action("adopt", f"an Envoy of this workload is running already (pid {observed.found})")
+    if observed.exit is None:
+        return Action("start", "no Envoy is running yet")
+    left = delay_after(observed.failures) - observed.since_exit
+    if left > 0:
+        return Action("wait", f"{observed.exit}; {observed.failures} short lives in a row", left)
+    return Action("start", str(observed.exit))
+
+
+def delay_after(failures: int) -> float:
+    """Seconds to wait after so many short lives in a row: none after the first, then 1, 2, 4 and so on."""
+    return 0.0 if failures <= 1 else min(MAX_DELAY, 2.0 ** (failures - 2))
+
+
+class Envoy:
+    """One workload's Envoy: starts, adopts, watches and ends it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.running: procfs.Process | None = None
+        self.starts = 0
+        self.failures = 0
+        self.last_exit: Exit | None = None
+        self._child: subprocess.Popen[bytes] | None = None
+        self._ended_at = 0.0
+        self.stopping = False
+
+    def observe(self) -> Observed:
+        """Look once."""
+        found = None if self.running else procfs.find(self.settings.pid_file, str(self.settings.bootstrap_file))
+        since = time.monotonic() - self._ended_at
+        pid = found.pid if found else None
+        return Observed(self.running is not None, pid, self.last_exit, self.failures, since, self.stopping)
+
+    async def run(self) -> None:
+        """Keep an Envoy running until ``stopping``."""
+        while not self.stopping:
+            action = plan(self.observe())
+            if action.kind == "start":
+                log.info("starting Envoy: %s", action.reason)
+                self._start()
+            elif action.kind == "adopt":
+                log.info("adopting Envoy: %s", action.reason)
+                self.running = procfs.find(self.settings.pid_file, str(self.settings.bootstrap_file))
+            elif action.kind == "wait":
+                log.warning("starting Envoy again in %.1f s: %s", action.delay, action.reason)
+                await asyncio.sleep(action.delay)
+            await self._until_it_ends()
+
+    async def end(self) -> None:
+        """SIGTERM, and SIGKILL to one that does not end."""
+        self.stopping = True
+        process = self.running
+        if process is None:
+            return
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            process.send(number)
+            if await process.ended(END_SECONDS):
+                break
+            log.warning("Envoy (pid %d) did not end within %.0f s of %s", process.pid, END_SECONDS, number.name)
+        self.settings.pid_file.unlink(missing_ok=True)
+
+    def _start(self) -> None:
+        self.starts += 1
+        with self.settings.log_file.open("ab", buffering=0) as output:
+            _give(self.settings.log_file, self.settings.proxy_id)
+            binary = os.open(self.settings.envoy, os.O_RDONLY)
+            path = str(self.settings.envoy) if open_to_all(self.settings.envoy) else f"/proc/self/fd/{binary}"
+            try:
+                # No preexec_fn, user or group: they would make this a fork, which gRPC's threads do not survive.
+                self._child = subprocess.Popen(
+                    [*as_user(self.settings), *arguments(self.settings, path)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                    pass_fds=(binary,),
+                    cwd="/",
+                )
+            except OSError as error:
+                raise EnvoyStartError(f"Envoy {self.settings.envoy} could not be started: {error}") from error
+            finally:
+                os.close(binary)
+        self.running = procfs.Process.of(self._child.pid)
+        procfs.write_pid_file(self.settings.pid_file, self.running)
+
+    async def _until_it_ends(self) -> None:
+        if self.running is None:
+            return
+        await self.running.ended(None)
+        code = self._child.wait() if self._child and self._child.pid == self.running.pid else None
+        lived = max(0.0, procfs.uptime() - self.running.started_at)
+        self._ended_at = time.monotonic()
+        self.failures = 1 if lived >= HEALTHY_SECONDS else self.failures + 1
+        self.last_exit = Exit(code, lived, last_lines(self.settings.log_file))
+        self.running.close()
+        self.running = None
+        self.settings.pid_file.unlink(missing_ok=True)
+        if not self.stopping:
+            log.error("%s", self.last_exit)
+
+
+def arguments(settings: Settings, binary: str) -> list[str]:
+    """Envoy's command line."""
+    return [
+        binary,
+        "--config-path",
+        str(settings.bootstrap_file),
+        "--concurrency",
+        str(settings.concurrency),
+        "--log-level",
+        settings.log_level,
+        "--log-format",
+        "%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t",
+        "--local-address-ip-version",
+        "v4",
+        "--drain-time-s",
+        "45",
+        "--drain-strategy",
+        "immediate",
+        "--disable-hot-restart",
+    ]
+
+
+def as_user(settings: Settings) -> list[str]:
+    """The command in front of Envoy's that gives up root; empty when this agent is not root.
+
+    TPROXY sockets need CAP_NET_ADMIN, which is kept then.
+    """
+    if settings.proxy_id is None or os.geteuid() != 0:
+        return []
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        raise EnvoyStartError("setpriv was not found; install the Debian package util-linux")
+    kept = "-all,+net_admin" if settings.interception_mode == "TPROXY" else "-all"
+    owner = str(settings.proxy_id)
+    identity = ["--reuid", owner, "--regid", owner, "--clear-groups"]
+    return [setpriv, *identity, "--inh-caps", kept, "--ambient-caps", kept, "--"]
+
+
+def open_to_all(path: Path) -> bool:
+    """Whether another user can reach the file; one below /root is reached by descriptor instead."""
+    return all(folder.stat().st_mode & 0o001 for folder in path.resolve().parents)
+
+
+def last_lines(path: Path, lines: int = SHOWN_LINES, size: int = 16384) -> tuple[str, ...]:
+    """The end of a log, at most ``size`` bytes of it."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - size))
+            text = file.read(size).decode(errors="replace")
+    except OSError:
+        return ()
+    return tuple(line for line in text.splitlines() if line.strip())[-lines:]
+
+
+def _give(path: Path, owner: int | None) -> None:
+    """Envoy opens /dev/stdout again as its own user, so the file behind it has to be its own."""
+    path.chmod(0o640)
+    if owner is not None and os.geteuid() == 0:
+        os.chown(path, owner, owner)

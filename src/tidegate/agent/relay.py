@@ -1,0 +1,324 @@
+"""Discovery between Envoy and the control plane: bytes pass through; what Envoy accepts is remembered.
+
+A stream from Envoy is answered by the control plane when it answers, else from the last accepted set. When the control
+plane goes away in mid-stream, Envoy keeps its stream and hears nothing; when it is back, Envoy's stream is ended, and
+Envoy comes again with the versions it has, so that nothing is sent twice and no listener is drained.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import grpc
+import grpc.aio
+from grpc.aio import EOF  # type: ignore[attr-defined]  # the stubs lack it
+
+from tidegate.agent.acceptance import Acceptance, Change
+from tidegate.agent.lastgood import LastGood
+from tidegate.kit.errors import TidegateError
+from tidegate.xds.session import ProtocolError
+from tidegate.xds.wire import WireError
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+CONNECT_SECONDS = 2.0
+ANSWER_SECONDS = 5.0
+"""How long the control plane may say nothing to a new stream before the last accepted set answers."""
+FIRST_DELAY, LAST_DELAY = 0.1, 10.0
+"""Seconds between attempts to reach the control plane."""
+MAX_MESSAGE = 256 * 1024 * 1024
+"""Bytes; a mesh of 10,000 services sends some 60 MB at once."""
+MAX_TOKEN = 65536
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.max_send_message_length", MAX_MESSAGE),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+_LAST_ACCEPTED = "the last accepted set"
+
+
+class Context(Protocol):
+    """What the relay needs of grpc.aio.ServicerContext."""
+
+    async def read(self) -> Any: ...
+    async def write(self, message: bytes) -> None: ...
+    async def abort(self, code: grpc.StatusCode, details: str) -> Any: ...
+
+
+class TokenError(TidegateError):
+    """The bearer token cannot be read."""
+
+
+class Downstream:
+    """Envoy's side of one stream. Requests are kept until somebody has answered."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._waiting: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.unanswered: list[bytes] | None = []
+        """The requests so far; None once a response was written."""
+        self.ended = False
+
+    async def read_all(self) -> None:
+        """Take Envoy's requests until it ends the stream."""
+        try:
+            while (request := await self._context.read()) is not EOF:
+                self._waiting.put_nowait(request)
+        finally:
+            self.ended = True
+            self._waiting.put_nowait(None)
+
+    async def next(self) -> bytes | None:
+        """The next request; None at the end of the stream."""
+        request = await self._waiting.get()
+        if request is not None and self.unanswered is not None:
+            self.unanswered.append(request)
+        return request
+
+    def again(self) -> None:
+        """Put the unanswered requests back, for somebody else to answer."""
+        later = []
+        while not self._waiting.empty():
+            later.append(self._waiting.get_nowait())
+        for request in (*(self.unanswered or ()), *later):
+            self._waiting.put_nowait(request)
+        self.unanswered = []
+
+    async def write(self, response: bytes) -> None:
+        self.unanswered = None
+        await self._context.write(response)
+
+
+class Relay:
+    """The discovery server of one workload."""
+
+    def __init__(self, upstream: Path, token_file: Path, store: LastGood) -> None:
+        self._upstream, self._token_file, self._store = upstream, token_file, store
+        self._writer = ThreadPoolExecutor(1, "lastgood")
+        self._server = grpc.aio.server(options=_OPTIONS)
+        self._superseded = asyncio.Event()
+        """Tells the newest stream that a newer one has come."""
+        self._failures = 0
+        self.connected_since: float | None = None
+        self.state = "no stream yet"
+        """Where Envoy's configuration comes from, in words."""
+        self.counters = {"streams": 0, "requests": 0, "responses": 0, "rejected": 0, "upstream_failures": 0}
+
+    async def start(self, socket: Path) -> None:
+        """Serve Envoy on the socket, which must not exist yet."""
+        service, _, method = METHOD[1:].partition("/")
+        handlers = {method: grpc.stream_stream_rpc_method_handler(self._handle)}
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+        self._server.add_insecure_port(f"unix:{socket}")
+        await self._server.start()
+
+    async def stop(self) -> None:
+        await self._server.stop(0)
+        self._writer.shutdown(wait=True)
+
+    async def held(self) -> dict[str, int]:
+        """Type URL to the number of resources last accepted."""
+        return await self._on_store(self._store.counts)
+
+    async def _on_store(self, act: Callable[[], T]) -> T:
+        """The store is used on one thread of its own: a large set takes a while to write."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, act)
+
+    async def _handle(self, _: AsyncIterator[bytes], context: Any) -> None:
+        """One stream of Envoy's; a newer one ends the one before."""
+        self._superseded.set()
+        superseded = self._superseded = asyncio.Event()
+        self.counters["streams"] += 1
+        downstream = Downstream(context)
+        reading = asyncio.create_task(downstream.read_all())
+        code, why = grpc.StatusCode.UNAVAILABLE, "the control plane can be reached again; reconnect"
+        try:
+            await _first(self._serve(downstream), superseded.wait())
+        except (WireError, ProtocolError) as error:
+            code, why = grpc.StatusCode.INVALID_ARGUMENT, str(error)
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+        if not downstream.ended:
+            await context.abort(code, why)
+
+    async def _serve(self, downstream: Downstream) -> None:
+        reason = await self._from_upstream(downstream)
+        self.connected_since = None
+        if downstream.ended:
+            return
+        self._failures += 1
+        self.counters["upstream_failures"] += 1
+        source = await self._substitute(downstream)
+        self.state = f"{source}; control plane: {reason}"
+        log.warning("control plane: %s; Envoy goes on with %s", reason, source)
+        answering = self._from_store(downstream) if source == _LAST_ACCEPTED else _ignore(downstream)
+        await _first(answering, self._until_back())
+
+    async def _substitute(self, downstream: Downstream) -> str:
+        """What Envoy goes on with while the control plane is away."""
+        if downstream.unanswered is None:
+            return "what it holds"
+        return (
+            _LAST_ACCEPTED if await self._on_store(self._store.usable) else "what it holds (nothing was accepted yet)"
+        )
+
+    async def _from_upstream(self, downstream: Downstream) -> str:
+        """Relay until either side ends; tells why the control plane's side did."""
+        try:
+            token = read_token(self._token_file)
+        except TokenError as error:
+            return str(error)
+        if not await _accepts(self._upstream):
+            return f"{self._upstream} does not accept connections"
+        async with _channel(self._upstream) as channel:
+            call = channel.stream_stream(METHOD)(metadata=(("authorization", f"Bearer {token}"),))
+            return await self._relayed(downstream, call)
+
+    async def _relayed(self, downstream: Downstream, call: Any) -> str:
+        acceptance = Acceptance()
+        try:
+            await _first(
+                self._to_upstream(downstream, call, acceptance),
+                self._to_envoy(downstream, call, acceptance),
+                self._silence(downstream),
+            )
+            return "the stream ended"
+        except _SilentError:
+            return f"no answer within {ANSWER_SECONDS:.0f} s"
+        except grpc.aio.AioRpcError as error:
+            return f"{error.code().name}: {error.details()}"
+        except asyncio.InvalidStateError:
+            return "the stream ended"
+        finally:
+            call.cancel()
+
+    async def _to_upstream(self, downstream: Downstream, call: Any, acceptance: Acceptance) -> None:
+        while (request := await downstream.next()) is not None:
+            self.counters["requests"] += 1
+            change = acceptance.received(request)
+            await call.write(request)
+            if change is not None:
+                await self._note(change)
+
+    async def _to_envoy(self, downstream: Downstream, call: Any, acceptance: Acceptance) -> None:
+        while (response := await call.read()) is not EOF:
+            if self.connected_since is None:
+                self.connected_since, self._failures, self.state = time.time(), 0, "the control plane"
+            self.counters["responses"] += 1
+            acceptance.sent(response)
+            await downstream.write(response)
+
+    async def _silence(self, downstream: Downstream) -> None:
+        """A new Envoy is not left without any answer while there is a last accepted set."""
+        await asyncio.sleep(ANSWER_SECONDS)
+        if (
+            downstream.unanswered
+            and not Acceptance.resumes(downstream.unanswered)
+            and await self._on_store(self._store.usable)
+        ):
+            raise _SilentError
+        await asyncio.Event().wait()
+
+    async def _note(self, change: Change) -> None:
+        """Remember what a request of Envoy's accepts."""
+        if change.refused:
+            self.counters["rejected"] += 1
+            log.warning("Envoy refused %s: %s", change.type_url, change.refused)
+            return
+        try:
+            await self._on_store(lambda: change.keep(self._store))
+        except (sqlite3.Error, OSError) as error:
+            log.error("what Envoy accepted could not be kept in %s: %s", self._store.path, error)
+
+    async def _from_store(self, downstream: Downstream) -> None:
+        from tidegate.agent.fallback import PATIENCE, Fallback
+
+        downstream.again()
+        fallback = Fallback(await self._on_store(self._store.everything))
+        while True:
+            try:
+                request = await asyncio.wait_for(downstream.next(), PATIENCE if fallback.held_back else None)
+            except TimeoutError:
+                responses = fallback.go_on()
+            else:
+                if request is None:
+                    return
+                responses = fallback.answer(request)
+            for response in responses:
+                await downstream.write(response)
+
+    async def _until_back(self) -> None:
+        """Wait, longer after each failure in a row, until the control plane accepts connections."""
+        await asyncio.sleep(delay_after(self._failures, random.random()))  # noqa: S311 (spreads agents, hides nothing)
+        while not await _accepts(self._upstream):
+            self._failures += 1
+            await asyncio.sleep(delay_after(self._failures, random.random()))  # noqa: S311
+
+
+class _SilentError(Exception):
+    """The control plane took a stream and said nothing."""
+
+
+def delay_after(failures: int, chance: float) -> float:
+    """Seconds before the next attempt: doubled by each failure, then anything from half of it to all of it."""
+    full = min(LAST_DELAY, FIRST_DELAY * 2.0 ** max(0, failures - 1))
+    return full * (0.5 + chance / 2)
+
+
+def read_token(path: Path) -> str:
+    """The bearer token, read anew each time because it is replaced before it expires."""
+    try:
+        with path.open("rb") as file:
+            token = file.read(MAX_TOKEN).strip().decode("ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TokenError(f"token file {path} cannot be read: {error}") from error
+    if not token or any(character.isspace() for character in token):
+        raise TokenError(f"token file {path} holds no token; expected one line with a ServiceAccount token")
+    return token
+
+
+def _channel(upstream: Path) -> Any:
+    """A channel for one stream: the next one starts without this one's back-off."""
+    return grpc.aio.insecure_channel(f"unix:{upstream}", options=_OPTIONS)
+
+
+async def _accepts(socket: Path) -> bool:
+    """Whether somebody listens there; a dead process' socket says no at once."""
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_unix_connection(socket), CONNECT_SECONDS)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
+
+
+async def _ignore(downstream: Downstream) -> None:
+    while await downstream.next() is not None:
+        pass
+
+
+async def _first(*awaitables: Any) -> None:
+    """Run until the first of them ends, and cancel the others; its error is raised."""
+    tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        if not task.cancelled():
+            task.result()

@@ -1,0 +1,110 @@
+"""What a write has to pass: shape, limits, Istio's rules; and what is told to the writer when it does."""
+
+from dataclasses import replace
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from tidegate.api import core_checks, metadata, unacted, validation
+from tidegate.api.fields import decode_hook
+from tidegate.api.identify import api_version_kind, naming
+from tidegate.api.kinds import Kind
+from tidegate.api.meshconfig import check_mesh_config_map
+from tidegate.api.walk import walk
+from tidegate.kit.errors import FieldError, InvalidObjectError
+
+FieldValidation: TypeAlias = Literal["Strict", "Warn", "Ignore"]
+
+_ENVELOPE = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    """An accepted object as it is to be stored, and the warnings for the API's Warning headers."""
+
+    object: dict[str, Any]
+    warnings: tuple[str, ...] = ()
+
+
+def admit(raw: Any, *, field_validation: FieldValidation = "Warn") -> Admitted:
+    """Check a write and bring it into canonical form.
+
+    Istio kinds are pruned to the fields they have; ``field_validation`` says what an unknown one is (kubectl's
+    ``--validate``): an error ("Strict"), a warning, or nothing. Core kinds keep all that they carry.
+    Raises InvalidObjectError with every error at once, and nothing else whatever ``raw`` is.
+    """
+    kind = api_version_kind(raw)
+    meta, errors = metadata.check(kind, raw.get("metadata"))
+    body = _strict(kind, raw, meta, field_validation) if kind.strict else _open(kind, raw, meta)
+    errors += body.errors
+    if errors:
+        raise InvalidObjectError(*naming(raw), tuple(errors))
+    return Admitted({**body.object, "metadata": meta}, tuple(dict.fromkeys(body.warnings)))
+
+
+class _Checked(msgspec.Struct):
+    object: dict[str, Any]
+    errors: list[FieldError]
+    warnings: list[str]
+
+
+def _strict(kind: Kind, raw: dict[str, Any], meta: dict[str, Any], field_validation: FieldValidation) -> _Checked:
+    normal, errors, unknown = walk(kind.body, raw.get("spec"), "spec")
+    unknown = [str(key) for key in raw if key not in _ENVELOPE] + unknown
+    warnings = []
+    if field_validation == "Strict":
+        errors += [
+            FieldError(path, f'strict decoding error: unknown field "{path}"', None, "BadRequest") for path in unknown
+        ]
+    elif field_validation == "Warn":
+        warnings += [f'unknown field "{path}"' for path in unknown]
+    checked, advice = _by_rules(kind, normal, meta)
+    if not errors or any(error.reason != "BadRequest" for error in errors):
+        errors += [error for error in checked if not _explained(error, errors)]
+    else:
+        errors += checked
+    out = {key: value for key, value in raw.items() if key in _ENVELOPE and value is not None}
+    out["spec"] = normal
+    status = out.get("status", {})
+    if not isinstance(status, dict):
+        errors.append(FieldError("status", "must be an object"))
+    return _Checked(out, errors, warnings + advice + unacted.warnings(kind.kind, normal))
+
+
+def _by_rules(kind: Kind, normal: dict[str, Any], meta: dict[str, Any]) -> tuple[list[FieldError], list[str]]:
+    body = msgspec.convert(normal, kind.body, dec_hook=decode_hook)
+    return validation.validate(
+        kind.kind,
+        meta.get("namespace", ""),
+        meta.get("name", ""),
+        body,
+        annotations=meta.get("annotations", {}),
+        labels=meta.get("labels", {}),
+    )
+
+
+def _explained(error: FieldError, earlier: list[FieldError]) -> bool:
+    """A rule's complaint about a place that could not be read, or around it, says nothing new."""
+    return any(
+        other.reason != "BadRequest" and (_within(other.path, error.path) or _within(error.path, other.path))
+        for other in earlier
+    )
+
+
+def _within(path: str, outer: str) -> bool:
+    return path.startswith(outer) and path[len(outer) : len(outer) + 1] in ("", ".", "[")
+
+
+def _open(kind: Kind, raw: dict[str, Any], meta: dict[str, Any]) -> _Checked:
+    at = kind.body_at
+    normal, errors, _ = walk(kind.body, raw.get(at) if at else raw, at, proto=False)
+    if kind.kind == "Secret":
+        errors = [replace(error, value=None) for error in errors]
+    if kind.status is not None:
+        errors += walk(kind.status, raw.get("status"), "status", proto=False)[1]
+    body = msgspec.convert(normal, kind.body, dec_hook=decode_hook)
+    errors += [error for error in core_checks.check(kind.kind, body) if not _explained(error, errors)]
+    warnings: list[str] = []
+    if kind.kind == "ConfigMap" and not errors:
+        more, warnings = check_mesh_config_map(meta, body)
+        errors += more
+    return _Checked(raw, errors, warnings)

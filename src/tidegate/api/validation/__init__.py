@@ -1,0 +1,58 @@
+"""Istio's validation rules: what is refused and what is warned about, each with its path."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tidegate.api.validation.destination_rule import check_destination_rule
+from tidegate.api.validation.findings import Findings
+from tidegate.api.validation.gateway import check_gateway
+from tidegate.api.validation.mesh import check_mesh_config
+from tidegate.api.validation.service_entry import check_service_entry
+from tidegate.api.validation.sidecar import check_sidecar
+from tidegate.api.validation.virtual_service import check_virtual_service
+from tidegate.api.validation.workload import check_workload_entry, check_workload_group
+from tidegate.kit.errors import FieldError
+
+__all__ = ["validate"]
+
+_ALWAYS_REJECT = "internal.istio.io/webhook-always-reject"
+_INTERNAL = ("internal.istio.io/parents", "internal.istio.io/parent-namespace", _ALWAYS_REJECT)
+_DRY_RUN = "istio.io/dry-run"
+
+
+def validate(
+    kind: str,
+    namespace: str,
+    name: str,
+    body: Any,
+    *,
+    annotations: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> tuple[list[FieldError], list[str]]:
+    """Check the typed body of one object of an Istio kind, or ``MeshConfig``.
+
+    Returns the errors, each of which refuses the object, and the warnings, each beginning with its path.
+    """
+    out = Findings()
+    _check_annotations(annotations or {}, out)
+    labels = labels or {}
+    rules: dict[str, Callable[[], None]] = {
+        "ServiceEntry": lambda: check_service_entry(body, namespace, {**(annotations or {}), **labels}, out),
+        "WorkloadEntry": lambda: check_workload_entry("spec", body, out),
+        "WorkloadGroup": lambda: check_workload_group(body, out),
+        "Sidecar": lambda: check_sidecar(body, namespace, out),
+        "VirtualService": lambda: check_virtual_service(body, namespace, out),
+        "DestinationRule": lambda: check_destination_rule(body, namespace, out),
+        "Gateway": lambda: check_gateway(body, name, out),
+        "MeshConfig": lambda: check_mesh_config(body, out),
+    }
+    rules[kind]()
+    return out.errors, out.warnings
+
+
+def _check_annotations(annotations: Mapping[str, str], out: Findings) -> None:
+    for key in _INTERNAL:
+        if key in annotations:
+            out.error(f"metadata.annotations[{key}]", "is reserved for internal use")
+    if _DRY_RUN in annotations:
+        out.error(f"metadata.annotations[{_DRY_RUN}]", "is for AuthorizationPolicies only")

@@ -1,0 +1,190 @@
+"""The agent process: everything around one workload's Envoy, composed."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from tidegate.agent import logfile
+from tidegate.agent.bootstrap import encoded
+from tidegate.agent.drain import drain
+from tidegate.agent.http import Client
+from tidegate.agent.lastgood import LastGood
+from tidegate.agent.process import Envoy
+from tidegate.agent.relay import Relay
+from tidegate.agent.settings import Settings
+from tidegate.agent.status import Readiness, Status, serve_tcp, serve_unix
+from tidegate.kit.errors import TidegateError
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.1
+
+
+def run(settings: Settings) -> None:
+    """Run the agent until it is told to end. Raises TidegateError when it cannot start."""
+    try:
+        asyncio.run(Agent(settings).run())
+    except OSError as error:
+        raise TidegateError(f"the agent of {settings.full_name} cannot run: {error}") from error
+
+
+class Agent:
+    """One workload's agent."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.started = time.time()
+        self.stop = asyncio.Event()
+        self.drained = False
+        prepare(settings)
+        self.envoy = Envoy(settings)
+        self.admin = Client("127.0.0.1", settings.ports.admin)
+        self.readiness = Readiness(self.admin)
+        self.status = Status(self.admin, Client("127.0.0.1", settings.ports.prometheus), self.readiness, self.report)
+        self.status.on_quit = self._quit
+        self.status.on_drain = self._drain
+
+    async def run(self) -> None:
+        """Serve and supervise; returns when the agent was told to end and Envoy has ended."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop.set)
+        settings = self.settings
+        store = LastGood(settings.last_good_file)
+        self.relay = Relay(settings.upstream, settings.token_file, store)
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(store.close)
+            await self.relay.start(settings.xds_socket)
+            stack.push_async_callback(self.relay.stop)
+            own(settings.xds_socket, settings.proxy_id)
+            local = await serve_unix(self.status.local, settings.agent_socket)
+            stack.callback(local.close)
+            own(settings.agent_socket, None)
+            await local.start_serving()
+            public = await serve_tcp(self.status.public, "0.0.0.0", settings.ports.status)  # noqa: S104 (its namespace)
+            stack.callback(public.close)
+            await self._supervise()
+        forget_sockets(settings)
+
+    async def report(self) -> dict[str, Any]:
+        """What ``GET /status`` tells."""
+        running = self.envoy.running
+        return {
+            "name": self.settings.name,
+            "namespace": self.settings.namespace,
+            "pid": os.getpid(),
+            "started": self.started,
+            "uptime": time.time() - self.started,
+            "ready": not await self.readiness.problem(),
+            "envoy": {
+                "pid": running.pid if running else None,
+                "starts": self.envoy.starts,
+                "lastExit": str(self.envoy.last_exit) if self.envoy.last_exit else None,
+            },
+            "relay": {
+                "source": self.relay.state,
+                "connectedSince": self.relay.connected_since,
+                "counters": self.relay.counters,
+            },
+            "accepted": await self.relay.held(),
+        }
+
+    async def _supervise(self) -> None:
+        life = asyncio.create_task(self.envoy.run())
+        others = [
+            asyncio.create_task(self._announce()),
+            asyncio.create_task(logfile.keep_small(self.settings.log_file)),
+        ]
+        stopping: asyncio.Task[Any] = asyncio.create_task(self.stop.wait())
+        try:
+            await asyncio.wait({life, stopping, *others}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (life, *others):
+                if task.done():
+                    task.result()
+            await self._end()
+        finally:
+            for task in (life, stopping, *others):
+                task.cancel()
+            await asyncio.gather(life, stopping, *others, return_exceptions=True)
+
+    async def _end(self) -> None:
+        self.envoy.stopping = True
+        if not self.drained and self.envoy.running is not None:
+            await self._drain()
+        await self.envoy.end()
+
+    async def _drain(self) -> None:
+        self.readiness.draining = self.drained = True
+        await drain(self.admin, self.settings.drain_seconds, until_idle=self.settings.exit_on_zero_connections)
+
+    def _quit(self) -> None:
+        self.drained = True
+        self.stop.set()
+
+    async def _announce(self) -> None:
+        """Make the hold file once each Envoy is ready, and look at readiness anew when another Envoy runs."""
+        seen: object = None
+        while True:
+            if self.envoy.running is not seen:
+                seen = self.envoy.running
+                self.readiness.reset()
+                await self._until_ready()
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _until_ready(self) -> None:
+        last = ""
+        running = self.envoy.running
+        while running is not None and self.envoy.running is running:
+            problem = await self.readiness.problem()
+            if not problem:
+                log.info("the proxy is ready")
+                if self.settings.hold_file is not None:
+                    release(self.settings.hold_file)
+                return
+            if problem != last:
+                log.info("not ready: %s", problem)
+            last = problem
+            await asyncio.sleep(POLL_SECONDS)
+
+
+def own(socket: Path, owner: int | None) -> None:
+    """Give a socket to the user who may open it, and to nobody else; None leaves it the agent's own."""
+    socket.chmod(0o600)
+    if owner is not None and os.geteuid() == 0:
+        os.chown(socket, owner, owner)
+
+
+def forget_sockets(settings: Settings) -> None:
+    """Take away the sockets: the agent's own at its end, and those that a killed agent left."""
+    for socket in (settings.agent_socket, settings.xds_socket):
+        socket.unlink(missing_ok=True)
+
+
+def prepare(settings: Settings) -> None:
+    """Make the agent's folders and write the bootstrap. Raises TidegateError when Envoy's user cannot reach them."""
+    for folder in (settings.sockets, settings.files):
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        for part in (folder, *folder.parents):
+            if settings.proxy_id is not None and os.geteuid() == 0 and not part.stat().st_mode & 0o001:
+                raise TidegateError(
+                    f"folder {part} may not be entered by Envoy's user {settings.proxy_id}; allow it: chmod o+x {part}"
+                )
+    fresh = settings.bootstrap_file.with_suffix(".new")
+    fresh.write_bytes(encoded(settings))
+    fresh.replace(settings.bootstrap_file)
+    forget_sockets(settings)
+    if settings.hold_file is not None:
+        settings.hold_file.unlink(missing_ok=True)
+
+
+def release(hold_file: Path) -> None:
+    """Let the application go: the file appears whole or not at all."""
+    fresh = hold_file.with_name(hold_file.name + ".new")
+    fresh.write_text(json.dumps({"ready": time.time()}) + "\n")
+    fresh.replace(hold_file)

@@ -1,0 +1,225 @@
+"""The control plane: follows the store, keeps the hub, serves discovery and the debug port."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvicorn
+
+from tidegate.api import decode
+from tidegate.api.objects import Ref
+from tidegate.app.debug import debug_app
+from tidegate.app.hub import Hub, Shown
+from tidegate.app.metrics import Metrics
+from tidegate.app.proxies import Node, read_metadata
+from tidegate.kit.errors import InvalidObjectError, TidegateError
+from tidegate.snapshot.world import Event, Verb
+from tidegate.store.client import KubeStore
+from tidegate.store.informer import Batch, follow
+from tidegate.store.model import Json, StoreError, WatchEvent, WatchType
+from tidegate.xds.node import parse_node_id
+from tidegate.xds.server import AttachError, DiscoveryServer, Identity
+from tidegate.xds.server import Metadata as CallMetadata
+from tidegate.xds.source import Subscription, Update, View
+from tidegate.xds.wire import Node as WireNode
+
+log = logging.getLogger(__name__)
+
+AUDIENCE = "istio-ca"
+WATCHED = (
+    "Namespace",
+    "Node",
+    "ConfigMap",
+    "Pod",
+    "Service",
+    "EndpointSlice",
+    "Endpoints",
+    "ServiceEntry",
+    "WorkloadEntry",
+    "VirtualService",
+    "DestinationRule",
+    "Sidecar",
+)
+_BEARER = "bearer "
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How one control plane runs."""
+
+    kubeconfig: Path
+    run_dir: Path
+    monitoring_port: int = 15014
+    """On 127.0.0.1; 0 for any free port."""
+    domain: str = "cluster.local"
+
+
+class _Attached:
+    """A :class:`Subscription` that leaves the hub when its stream ends."""
+
+    def __init__(self, hub: Hub, shown: Shown) -> None:
+        self._hub, self._shown = hub, shown
+
+    @property
+    def view(self) -> View:
+        return self._shown.mailbox.view
+
+    async def next(self) -> Update:
+        return await self._shown.mailbox.next()
+
+    def close(self) -> None:
+        self._hub.detach(self._shown)
+        self._shown.mailbox.close()
+
+
+class Discovery:
+    """One control plane on one event loop."""
+
+    def __init__(self, settings: Settings, store: KubeStore) -> None:
+        self.settings, self._store = settings, store
+        self.hub = Hub(settings.domain)
+        self.metrics = Metrics()
+        self.server = DiscoveryServer(self._authenticate, self._attach, self.metrics)
+        self.synced = asyncio.Event()
+        self.undecodable: dict[Ref, str] = {}
+
+    # Who connects
+
+    async def _authenticate(self, metadata: CallMetadata) -> Identity | None:
+        header = metadata.get("authorization", "")
+        if not header.lower().startswith(_BEARER):
+            return None
+        try:
+            found = await self._store.review_token(header[len(_BEARER) :].strip(), audiences=(AUDIENCE,))
+        except StoreError as error:
+            log.warning("a token could not be reviewed: %s", error)
+            return None
+        if found is None or not found.service_account:
+            return None
+        return Identity(found.namespace, found.service_account, found.pod)
+
+    async def _attach(self, identity: Identity, node: WireNode) -> Subscription:
+        if not self.synced.is_set():
+            raise AttachError("the control plane has not read the store yet")
+        proxy = parse_node_id(node.id)
+        shown = self.hub.attach(
+            Node(
+                name=f"{proxy.pod}.{identity.namespace}",
+                namespace=identity.namespace,
+                pod=identity.pod or proxy.pod,
+                service_account=identity.service_account,
+                address=proxy.address,
+                **read_metadata(node.metadata),
+            )
+        )
+        return _Attached(self.hub, shown)
+
+    # What changes
+
+    async def follow(self) -> None:
+        """Bring every change of the store into the hub, for ever."""
+        async for batch in follow(self._store, WATCHED):
+            self._take(batch)
+
+    def _take(self, batch: Batch) -> None:
+        events = [e for each in batch.events if (e := self._event(each)) is not None]
+        self.hub.apply(events, time.monotonic())
+        self.metrics.world(services=len(self.hub.world.services), virtual_services=len(self.hub.world.virtual_services))
+        if batch.synced and not self.synced.is_set():
+            self.synced.set()
+
+    def _event(self, each: WatchEvent) -> Event | None:
+        """A stored object as an event. One that cannot be typed is left out, and remembered why."""
+        ref = _ref(each.object)
+        if each.type is WatchType.DELETED:
+            self.undecodable.pop(ref, None)
+            return Event(Verb.DELETE, ref)
+        try:
+            found = decode.stored(each.object)
+        except InvalidObjectError as error:
+            log.warning("left out: %s", error)
+            self.undecodable[ref] = str(error)
+            return Event(Verb.DELETE, ref)
+        self.undecodable.pop(ref, None)
+        return Event(Verb.PUT, found.ref, found)
+
+
+def _ref(raw: Json) -> Ref:
+    meta = raw.get("metadata") or {}
+    return Ref(str(raw.get("kind", "")), str(meta.get("namespace") or ""), str(meta.get("name") or ""))
+
+
+async def run(settings: Settings, on_ready: Callable[[str], None]) -> None:
+    """Run a control plane until SIGTERM or SIGINT. ``on_ready`` gets the debug port's address."""
+    store = await KubeStore.from_kubeconfig(settings.kubeconfig)
+    plane = Discovery(settings, store)
+    settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        async with _monitoring(plane) as address:
+            await _until(stopping, _serve(plane, lambda: on_ready(address)))
+    finally:
+        await plane.server.stop()
+        await store.close()
+
+
+async def _serve(plane: Discovery, ready: Callable[[], None]) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(plane.follow())
+        await plane.synced.wait()
+        await plane.server.start(plane.settings.run_dir / "xds.sock")
+        ready()
+
+
+async def _until(stopping: asyncio.Event, work: Awaitable[None]) -> None:
+    task, stop = asyncio.ensure_future(work), asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+    finally:
+        for each in (task, stop):
+            each.cancel()
+        await asyncio.gather(task, stop, return_exceptions=True)
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to the process."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _monitoring(plane: Discovery) -> Any:
+    """Serve the debug port on loopback; yields its address."""
+    config = uvicorn.Config(
+        debug_app(plane.server, plane.metrics, ready=plane.synced.is_set),
+        host="127.0.0.1",
+        port=plane.settings.monitoring_port,
+        log_level="warning",
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve())
+    try:
+        while not server.started:
+            if task.done():
+                raise TidegateError(f"127.0.0.1:{plane.settings.monitoring_port} cannot be listened on")
+            await asyncio.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        with contextlib.suppress(SystemExit):
+            await task

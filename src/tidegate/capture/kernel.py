@@ -1,0 +1,127 @@
+"""The kernel's tables as iptables' own programs show and change them, in any network namespace."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from tidegate.kit.errors import TidegateError
+from tidegate.rules.model import Family, RuleSet
+from tidegate.rules.text import parse_save
+
+Binary = Literal["", "legacy", "nft"]
+
+LOCK_SECONDS = 5
+"""How long to wait for another program that changes the tables."""
+TIMEOUT_SECONDS = 30
+NETNS_FOLDER = Path("/run/netns")
+_SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"))
+_FAILED_LINE = re.compile(r"line:? (\d+)")
+_QUOTED = re.compile(r"'([^']+)'")
+
+
+class CaptureError(TidegateError):
+    """Rules that could not be applied, verified or removed; the text tells what the kernel holds now."""
+
+
+class Kernel(msgspec.Struct, frozen=True, kw_only=True):
+    """The tables of one network namespace and one kind of iptables."""
+
+    netns: str | None = None
+    """Name or path of the namespace; None is the caller's own."""
+    binary: Binary = ""
+    """Which iptables to use where a machine has both; empty takes the one called ``iptables``."""
+
+    def save(self, family: Family) -> str:
+        """What the tables hold, with counters, as iptables-save prints it."""
+        return self.run([self.program(family, "save"), "-c"])
+
+    def read(self, family: Family) -> RuleSet:
+        """What the tables hold."""
+        return parse_save(self.run([self.program(family, "save")]), family)
+
+    def write(self, family: Family, text: str) -> None:
+        """Run one table's transaction on top of what is there. Raises CaptureError naming the rule that failed."""
+        command = [self.program(family, "restore"), "--noflush", "-w", str(LOCK_SECONDS)]
+        self.run(command, text)
+
+    def replace(self, family: Family, text: str) -> None:
+        """Make a table hold exactly the text, counters included."""
+        self.run([self.program(family, "restore"), "-c", "-w", str(LOCK_SECONDS)], text)
+
+    def has_tools(self, family: Family) -> bool:
+        """Whether the programs for this family are installed."""
+        return shutil.which(self._name(family, "restore"), path=_SEARCH_PATH) is not None
+
+    def program(self, family: Family, action: str) -> str:
+        """Path of ``iptables-save`` or its relatives. Raises CaptureError when it is not installed."""
+        name = self._name(family, action)
+        found = shutil.which(name, path=_SEARCH_PATH)
+        if found is None:
+            raise CaptureError(f"{name} was not found; install the Debian package iptables")
+        return found
+
+    def run(self, command: list[str], text: str = "") -> str:
+        """Run a program in the namespace and return what it prints."""
+        full = [*self._entering(), *command]
+        shown = " ".join(full)
+        try:
+            done = subprocess.run(
+                full,
+                input=text,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_SECONDS,
+                env=_environment(),
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise CaptureError(f"{shown} did not end within {TIMEOUT_SECONDS} s") from error
+        if done.returncode != 0:
+            raise CaptureError(f"{shown} failed: {_explained(done.stderr, text)}")
+        return done.stdout
+
+    def netns_path(self) -> str | None:
+        """The namespace's file. Raises CaptureError when there is none."""
+        if self.netns is None:
+            return None
+        path = Path(self.netns) if "/" in self.netns else NETNS_FOLDER / self.netns
+        if not path.exists():
+            raise CaptureError(f"network namespace {self.netns}: {path} does not exist")
+        return str(path)
+
+    def _entering(self) -> list[str]:
+        path = self.netns_path()
+        return [] if path is None else [shutil.which("nsenter", path=_SEARCH_PATH) or "nsenter", f"--net={path}", "--"]
+
+    def _name(self, family: Family, action: str) -> str:
+        plain = "iptables" if family == "ipv4" else "ip6tables"
+        return "-".join(part for part in (plain, self.binary, action) if part)
+
+
+def _environment() -> dict[str, str]:
+    return {"PATH": _SEARCH_PATH, "LC_ALL": "C"}
+
+
+def _explained(stderr: str, text: str) -> str:
+    """The program's own words, with the rule in place of a line number."""
+    said = [line for line in stderr.splitlines() if line.strip() and not line.startswith("Try `")]
+    message = " ".join(" ".join(said).split()) or "it said nothing"
+    rule = _failed_rule(stderr, text.splitlines())
+    return f'at "{rule}": {message}' if rule else message
+
+
+def _failed_rule(stderr: str, lines: list[str]) -> str:
+    """A missing chain is only found at COMMIT; then the rule is the one that names it."""
+    place = _FAILED_LINE.search(stderr)
+    if place is None or not 0 < int(place[1]) <= len(lines):
+        return ""
+    line = lines[int(place[1]) - 1]
+    name = _QUOTED.search(stderr)
+    if line != "COMMIT" or name is None:
+        return line
+    return next((rule for rule in lines if name[1] in rule.split()), line)

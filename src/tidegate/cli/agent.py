@@ -1,0 +1,91 @@
+"""``tidegate agent``: one workload's sidecar."""
+
+import os
+from pathlib import Path
+
+import click
+
+from tidegate.cli.options import run_dir_option
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option("--name", required=True, envvar="POD_NAME", help="Name of the Pod.")
+@click.option("--namespace", required=True, envvar="POD_NAMESPACE", help="Namespace of the Pod.")
+@click.option("--address", required=True, envvar="INSTANCE_IP", help="The workload's IP address.")
+@run_dir_option
+@click.option("--state-dir", type=PATH, envvar="TIDEGATE_STATE_DIR", help="What is kept. [default: /var/lib/tidegate]")
+@click.option("--token-file", type=PATH, required=True, help="File with the ServiceAccount token bound to the Pod.")
+@click.option("--upstream", type=PATH, help="The control plane's socket. [default: <run-dir>/xds.sock]")
+@click.option("--hold-file", type=PATH, help="Made when the proxy is ready; the application waits for it.")
+@click.option("--envoy", "binary", help="The Envoy to run. [default: $TIDEGATE_ENVOY, else the installed one]")
+@click.option("--concurrency", type=click.IntRange(1, 256), default=2, show_default=True, help="Envoy's workers.")
+@click.option(
+    "--drain",
+    type=click.FloatRange(0, 3600),
+    default=5.0,
+    show_default=True,
+    help="Seconds that open connections may go on when the sidecar ends.",
+)
+@click.option(
+    "--exit-on-zero-active-connections",
+    is_flag=True,
+    envvar="EXIT_ON_ZERO_ACTIVE_CONNECTIONS",
+    help="End the drain as soon as no connection is open.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["trace", "debug", "info", "warning", "error", "critical", "off"]),
+    default="warning",
+    show_default=True,
+    help="Envoy's.",
+)
+@click.option(
+    "--interception-mode",
+    type=click.Choice(["REDIRECT", "TPROXY", "NONE"]),
+    default="REDIRECT",
+    show_default=True,
+    envvar="ISTIO_META_INTERCEPTION_MODE",
+    help="How the workload's traffic is captured.",
+)
+def agent(
+    *,
+    run_dir: Path | None,
+    state_dir: Path | None,
+    upstream: Path | None,
+    binary: str | None,
+    drain: float,
+    exit_on_zero_active_connections: bool,
+    **plain: object,
+) -> None:
+    """Run one workload's sidecar: Envoy, and the companion that keeps it configured and alive.
+
+    It belongs into the workload's network namespace. As root it runs Envoy as user 1337, which the packet rules
+    know; Envoy goes on serving when the agent dies, and the next agent adopts it.
+    """
+    import logging
+
+    from tidegate.agent.settings import Settings
+    from tidegate.app.agent import run
+    from tidegate.kit.envoy_binary import find
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    run_folder = (run_dir or Path("/run/tidegate")).absolute()
+    settings = Settings(
+        run_dir=run_folder,
+        state_dir=(state_dir or Path("/var/lib/tidegate")).absolute(),
+        upstream=(upstream or run_folder / "xds.sock").absolute(),
+        envoy=find(binary),
+        drain_seconds=drain,
+        exit_on_zero_connections=exit_on_zero_active_connections,
+        metadata=node_metadata(dict(os.environ)),
+        **plain,  # type: ignore[arg-type]
+    )
+    run(settings)
+
+
+def node_metadata(environment: dict[str, str]) -> dict[str, str]:
+    """ISTIO_META_NAME=value becomes the node's metadata NAME, as Istio's agent has it."""
+    prefix = "ISTIO_META_"
+    return {name.removeprefix(prefix): value for name, value in environment.items() if name.startswith(prefix)}

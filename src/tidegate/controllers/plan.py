@@ -1,0 +1,19 @@
+"""What a controller wants done."""
+
+from typing import Literal
+
+import msgspec
+
+from tidegate.store.model import Json
+
+
+class Action(msgspec.Struct, frozen=True):
+    """One write, and why, in words for a log."""
+
+    verb: Literal["create", "update", "delete"]
+    object: Json
+    reason: str
+
+    def __str__(self) -> str:
+        meta = self.object["metadata"]
+        return f"{self.verb} {self.object['kind']} {meta.get('namespace', '')}/{meta['name']}: {self.reason}"

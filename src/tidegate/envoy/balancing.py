@@ -1,0 +1,115 @@
+"""Load balancing and outlier detection of clusters."""
+
+from typing import Any
+
+from tidegate.api.networking import (
+    ConsistentHashLB,
+    LoadBalancerSettings,
+    LoadBalancerSettingsSimple,
+    OutlierDetection,
+    WarmupConfiguration,
+)
+from tidegate.envoy import protos
+from tidegate.kit.durations import Duration
+
+Simple = LoadBalancerSettingsSimple
+LB = protos.Cluster.LbPolicy
+
+_POLICIES = {
+    Simple.ROUND_ROBIN: LB.Value("ROUND_ROBIN"),
+    Simple.RANDOM: LB.Value("RANDOM"),
+    Simple.LEAST_REQUEST: LB.Value("LEAST_REQUEST"),
+    Simple.LEAST_CONN: LB.Value("LEAST_REQUEST"),
+    Simple.UNSPECIFIED: LB.Value("LEAST_REQUEST"),
+}
+_DEFAULT_RING = 1024
+_LARGEST_RING = 8 * 1024 * 1024
+_LARGEST_TABLE = 5_000_011
+"""Envoy refuses larger ones; smaller ones only spread less evenly."""
+_RUNTIME_KEY = "("
+"""Envoy wants a key beside a number; this one, which nobody sets, is what Istio writes."""
+
+
+def is_passthrough(settings: LoadBalancerSettings | None) -> bool:
+    """simple PASSTHROUGH: connections go where the caller was going."""
+    return settings is not None and settings.simple is Simple.PASSTHROUGH
+
+
+def put_load_balancer(cluster: Any, settings: LoadBalancerSettings | None) -> None:
+    if settings is None:
+        cluster.lb_policy = LB.Value("LEAST_REQUEST")
+        return
+    if settings.consistent_hash is not None:
+        _put_hash(cluster, settings.consistent_hash)
+        return
+    cluster.lb_policy = _POLICIES.get(settings.simple or Simple.UNSPECIFIED, LB.Value("LEAST_REQUEST"))
+    warmup = settings.warmup
+    if warmup is None and settings.warmup_duration_secs is not None:
+        warmup = WarmupConfiguration(duration=settings.warmup_duration_secs)
+    if warmup is not None and warmup.duration is not None:
+        _put_warmup(cluster, warmup, warmup.duration)
+
+
+def _put_hash(cluster: Any, settings: ConsistentHashLB) -> None:
+    if settings.maglev is not None:
+        cluster.lb_policy = LB.Value("MAGLEV")
+        cluster.maglev_lb_config.SetInParent()
+        if settings.maglev.table_size:
+            cluster.maglev_lb_config.table_size.value = min(settings.maglev.table_size, _LARGEST_TABLE)
+        return
+    size = settings.ring_hash.minimum_ring_size if settings.ring_hash else settings.minimum_ring_size
+    cluster.lb_policy = LB.Value("RING_HASH")
+    cluster.ring_hash_lb_config.minimum_ring_size.value = min(size or _DEFAULT_RING, _LARGEST_RING)
+
+
+def _put_warmup(cluster: Any, warmup: WarmupConfiguration, window: Duration) -> None:
+    """Slow start: of the policies, only round robin and least request know it."""
+    if cluster.lb_policy == LB.Value("ROUND_ROBIN"):
+        slow = cluster.round_robin_lb_config.slow_start_config
+    elif cluster.lb_policy == LB.Value("LEAST_REQUEST"):
+        slow = cluster.least_request_lb_config.slow_start_config
+    else:
+        return
+    slow.slow_start_window.CopyFrom(protos.duration(window))
+    if warmup.aggression is not None:
+        slow.aggression.CopyFrom(protos.RuntimeDouble(default_value=warmup.aggression, runtime_key=_RUNTIME_KEY))
+    if warmup.minimum_percent is not None:
+        slow.min_weight_percent.value = warmup.minimum_percent
+
+
+def put_outlier_detection(cluster: Any, settings: OutlierDetection | None) -> None:
+    """Consecutive errors only: detection by success rate is never enforced, the API has no field for it.
+
+    A count of 0 switches its kind off; an unset one keeps Envoy's default.
+    """
+    cluster.common_lb_config.healthy_panic_threshold.SetInParent()
+    if settings is None:
+        return
+    out = cluster.outlier_detection
+    out.enforcing_success_rate.value = 0
+    _count(out, "consecutive_5xx", "enforcing_consecutive_5xx", settings.consecutive5xx_errors)
+    _count(
+        out,
+        "consecutive_gateway_failure",
+        "enforcing_consecutive_gateway_failure",
+        settings.consecutive_gateway_errors,
+    )
+    if settings.interval is not None:
+        out.interval.CopyFrom(protos.duration(settings.interval))
+    if settings.base_ejection_time is not None:
+        out.base_ejection_time.CopyFrom(protos.duration(settings.base_ejection_time))
+    if settings.max_ejection_percent > 0:
+        out.max_ejection_percent.value = settings.max_ejection_percent
+    if settings.split_external_local_origin_errors:
+        out.split_external_local_origin_errors = True
+        out.enforcing_local_origin_success_rate.value = 0
+        local = settings.consecutive_local_origin_failures
+        _count(out, "consecutive_local_origin_failure", "enforcing_consecutive_local_origin_failure", local or None)
+    if settings.min_health_percent > 0:
+        cluster.common_lb_config.healthy_panic_threshold.value = float(settings.min_health_percent)
+
+
+def _count(out: Any, field: str, enforcing: str, count: int | None) -> None:
+    if count is not None:
+        getattr(out, field).value = count
+        getattr(out, enforcing).value = 100 if count > 0 else 0

@@ -1,0 +1,357 @@
+"""Filter chains that one service port brings to an outbound listener.
+
+Each chain is a fragment: its bytes, and as its name the match in a canonical form. Two chains of equal name cannot
+stand in one listener, and "" is the match that takes every connection.
+"""
+
+import ipaddress
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from tidegate.api.fields import Duration
+from tidegate.api.networking import Destination, L4MatchAttributes, RouteDestination, TLSMatchAttributes, VirtualService
+from tidegate.api.objects import Object
+from tidegate.envoy import clusters, filters, matches, policy, protos, routes
+from tidegate.envoy.inputs import CatchAll, Input, ListenerDefaults, Member, Target
+from tidegate.envoy.resource import FILTER_CHAIN, Origin, Resource, of_bytes, resource
+from tidegate.envoy.stat_names import DELIMITER, alt_stat_name
+from tidegate.kit import naming
+from tidegate.kit.hosts import resolve_short
+from tidegate.registry.model import Port, Protocol, Resolution
+from tidegate.scope.proxy import ProxyKind
+
+CONNECT_TIMEOUT = Duration.of(seconds=15)
+"""transport_socket_connect_timeout of chains that lead to services."""
+
+HTTP_PROTOCOLS = ("http/1.1", "h2c")
+"""Application protocols that the HTTP inspector tells of plain HTTP."""
+
+SNIFFED_HTTP = "transport=raw_buffer;alpn=http/1.1,h2c"
+MATCH_ALL = ""
+
+
+class MemberChainInput(Input, frozen=True, kw_only=True):
+    """All that one member's chains depend on."""
+
+    member: Member
+    wildcard: bool
+    """The listener is bound to the wildcard address: TLS without an address is told apart by server name."""
+    port: int
+    """Of the listener; 0 for a unix socket."""
+    defaults: ListenerDefaults
+    proxy: ProxyKind
+
+
+class _Chain(msgspec.Struct, kw_only=True):
+    """One chain to be made: its match, and where it leads."""
+
+    server_names: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+    filters: list[Any]
+    rule: Object[VirtualService] | None = None
+    field: str = ""
+    named: bool = True
+    """The chain's metadata names the rule. Istio leaves it out where a TCP rule matches by destination network."""
+
+
+def build(given: MemberChainInput) -> Resource:
+    """The chains of one member, as ``parts`` of a group without a body of its own."""
+    parts = tuple(_fragment(given, chain) for chain in _chains(given))
+    group = of_bytes(f"{given.member.service.host}:{given.member.port.number}", FILTER_CHAIN, b"")
+    return msgspec.structs.replace(group, parts=parts, version="/".join(p.version for p in parts))
+
+
+def _chains(given: MemberChainInput) -> Iterator[_Chain]:
+    tls = given.member.port.protocol.is_tls
+    found = list(_tls_rules(given)) if tls else list(_tcp_rules(given))
+    yield from found
+    if not found if tls else not any(_takes_all(given, chain) for chain in found):
+        yield _default(given)
+
+
+def _takes_all(given: MemberChainInput, chain: _Chain) -> bool:
+    """Whether a TCP chain takes all that the service's own chain would."""
+    return set(chain.prefixes) == set(_own_prefixes(given))
+
+
+def _own_prefixes(given: MemberChainInput) -> tuple[str, ...]:
+    """The CIDR that brought the member here; a single address needs no match, the listener has it."""
+    address = given.member.address
+    return (address,) if "/" in address and given.port else ()
+
+
+def _default(given: MemberChainInput) -> _Chain:
+    return _Chain(
+        server_names=_own_server_names(given),
+        prefixes=_own_prefixes(given),
+        filters=_network_filters(given, (), None),
+    )
+
+
+def _own_server_names(given: MemberChainInput) -> tuple[str, ...]:
+    """Istio matches the server name where the address does not tell the service: CIDRs, and no address at all."""
+    member = given.member
+    if not member.port.protocol.is_tls:
+        return ()
+    by_name = bool(_own_prefixes(given)) or (given.wildcard and not member.address)
+    if by_name or member.service.resolution is Resolution.DYNAMIC_DNS:
+        return () if member.service.host == "*" else (member.service.host.lower(),)
+    return ()
+
+
+def _tls_rules(given: MemberChainInput) -> Iterator[_Chain]:
+    seen: set[tuple[object, ...]] = set()
+    for rule in given.member.virtual_services:
+        for index, route in enumerate(rule.spec.tls):
+            for nth, match in enumerate(route.match):
+                runtime = (match.sni_hosts, match.destination_subnets)
+                if not matches.holds(match, given.port, given.proxy) or runtime in seen or not route.route:
+                    continue
+                seen.add(runtime)
+                wide = _is_wide(given, match)
+                named = _subnets(match.destination_subnets)
+                server_names = _server_names(match)
+                if not (wide or named) or server_names is None:
+                    continue
+                yield _Chain(
+                    server_names=server_names,
+                    prefixes=_own_prefixes(given) if wide else named,
+                    filters=_network_filters(given, route.route, rule),
+                    rule=rule,
+                    field=f"spec.tls[{index}].match[{nth}]",
+                )
+
+
+def _server_names(match: TLSMatchAttributes) -> tuple[str, ...] | None:
+    """Names to match, () where ``*`` among them takes every name; None if Envoy could match none of them: it
+    knows exact names and ``*.suffix``."""
+    if "*" in match.sni_hosts or not match.sni_hosts:
+        return ()
+    known = (n.lower() for n in match.sni_hosts if "*" not in n.removeprefix("*."))
+    return tuple(dict.fromkeys(known)) or None
+
+
+def _is_wide(given: MemberChainInput, match: TLSMatchAttributes | L4MatchAttributes) -> bool:
+    """Whether a match takes any destination address; on a unix socket, which has none, every match does."""
+    return not match.destination_subnets or not given.port
+
+
+def _subnets(subnets: Iterable[str]) -> tuple[str, ...]:
+    """Destination networks once each, as far as they are networks."""
+    return tuple(dict.fromkeys(s for s in subnets if _network(s) is not None))
+
+
+def _tcp_rules(given: MemberChainInput) -> Iterator[_Chain]:
+    for rule in given.member.virtual_services:
+        for index, route in enumerate(rule.spec.tcp):
+            if not route.route:
+                continue
+            holding = [m for m in route.match if matches.holds(m, given.port, given.proxy)]
+            if route.match and not holding:
+                continue
+            wide = not holding or any(_is_wide(given, m) for m in holding)
+            named = _subnets(s for m in holding for s in m.destination_subnets)
+            if not (wide or named):
+                continue
+            yield _Chain(
+                prefixes=_own_prefixes(given) if wide else named,
+                filters=_network_filters(given, route.route, rule),
+                rule=rule,
+                field=f"spec.tcp[{index}]",
+                named=wide,
+            )
+            if wide:
+                return
+
+
+# Filters
+
+
+def _network_filters(
+    given: MemberChainInput, destinations: tuple[RouteDestination, ...], rule: Object[VirtualService] | None
+) -> list[Any]:
+    member = given.member
+    found = []
+    if member.port.protocol is Protocol.MONGO:
+        cluster = naming.outbound_cluster(member.port.number, "", member.service.host)
+        found.append(filters.mongo_proxy(cluster))
+    if member.service.resolution is Resolution.DYNAMIC_DNS and member.port.protocol.is_tls and rule is None:
+        found.append(filters.sni_forward_proxy(clusters.dns_cache(member.service, given.proxy), member.port.number))
+    found.append(filters.tcp_proxy(_tcp_options(given, destinations, rule)))
+    return found
+
+
+def _tcp_options(
+    given: MemberChainInput, destinations: tuple[RouteDestination, ...], rule: Object[VirtualService] | None
+) -> filters.TcpOptions:
+    if rule is None:
+        named = [(_own_target(given.member), given.member.port.number, "", 1)]
+    else:
+        named = [_named(given, d, rule) for d in destinations if len(destinations) == 1 or d.weight > 0]
+        named = named or [_named(given, destinations[0], rule)]
+    (target, port, subset, _), several = named[0], len(named) > 1
+    holding = policy.effective(target.rule, port, subset)
+    pool = holding.connection_pool.tcp if holding.connection_pool else None
+    balancer = holding.load_balancer
+    hashing = balancer.consistent_hash if balancer else None
+    name = naming.outbound_cluster(port, subset, target.host)
+    return filters.TcpOptions(
+        stat_prefix=f"{rule.ref.name}.{rule.ref.namespace}"
+        if several and rule
+        else _stat_prefix(given, named[0], name),
+        clusters=tuple((naming.outbound_cluster(p, s, t.host), w) for t, p, s, w in named),
+        idle_timeout=(pool.idle_timeout if pool else None) or given.proxy.idle_timeout,
+        max_connection_duration=pool.max_connection_duration if pool else None,
+        hash_source_ip=bool(hashing and hashing.use_source_ip),
+        tunnel=holding.tunnel,
+        access_log=given.defaults.access_log,
+    )
+
+
+def _own_target(member: Member) -> Target:
+    found = next((t for t in member.targets if t.host == member.service.host), None)
+    return found or Target(host=member.service.host, service=member.service)
+
+
+def _named(
+    given: MemberChainInput, route: RouteDestination, rule: Object[VirtualService]
+) -> tuple[Target, int, str, int]:
+    destination = route.destination
+    if destination is None or not destination.host:
+        return Target(host=routes.UNKNOWN_SERVICE, service=None), given.port, "", route.weight
+    domain = given.proxy.dns_domain.partition(".svc.")[2] or "cluster.local"
+    host = resolve_short(destination.host, rule.ref.namespace, domain)
+    target = next((t for t in given.member.targets if t.host in (destination.host, host)), None)
+    port = _destination_port(destination, target, given.port)
+    return target or Target(host=host, service=None), port, destination.subset, route.weight
+
+
+def _destination_port(given: Destination, target: Target | None, listener_port: int) -> int:
+    """The port that is asked for; else the service's only port; else the listener's."""
+    if given.port is not None and given.port.number:
+        return given.port.number
+    ports = target.service.ports if target is not None and target.service is not None else ()
+    return ports[0].number if len(ports) == 1 else listener_port
+
+
+def _stat_prefix(given: MemberChainInput, named: tuple[Target, int, str, int], cluster: str) -> str:
+    """The cluster's name, or ``outboundClusterStatName`` filled in."""
+    target, number, subset, _ = named
+    pattern = given.defaults.outbound_stat_name
+    if not pattern or target.service is None:
+        return cluster
+    port = Port(number, "", given.member.port.protocol)  # Istio knows no port name here: the token becomes empty
+    return alt_stat_name(pattern, cluster, target.service, port, subset).removesuffix(DELIMITER)
+
+
+# Fragments
+
+
+def _fragment(given: MemberChainInput, chain: _Chain) -> Resource:
+    message = protos.FilterChain(
+        filters=chain.filters, transport_socket_connect_timeout=protos.duration(CONNECT_TIMEOUT)
+    )
+    if chain.prefixes:
+        message.filter_chain_match.prefix_ranges.extend(_prefix_range(p) for p in chain.prefixes)
+    if chain.server_names:
+        message.filter_chain_match.server_names.extend(chain.server_names)
+    origins = [Origin("", ref, "") for ref in given.member.service.sources[:1]]
+    if chain.rule is not None:
+        if chain.named:
+            message.metadata.CopyFrom(routes.config_metadata(chain.rule))
+        origins.append(Origin("", chain.rule.ref, chain.field))
+    return resource(match_key(chain.server_names, chain.prefixes), FILTER_CHAIN, message, tuple(origins))
+
+
+def match_key(server_names: Iterable[str], prefixes: Iterable[str]) -> str:
+    """Canonical text of a match: chains of equal key cannot stand together."""
+    parts = []
+    if names := sorted(server_names):
+        parts.append("sni=" + ",".join(names))
+    if networks := sorted(str(_network(p)) for p in prefixes):
+        parts.append("prefix=" + ",".join(networks))
+    return ";".join(parts)
+
+
+def match_pairs(key: str) -> list[tuple[str, str]]:
+    """The (server name, network) pairs that a match takes, "" for any: Envoy allows each in one chain only."""
+    found = dict(part.split("=", 1) for part in key.split(";")) if key else {}
+    names = found.get("sni", "").split(",")
+    networks = found.get("prefix", "").split(",")
+    return [(name, network) for name in names for network in networks]
+
+
+def narrowed(chain: Resource, without: frozenset[tuple[str, str]]) -> Resource | None:
+    """The chain without the server names, or else the networks, that stand in ``without``; None if none is left."""
+    pairs = match_pairs(chain.name)
+    names = {n for n, _ in pairs}
+    networks = {p for _, p in pairs}
+    free_names = {n for n in names if not any((n, p) in without for p in networks)}
+    if not free_names:
+        networks = {p for p in networks if not any((n, p) in without for n in names)}
+    if not (free_names or networks):
+        return None
+    message = protos.FilterChain.FromString(chain.body)
+    match = message.filter_chain_match
+    keep_names = [n for n in match.server_names if n in (free_names or names)]
+    keep = [p for p in match.prefix_ranges if f"{p.address_prefix}/{p.prefix_len.value}" in networks]
+    del match.server_names[:], match.prefix_ranges[:]
+    match.server_names.extend(keep_names)
+    match.prefix_ranges.extend(keep)
+    key = match_key(keep_names, [f"{p.address_prefix}/{p.prefix_len.value}" for p in keep])
+    return resource(key, chain.type_url, message, chain.origins, chain.decisions)
+
+
+@lru_cache(maxsize=4096)
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """A CIDR or an address as a network; None for anything else."""
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return None
+
+
+def _prefix_range(text: str) -> Any:
+    network = _network(text)
+    if network is None:
+        return protos.CidrRange(address_prefix=text)
+    return protos.CidrRange(address_prefix=str(network.network_address), prefix_len=protos.u32(network.prefixlen))
+
+
+def http(listener: str, route_name: str, sniffed: bool, defaults: ListenerDefaults, proxy: ProxyKind) -> Resource:
+    """The chain of HTTP: for every connection, or (``sniffed``) for those whose first bytes are plain HTTP."""
+    options = filters.HttpOptions(
+        direction="outbound",
+        stat_prefix=f"outbound_{listener};",
+        route_name=route_name,
+        defaults=defaults,
+        proxy=proxy,
+    )
+    message = protos.FilterChain(
+        filters=[filters.http_connection_manager(options)],
+        transport_socket_connect_timeout=protos.duration(CONNECT_TIMEOUT),
+    )
+    if sniffed:
+        message.filter_chain_match.transport_protocol = "raw_buffer"
+        message.filter_chain_match.application_protocols.extend(HTTP_PROTOCOLS)
+    return resource(SNIFFED_HTTP if sniffed else MATCH_ALL, FILTER_CHAIN, message)
+
+
+@lru_cache(maxsize=256)
+def fallback(catch_all: CatchAll, defaults: ListenerDefaults, proxy: ProxyKind) -> Resource:
+    """``PassthroughFilterChain``: what nothing else in the listener matches."""
+    message = protos.FilterChain(
+        name=naming.PASSTHROUGH_FILTER_CHAIN,
+        filters=[filters.to_cluster(catch_all_cluster(catch_all), defaults, proxy)],
+    )
+    message.filter_chain_match.SetInParent()
+    return resource(MATCH_ALL, FILTER_CHAIN, message)
+
+
+def catch_all_cluster(catch_all: CatchAll) -> str:
+    if not catch_all.allow:
+        return naming.BLACK_HOLE_CLUSTER
+    return catch_all.cluster or naming.PASSTHROUGH_CLUSTER

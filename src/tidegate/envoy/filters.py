@@ -1,0 +1,206 @@
+"""Network filters: the HTTP connection manager with its HTTP filters, and the TCP proxy.
+
+Only filters of upstream Envoy are used. What Istio's own build does in ``istio.alpn`` is done by
+``set_filter_state``: it tells the upstream TLS context which application protocols to offer, by which an Istio
+inbound listener knows mutual-TLS HTTP from mutual-TLS TCP.
+"""
+
+from functools import lru_cache
+from typing import Any, Literal
+
+import msgspec
+
+from tidegate.api.fields import Duration
+from tidegate.api.networking import TunnelSettings
+from tidegate.envoy import accesslog, protos
+from tidegate.envoy.inputs import AccessLog, ListenerDefaults
+from tidegate.kit import naming
+from tidegate.scope.proxy import ProxyKind
+
+HTTP_CONNECTION_MANAGER = "envoy.filters.network.http_connection_manager"
+TCP_PROXY = "envoy.filters.network.tcp_proxy"
+MONGO_PROXY = "envoy.filters.network.mongo_proxy"
+SNI_FORWARD_PROXY = "envoy.filters.network.sni_dynamic_forward_proxy"
+SERVER_NAME = "istio-envoy"
+
+UPSTREAM_ALPN = (
+    "%CEL(request.protocol == 'HTTP/2' ? 'istio-h2,istio,h2' : "
+    "request.protocol == 'HTTP/1.0' ? 'istio-http/1.0,istio,http/1.0' : 'istio-http/1.1,istio,http/1.1')%"
+)
+"""What to offer in upstream TLS, by the protocol of the request."""
+
+
+class HttpOptions(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):
+    """What distinguishes one HTTP connection manager from another."""
+
+    direction: Literal["outbound", "inbound"]
+    stat_prefix: str
+    route_name: str = ""
+    """Route configuration that discovery provides; "" where the caller gives one inline."""
+    absolute_url: bool = False
+    """An HTTP proxy's listener: requests may carry whole URLs."""
+    defaults: ListenerDefaults
+    proxy: ProxyKind
+
+
+class TcpOptions(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):
+    """One TCP proxy."""
+
+    stat_prefix: str
+    clusters: tuple[tuple[str, int], ...]
+    """(cluster, weight); of a single cluster the weight does not matter. Never empty."""
+    idle_timeout: Duration | None = None
+    """None: Envoy's default of one hour."""
+    max_connection_duration: Duration | None = None
+    hash_source_ip: bool = False
+    tunnel: TunnelSettings | None = None
+    access_log: AccessLog = AccessLog()
+
+
+def http_connection_manager(options: HttpOptions, route_config: Any = None) -> Any:
+    """The network filter (Filter message); ``route_config`` (RouteConfiguration) inline instead of by discovery."""
+    manager = protos.HttpConnectionManager()
+    manager.CopyFrom(_template(options.direction, options.absolute_url, options.defaults, options.proxy))
+    manager.stat_prefix = options.stat_prefix
+    if route_config is not None:
+        manager.route_config.CopyFrom(route_config)
+    else:
+        manager.rds.config_source.CopyFrom(protos.ads())
+        manager.rds.route_config_name = options.route_name
+    return protos.Filter(name=HTTP_CONNECTION_MANAGER, typed_config=protos.any_of(manager))
+
+
+@lru_cache(maxsize=256)
+def _template(direction: str, absolute_url: bool, defaults: ListenerDefaults, proxy: ProxyKind) -> Any:
+    """Everything that the connection managers of one direction have in common."""
+    manager = protos.HttpConnectionManager(
+        http_filters=http_filters(direction, proxy.mtls),
+        stream_idle_timeout=protos.PbDuration(),
+        use_remote_address=protos.boolean(False),
+        proxy_100_continue=True,
+        upgrade_configs=[protos.HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
+        request_id_extension=protos.RequestIDExtension(typed_config=_uuid_request_id()),
+        access_log=accesslog.filter_logs(defaults.access_log),
+    )
+    _normalize_paths(manager, defaults.path_normalization)
+    if proxy.idle_timeout is not None:
+        manager.common_http_protocol_options.idle_timeout.CopyFrom(protos.duration(proxy.idle_timeout))
+    if proxy.http10 or absolute_url:
+        manager.http_protocol_options.accept_http_10 = proxy.http10
+    if absolute_url:
+        manager.http_protocol_options.allow_absolute_url.value = True
+    if direction == "inbound":
+        _identify_clients(manager)
+    if defaults.tracing:
+        manager.tracing.CopyFrom(_tracing(defaults.trace_sampling, proxy))
+    return manager
+
+
+def _uuid_request_id() -> Any:
+    return protos.any_of(protos.UuidRequestIdConfig(use_request_id_for_trace_sampling=protos.boolean(True)))
+
+
+def _normalize_paths(manager: Any, mode: str) -> None:
+    """MeshConfig.pathNormalization. DEFAULT is BASE."""
+    manager.normalize_path.value = mode != "NONE"
+    manager.merge_slashes = mode in ("MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES")
+    actions = protos.HttpConnectionManager.PathWithEscapedSlashesAction
+    decode = mode == "DECODE_AND_MERGE_SLASHES"
+    manager.path_with_escaped_slashes_action = actions.Value("UNESCAPE_AND_FORWARD" if decode else "KEEP_UNCHANGED")
+
+
+def _identify_clients(manager: Any) -> None:
+    manager.server_name = SERVER_NAME
+    manager.forward_client_cert_details = protos.HttpConnectionManager.APPEND_FORWARD
+    details = manager.set_current_client_cert_details
+    details.subject.value, details.uri, details.dns = True, True, True
+
+
+def _tracing(sampling: float, proxy: ProxyKind) -> Any:
+    """Sampling of traces. Nothing that differs between proxies of one kind may stand here."""
+    literals = {"istio.cluster_id": proxy.cluster_id, "istio.namespace": proxy.namespace}
+    return protos.HttpConnectionManager.Tracing(
+        client_sampling=protos.Percent(value=100),
+        random_sampling=protos.Percent(value=sampling),
+        overall_sampling=protos.Percent(value=100),
+        custom_tags=[
+            protos.CustomTag(tag=tag, literal=protos.CustomTag.Literal(value=value))
+            for tag, value in literals.items()
+            if value
+        ],
+    )
+
+
+@lru_cache(maxsize=8)
+def http_filters(direction: str, mtls: bool) -> tuple[Any, ...]:
+    """HTTP filters in order; the router is last. Never change them."""
+    found = [_http_filter("envoy.filters.http.grpc_stats", _grpc_stats())]
+    if direction == "outbound" and mtls:
+        found.append(_http_filter("envoy.filters.http.set_filter_state", _offered_protocols()))
+    found.append(_http_filter("envoy.filters.http.fault", protos.HTTPFault()))
+    found.append(_http_filter("envoy.filters.http.cors", protos.Cors()))
+    found.append(_http_filter("envoy.filters.http.router", protos.Router()))
+    return tuple(found)
+
+
+def _http_filter(name: str, config: Any) -> Any:
+    return protos.HttpFilter(name=name, typed_config=protos.any_of(config))
+
+
+def _grpc_stats() -> Any:
+    return protos.GrpcStats(emit_filter_state=True, stats_for_all_methods=protos.boolean(False))
+
+
+def _offered_protocols() -> Any:
+    config = protos.HttpSetFilterState()
+    value = config.on_request_headers.add(object_key="envoy.network.application_protocols", read_only=True)
+    value.format_string.text_format_source.inline_string = UPSTREAM_ALPN
+    value.format_string.formatters.append(protos.extension("envoy.formatter.cel", protos.CelFormatter()))
+    return config
+
+
+def tcp_proxy(options: TcpOptions) -> Any:
+    """The network filter (Filter message) that carries bytes to a cluster, or to several by weight."""
+    proxy = protos.TcpProxy(stat_prefix=options.stat_prefix, access_log=accesslog.filter_logs(options.access_log))
+    if len(options.clusters) == 1:
+        proxy.cluster = options.clusters[0][0]
+    for name, weight in options.clusters if len(options.clusters) > 1 else ():
+        proxy.weighted_clusters.clusters.add(name=name, weight=weight)
+    if options.idle_timeout is not None:
+        proxy.idle_timeout.CopyFrom(protos.duration(options.idle_timeout))
+    if options.max_connection_duration is not None:
+        proxy.max_downstream_connection_duration.CopyFrom(protos.duration(options.max_connection_duration))
+    if options.hash_source_ip:
+        proxy.hash_policy.add().source_ip.SetInParent()
+    if options.tunnel is not None:
+        tunnel = options.tunnel
+        proxy.tunneling_config.hostname = f"{tunnel.target_host}:{tunnel.target_port}"
+        proxy.tunneling_config.use_post = tunnel.protocol.upper() == "POST"
+    return protos.Filter(name=TCP_PROXY, typed_config=protos.any_of(proxy))
+
+
+def mongo_proxy(stat_prefix: str) -> Any:
+    """Statistics of the Mongo protocol; stands before the TCP proxy."""
+    return protos.Filter(name=MONGO_PROXY, typed_config=protos.any_of(protos.MongoProxy(stat_prefix=stat_prefix)))
+
+
+def sni_forward_proxy(dns_cache: Any, port: int) -> Any:
+    """Resolves the server name of a TLS connection before it is carried on; stands before the TCP proxy."""
+    config = protos.SniDynamicForwardProxy(dns_cache_config=dns_cache, port_value=port)
+    return protos.Filter(name=SNI_FORWARD_PROXY, typed_config=protos.any_of(config))
+
+
+def to_cluster(cluster: str, defaults: ListenerDefaults, proxy: ProxyKind) -> Any:
+    """The TCP proxy to one of the special clusters, whose name is its stat prefix."""
+    options = TcpOptions(
+        stat_prefix=cluster,
+        clusters=((cluster, 0),),
+        idle_timeout=proxy.idle_timeout,
+        access_log=defaults.access_log,
+    )
+    return tcp_proxy(options)
+
+
+def black_hole() -> Any:
+    """The TCP proxy of chains that only stop loops: no timeout, no log."""
+    return tcp_proxy(TcpOptions(stat_prefix=naming.BLACK_HOLE_CLUSTER, clusters=((naming.BLACK_HOLE_CLUSTER, 0),)))

@@ -1,0 +1,152 @@
+"""Which ports a workload is reached on, and where each leads: from its services, or from its Sidecar's ingress."""
+
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+from tidegate.api.networking import CaptureMode, ConnectionPoolSettings, IstioIngressListener, Sidecar
+from tidegate.api.objects import Object, Ref
+from tidegate.envoy.clusters import config_path
+from tidegate.envoy.inputs import InboundInput
+from tidegate.envoy.resource import Decision, Origin
+from tidegate.registry.model import Port, Protocol, Service, ServiceTarget
+from tidegate.registry.protocols import from_word
+from tidegate.scope.proxy import Interception
+
+LOCALHOST_V4, LOCALHOST_V6 = "127.0.0.1", "::1"
+_PORT = re.compile(r"[0-9]{1,5}")
+_WILDCARDS = ("0.0.0.0", "[::]")  # noqa: S104 -- a word of defaultEndpoint that stands for the workload's address
+
+
+class InboundPort(msgspec.Struct, frozen=True, kw_only=True):
+    """One port on which the application takes connections."""
+
+    number: int
+    """The port that callers reach, at the workload."""
+    protocol: Protocol
+    bind: str
+    """First part of chain and stat names, and the address of a listener that binds."""
+    service_port: int
+    operation: str
+    """Host part of what traces call requests to it."""
+    services: tuple[Service, ...] = ()
+    port: Port | None = None
+    endpoint: str = ""
+    """Sidecar defaultEndpoint: ``127.0.0.1:80``, ``unix:///path``; "" for where the caller was going."""
+    pool: ConnectionPoolSettings | None = None
+    rule: Ref | None = None
+    """The DestinationRule that holds for the port's service."""
+    pooled: bool = False
+    """``pool`` comes from that rule."""
+    config: str = ""
+    """Path of the Sidecar, for Envoy metadata."""
+    captured: bool = True
+    origin: Origin | None = None
+    losers: tuple[Ref, ...] = ()
+    """Objects whose ports lead to the same number and do not count."""
+
+    @property
+    def decision(self) -> Decision | None:
+        if not self.losers or self.origin is None:
+            return None
+        return Decision(f"inbound port {self.number}", "oldest wins", self.origin.ref, self.losers)
+
+
+def ports_of(given: InboundInput) -> tuple[InboundPort, ...]:
+    """Ports in rising order. A Sidecar that lists ingress listeners replaces what services say; without it nothing is
+    listened on where nothing is captured."""
+    sidecar = given.sidecar
+    if sidecar is not None and sidecar.spec.ingress:
+        found = list(_from_sidecar(given, sidecar))
+    elif given.proxy.interception is Interception.NONE:
+        found = []
+    else:
+        found = list(_from_services(given))
+    return tuple(sorted(found, key=lambda p: (p.number, p.bind)))
+
+
+def _from_services(given: InboundInput) -> Iterator[InboundPort]:
+    by_number: dict[int, list[ServiceTarget]] = {}
+    for target in given.targets:
+        if target.port.protocol is not Protocol.UDP:
+            by_number.setdefault(target.endpoint_port, []).append(target)
+    pools, rules = dict(given.pools), dict(given.pool_rules)
+    own = given.sidecar.spec.inbound_connection_pool if given.sidecar else None
+    for number, targets in by_number.items():
+        first = targets[0]
+        keyed = pools.get(number)
+        yield InboundPort(
+            number=number,
+            protocol=first.port.protocol,
+            bind=given.proxy.wildcard,
+            service_port=first.port.number,
+            operation=first.service.host,
+            services=(first.service,),
+            port=first.port,
+            pool=own if own is not None else (keyed.value if keyed else None),
+            rule=rules.get(number),
+            pooled=own is None and keyed is not None,
+            origin=_service_origin(first),
+            losers=_losers(targets),
+        )
+
+
+def _service_origin(target: ServiceTarget) -> Origin | None:
+    if not target.service.sources:
+        return None
+    index = next((i for i, port in enumerate(target.service.ports) if port == target.port), 0)
+    return Origin("", target.service.sources[0], f"spec.ports[{index}]")
+
+
+def _losers(targets: list[ServiceTarget]) -> tuple[Ref, ...]:
+    winner = targets[0].service.sources[:1]
+    others = (ref for target in targets[1:] for ref in target.service.sources[:1] if (ref,) != winner)
+    return tuple(dict.fromkeys(others))
+
+
+def _from_sidecar(given: InboundInput, sidecar: Object[Sidecar]) -> Iterator[InboundPort]:
+    """The first of several listeners on one port counts."""
+    seen: dict[int, None] = {}
+    for index, listener in enumerate(sidecar.spec.ingress):
+        if listener.port is not None and listener.port.number not in seen:
+            seen[listener.port.number] = None
+            yield _of_listener(given, sidecar, index, listener, listener.port.number)
+
+
+def _of_listener(
+    given: InboundInput, sidecar: Object[Sidecar], index: int, listener: IstioIngressListener, number: int
+) -> InboundPort:
+    bound = given.proxy.interception is Interception.NONE or listener.capture_mode is CaptureMode.NONE
+    whole = sidecar.spec.inbound_connection_pool
+    served = next((t for t in given.targets if t.port.number == number), None)
+    return InboundPort(
+        number=number,
+        protocol=from_word(listener.port.protocol if listener.port else ""),
+        bind=listener.bind or given.address or given.proxy.wildcard,
+        service_port=number,
+        operation=f"{sidecar.ref.name}.{sidecar.ref.namespace}",
+        services=(served.service,) if served else (),
+        port=served.port if served else None,
+        endpoint=_endpoint(listener.default_endpoint, given.address),
+        pool=listener.connection_pool if listener.connection_pool is not None else whole,
+        config=config_path(sidecar),
+        captured=not bound,
+        origin=Origin("", sidecar.ref, f"spec.ingress[{index}]"),
+    )
+
+
+def _endpoint(text: str, address: str) -> str:
+    """defaultEndpoint with the workload's own address in place of the wildcard one."""
+    host, colon, port = text.rpartition(":")
+    if host not in _WILDCARDS or not address:
+        return text
+    return f"[{address}]{colon}{port}" if ":" in address else f"{address}{colon}{port}"
+
+
+def split_endpoint(text: str) -> tuple[str, int]:
+    """Address and port of ``127.0.0.1:80`` or ``[::1]:80``; (path, 0) of ``unix:///path``."""
+    if text.startswith("unix://"):
+        return text.removeprefix("unix://"), 0
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port) if _PORT.fullmatch(port) else 0

@@ -1,0 +1,259 @@
+"""TLS towards upstreams and on inbound chains.
+
+Certificates come in two ways. A workload that has one (``proxy.mtls``) runs an agent that serves secrets on the
+static cluster ``sds-grpc``, and everything is asked of it, as Istio's proxies do. Without one there is no such
+cluster and Envoy would refuse a cluster or listener that names it: files and the system's roots are then read by
+Envoy itself.
+"""
+
+from typing import Any
+
+import msgspec
+
+from tidegate.api.networking import ClientTLSSettings, ClientTLSSettingsMode
+from tidegate.envoy import protos
+from tidegate.envoy.inputs import ClusterDefaults, ClusterInput
+from tidegate.kit import naming
+from tidegate.registry.model import Registry
+
+Mode = ClientTLSSettingsMode
+
+WORKLOAD_SECRET, WORKLOAD_ROOTS = "default", "ROOTCA"
+SDS_CLUSTER = "sds-grpc"
+SYSTEM_ROOTS = "system"
+SYSTEM_ROOTS_FILE = "/etc/ssl/certs/ca-certificates.crt"
+"""Where Debian, Ubuntu and Alpine keep the system's roots. Envoy's own ``system_root_certs`` does not do: without a
+trusted CA that it can see, Envoy 1.40 refuses to check subject names."""
+MESH_ALPN = ("istio-peer-exchange", "istio")
+MESH_CIPHERS = (
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "AES256-GCM-SHA384",
+    "AES128-GCM-SHA256",
+)
+
+_VERSIONS = {
+    "TLSV1_0": protos.TlsParameters.TLSv1_0,
+    "TLSV1_1": protos.TlsParameters.TLSv1_1,
+    "TLSV1_2": protos.TlsParameters.TLSv1_2,
+    "TLSV1_3": protos.TlsParameters.TLSv1_3,
+}
+
+
+class UpstreamTls(msgspec.Struct, frozen=True):
+    """How a cluster secures its connections."""
+
+    socket: Any = None
+    """Transport socket for every endpoint; None: plain, or as ``matches`` say."""
+    matches: tuple[Any, ...] = ()
+    """Transport sockets by endpoint: mutual TLS to those that take it, else plain."""
+    auto_sni: bool = False
+    auto_san_validation: bool = False
+    originates: bool = False
+    """TLS that the application does not know of: ALPN must not be replaced by the mesh's."""
+    refused: bool = False
+    """Mutual TLS is demanded and the workload has no certificate."""
+
+
+PLAIN = UpstreamTls()
+
+
+def upstream(
+    given: ClusterInput, settings: ClientTLSSettings | None, *, http2: bool, original_dst: bool
+) -> UpstreamTls:
+    """What a DestinationRule's TLS block, or automatic mutual TLS in its absence, makes of a cluster."""
+    if settings is None:
+        meshed = given.proxy.mtls and given.defaults.auto_mtls and not given.service.external and not original_dst
+        return UpstreamTls(matches=_automatic(given, http2)) if meshed else PLAIN
+    if settings.mode is Mode.DISABLE:
+        return PLAIN
+    if settings.mode is Mode.ISTIO_MUTUAL:
+        return _mutual(given, settings, http2)
+    return _originated(given, settings, http2)
+
+
+def _automatic(given: ClusterInput, http2: bool) -> tuple[Any, ...]:
+    sni = naming.sni_cluster(given.port.number, given.subset, given.service.host)
+    mutual = protos.Cluster.TransportSocketMatch(
+        name="tlsMode-istio", transport_socket=_tls_socket(_mesh_context(given, sni, given.peers, http2))
+    )
+    mutual.match.fields["tlsMode"].string_value = "istio"
+    plain = protos.Cluster.TransportSocketMatch(
+        name="tlsMode-disabled",
+        match=protos.Struct(),
+        transport_socket=protos.transport_socket("envoy.transport_sockets.raw_buffer", protos.RawBuffer()),
+    )
+    return (mutual, plain)
+
+
+def _mutual(given: ClusterInput, settings: ClientTLSSettings, http2: bool) -> UpstreamTls:
+    if not given.proxy.mtls:
+        return UpstreamTls(refused=True)
+    sni = settings.sni or naming.sni_cluster(given.port.number, given.subset, given.service.host)
+    names = settings.subject_alt_names or given.peers
+    return UpstreamTls(socket=_tls_socket(_mesh_context(given, sni, names, http2)))
+
+
+def _mesh_context(given: ClusterInput, sni: str, names: tuple[str, ...], http2: bool) -> Any:
+    common = protos.CommonTlsContext(
+        tls_params=_client_params(given.defaults, of_mesh=True),
+        alpn_protocols=(*MESH_ALPN, "h2") if http2 else MESH_ALPN,
+        tls_certificate_sds_secret_configs=[workload_secret(WORKLOAD_SECRET)],
+        combined_validation_context=_combined(_exact(names), workload_secret(WORKLOAD_ROOTS)),
+    )
+    return protos.UpstreamTlsContext(common_tls_context=common, sni=sni)
+
+
+def _originated(given: ClusterInput, settings: ClientTLSSettings, http2: bool) -> UpstreamTls:
+    """SIMPLE and MUTUAL. A Secret is for gateways, and for sidecars that the rule selects: others connect plainly,
+    as with Istio, for a Secret must not be readable by every workload; a ConfigMap holds no secret."""
+    if settings.credential_name and not (_selects(given) or settings.credential_name.startswith("configmap://")):
+        return PLAIN
+    names = settings.subject_alt_names
+    if not names and given.service.registry is Registry.EXTERNAL:
+        names = given.service.subject_alt_names
+    common = protos.CommonTlsContext(
+        tls_params=_client_params(given.defaults, of_mesh=False), alpn_protocols=("h2",) if http2 else ()
+    )
+    _put_certificates(common, settings, sds=given.proxy.mtls)
+    _put_validation(common, settings, names, sds=given.proxy.mtls)
+    checked = not settings.insecure_skip_verify
+    return UpstreamTls(
+        socket=_tls_socket(protos.UpstreamTlsContext(common_tls_context=common, sni=settings.sni)),
+        auto_sni=not settings.sni,
+        auto_san_validation=not settings.sni and not names and checked,
+        originates=True,
+    )
+
+
+def _selects(given: ClusterInput) -> bool:
+    selector = given.rule.spec.workload_selector if given.rule else None
+    return selector is not None and bool(selector.match_labels)
+
+
+def _put_certificates(common: Any, settings: ClientTLSSettings, *, sds: bool) -> None:
+    if settings.mode is not Mode.MUTUAL:
+        return
+    if settings.credential_name:
+        common.tls_certificate_sds_secret_configs.append(_kubernetes_secret(settings.credential_name))
+    elif sds:
+        name = f"file-cert:{settings.client_certificate}~{settings.private_key}"
+        common.tls_certificate_sds_secret_configs.append(_agent_secret(name))
+    else:
+        common.tls_certificates.add(
+            certificate_chain=protos.DataSource(filename=settings.client_certificate),
+            private_key=protos.DataSource(filename=settings.private_key),
+        )
+
+
+def _put_validation(common: Any, settings: ClientTLSSettings, names: tuple[str, ...], *, sds: bool) -> None:
+    if settings.insecure_skip_verify:
+        common.validation_context.SetInParent()
+        return
+    context = _exact(names)
+    if settings.ca_crl:
+        context.crl.filename = settings.ca_crl
+    if settings.credential_name:
+        roots = _kubernetes_secret(_roots_of(settings.credential_name))
+    elif sds:
+        roots = _agent_secret(f"file-root:{settings.ca_certificates or SYSTEM_ROOTS}")
+    else:
+        own = settings.ca_certificates
+        context.trusted_ca.filename = own if own not in ("", SYSTEM_ROOTS) else SYSTEM_ROOTS_FILE
+        common.validation_context.CopyFrom(context)
+        return
+    common.combined_validation_context.CopyFrom(_combined(context, roots))
+
+
+def _roots_of(credential: str) -> str:
+    """Secrets keep the CA under a name of their own; a ConfigMap is the CA."""
+    return credential if credential.startswith("configmap://") else f"{credential}-cacert"
+
+
+def _exact(names: tuple[str, ...]) -> Any:
+    return protos.CertificateValidationContext(match_subject_alt_names=[{"exact": name} for name in names])
+
+
+def _combined(context: Any, roots: Any) -> Any:
+    return protos.CommonTlsContext.CombinedCertificateValidationContext(
+        default_validation_context=context, validation_context_sds_secret_config=roots
+    )
+
+
+def _agent_source() -> Any:
+    return protos.ConfigSource(
+        api_config_source=protos.ApiConfigSource(
+            api_type=protos.ApiConfigSource.GRPC,
+            transport_api_version=protos.ApiVersion.V3,
+            grpc_services=[{"envoy_grpc": {"cluster_name": SDS_CLUSTER}}],
+            set_node_on_first_message_only=True,
+        ),
+        resource_api_version=protos.ApiVersion.V3,
+    )
+
+
+_AGENT_SOURCE = _agent_source()
+
+
+def _agent_secret(name: str) -> Any:
+    """A secret that the agent reads from files: Envoy waits its usual time for it, as the files may be missing."""
+    return protos.SdsSecretConfig(name=name, sds_config=_AGENT_SOURCE)
+
+
+def workload_secret(name: str) -> Any:
+    """The workload's own certificate or roots: Envoy waits for them without limit."""
+    config = protos.SdsSecretConfig(name=name, sds_config=_AGENT_SOURCE)
+    config.sds_config.initial_fetch_timeout.SetInParent()
+    return config
+
+
+def _kubernetes_secret(credential: str) -> Any:
+    """A Secret or ConfigMap, which the control plane serves."""
+    name = credential if "://" in credential else f"kubernetes://{credential}"
+    source = protos.ConfigSource(ads=protos.AggregatedConfigSource(), resource_api_version=protos.ApiVersion.V3)
+    return protos.SdsSecretConfig(name=name, sds_config=source)
+
+
+def _client_params(defaults: ClusterDefaults, *, of_mesh: bool) -> Any:
+    """Mesh ``tlsDefaults`` hold for TLS other than the mesh's own."""
+    lowest = _VERSIONS.get("" if of_mesh else defaults.tls_min_version, protos.TlsParameters.TLSv1_2)
+    return protos.TlsParameters(
+        tls_minimum_protocol_version=lowest,
+        tls_maximum_protocol_version=protos.TlsParameters.TLSv1_3,
+        cipher_suites=() if of_mesh else defaults.tls_ciphers,
+    )
+
+
+def _tls_socket(context: Any) -> Any:
+    return protos.transport_socket("envoy.transport_sockets.tls", context)
+
+
+def downstream_mesh(alpn: tuple[str, ...], defaults: ClusterDefaults) -> Any:
+    """Transport socket of an inbound chain that ends mutual TLS: peers of the trust domain only."""
+    context = protos.CertificateValidationContext(match_subject_alt_names=[{"prefix": f"spiffe://{defaults.trust_domain}/"}])
+    common = protos.CommonTlsContext(
+        tls_params=protos.TlsParameters(
+            tls_minimum_protocol_version=_VERSIONS.get(defaults.mesh_tls_min_version, protos.TlsParameters.TLSv1_2),
+            tls_maximum_protocol_version=protos.TlsParameters.TLSv1_3,
+            cipher_suites=MESH_CIPHERS,
+        ),
+        tls_certificate_sds_secret_configs=[workload_secret(WORKLOAD_SECRET)],
+        combined_validation_context=_combined(context, workload_secret(WORKLOAD_ROOTS)),
+        alpn_protocols=alpn,
+    )
+    return _tls_socket(
+        protos.DownstreamTlsContext(common_tls_context=common, require_client_certificate=protos.boolean(True))
+    )
+
+
+def with_proxy_protocol(socket: Any, version: int) -> Any:
+    """Put PROXY protocol (0: V1, 1: V2) before a transport socket; None stands for a plain one."""
+    inner = socket if socket is not None else protos.transport_socket("raw_buffer", protos.RawBuffer())
+    return protos.transport_socket(
+        "envoy.transport_sockets.upstream_proxy_protocol",
+        protos.ProxyProtocolUpstreamTransport(
+            config=protos.ProxyProtocolConfig(version=version), transport_socket=inner
+        ),
+    )

@@ -1,0 +1,124 @@
+"""Network namespaces, links, addresses and routes."""
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pyroute2 import IPRoute, NetlinkError, netns
+
+from tidegate.kit.errors import TidegateError
+from tidegate.lab.launcher import join_namespace
+from tidegate.lab.plan import Member, Plan
+
+T = TypeVar("T")
+
+NETNS_DIR = Path("/run/netns")
+BRIDGE = "br0"
+INTERFACE = "eth0"
+_LOOPBACK = 1
+_SCOPE_LINK = 253
+
+
+def existing(prefix: str) -> list[str]:
+    """Names of namespaces on this machine that begin so."""
+    if not NETNS_DIR.is_dir():
+        return []
+    return sorted(entry.name for entry in NETNS_DIR.iterdir() if entry.name.startswith(prefix))
+
+
+def create(plan: Plan) -> None:
+    """Create every namespace of the plan, the bridge and the links. Raises TidegateError when the kernel refuses."""
+    try:
+        _create_bridge(plan)
+        for member in plan.members:
+            _create_member(plan, member)
+        run_inside(plan.net, lambda: _forward_packets())
+    except (NetlinkError, OSError) as error:
+        raise TidegateError(f"cannot build the network of lab {plan.spec.name}: {error}") from error
+
+
+def _create_bridge(plan: Plan) -> None:
+    netns.create(plan.net)
+    prefix = int(plan.spec.network.cidr.partition("/")[2])
+    with IPRoute(netns=plan.net) as kernel:
+        kernel.link("set", index=_LOOPBACK, state="up")
+        kernel.link("add", ifname=BRIDGE, kind="bridge")
+        bridge = _index(kernel, BRIDGE)
+        kernel.link("set", index=bridge, state="up")
+        kernel.addr("add", index=bridge, address=plan.gateway, prefixlen=prefix)
+
+
+def _create_member(plan: Plan, member: Member) -> None:
+    netns.create(member.netns)
+    outside = member.prefix_length == 32
+    with IPRoute(netns=plan.net) as kernel:
+        peer = {"ifname": INTERFACE, "net_ns_fd": member.netns}
+        kernel.link("add", ifname=member.link, kind="veth", peer=peer)
+        bridge = _index(kernel, BRIDGE)
+        kernel.link("set", index=_index(kernel, member.link), master=bridge, state="up")
+        if outside:
+            kernel.route("add", dst=f"{member.address}/32", oif=bridge, scope=_SCOPE_LINK)
+    with IPRoute(netns=member.netns) as kernel:
+        interface = _index(kernel, INTERFACE)
+        kernel.link("set", index=_LOOPBACK, state="up")
+        kernel.link("set", index=interface, state="up")
+        kernel.addr("add", index=interface, address=member.address, prefixlen=member.prefix_length)
+        if outside:
+            kernel.route("add", dst=f"{plan.gateway}/32", oif=interface, scope=_SCOPE_LINK)
+        kernel.route("add", dst="default", gateway=plan.gateway, oif=interface)
+    run_inside(member.netns, _open_low_ports)
+
+
+def _index(kernel: Any, name: str) -> int:
+    index: int = kernel.link_lookup(ifname=name)[0]
+    return index
+
+
+def _forward_packets() -> None:
+    """The gateway routes between workloads and machines outside, over one and the same bridge: without redirects."""
+    settings = Path("/proc/sys/net/ipv4")
+    (settings / "ip_forward").write_text("1")
+    for interface in ("all", "default", BRIDGE):
+        (settings / "conf" / interface / "send_redirects").write_text("0")
+
+
+def _open_low_ports() -> None:
+    """Programs run as ordinary users and may still listen on port 80, as in containers."""
+    Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0")
+
+
+def remove(name: str) -> None:
+    """Remove a namespace's name; its links and rules go with the last process in it."""
+    with contextlib.suppress(FileNotFoundError):
+        netns.remove(name)
+
+
+def run_inside(name: str, function: Callable[[], T]) -> T:
+    """Call ``function`` in a namespace, which only a thread of its own enters."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def enter() -> None:
+        try:
+            join_namespace(str(NETNS_DIR / name))
+            results.append(function())
+        except BaseException as error:  # handed to the caller
+            errors.append(error)
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def inode(name: str) -> int:
+    """What /proc/PID/ns/net shows of processes in the namespace; 0 when there is no such namespace."""
+    try:
+        return os.stat(NETNS_DIR / name).st_ino  # noqa: PTH116 - Path.stat would do the same
+    except OSError:
+        return 0

@@ -1,0 +1,154 @@
+"""``lab.yaml``: what a lab consists of.
+
+Fields are named as Kubernetes and Istio name them where they have the thing; docs/lab.md describes each.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from tidegate.kit.errors import FieldError, InvalidObjectError, TidegateError
+
+PROXY_UID = 1337
+"""Envoy's user. The packet rules let its connections pass, so no application may have it."""
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Unknown keys are errors: a misspelt key must not be silently without effect."""
+
+
+class Port(_Strict, frozen=True):
+    container_port: int
+    name: str = ""
+    protocol: str = "TCP"
+
+
+class HostAlias(_Strict, frozen=True):
+    ip: str
+    hostnames: tuple[str, ...] = ()
+
+
+class Sidecar(_Strict, frozen=True):
+    """What the packet rules capture; each field is Istio's annotation ``traffic.sidecar.istio.io/<field>``."""
+
+    include_outbound_ip_ranges: str = msgspec.field(default="*", name="includeOutboundIPRanges")
+    exclude_outbound_ip_ranges: str = msgspec.field(default="", name="excludeOutboundIPRanges")
+    include_inbound_ports: str = "*"
+    exclude_inbound_ports: str = ""
+    include_outbound_ports: str = ""
+    exclude_outbound_ports: str = ""
+
+
+class Workload(_Strict, frozen=True):
+    """A Pod of one container: a program in a network namespace, with a sidecar unless told otherwise."""
+
+    name: str
+    command: tuple[str, ...]
+    namespace: str = "default"
+    address: str = ""
+    """IPv4 within the lab's network; "" for the next free one."""
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    service_account: str = "default"
+    env: dict[str, str] = {}
+    uid: int = 1000
+    ports: tuple[Port, ...] = ()
+    sidecar: bool | Sidecar = True
+    host_aliases: tuple[HostAlias, ...] = ()
+    files: dict[str, str] = {}
+    """Copied into the program's working folder: name there -> path beside lab.yaml."""
+
+    @property
+    def key(self) -> str:
+        return f"{self.name}.{self.namespace}"
+
+    @property
+    def capture(self) -> Sidecar | None:
+        """The sidecar's settings; None for a workload without one."""
+        if isinstance(self.sidecar, Sidecar):
+            return self.sidecar
+        return Sidecar() if self.sidecar else None
+
+
+class Command(_Strict, frozen=True):
+    """One program of an outside host."""
+
+    name: str
+    command: tuple[str, ...]
+    env: dict[str, str] = {}
+    uid: int = 1000
+    ports: tuple[int, ...] = ()
+    """TCP ports it listens on; ``up`` waits for them."""
+    files: dict[str, str] = {}
+
+
+class Host(_Strict, frozen=True):
+    """A machine outside the mesh: not in the store, without a sidecar."""
+
+    name: str
+    address: str
+    commands: tuple[Command, ...] = ()
+    dns: tuple[str, ...] = ()
+    """Names that the outside name server answers with this address."""
+
+
+class Dns(_Strict, frozen=True):
+    """The name server outside the mesh, to which the lab's own forwards what it does not know."""
+
+    address: str
+    records: dict[str, tuple[str, ...]] = {}
+    """Further names -> IPv4 addresses."""
+
+
+class Network(_Strict, frozen=True):
+    cidr: str = "10.244.0.0/24"
+    """Workloads' network; its first address is the gateway and name server."""
+
+
+class ControlPlane(_Strict, frozen=True):
+    """Ports on this machine's 127.0.0.1."""
+
+    api_port: int = 0
+    """The API server's; 0 for any free one."""
+    monitoring_port: int = 15014
+
+
+class LabSpec(_Strict, frozen=True):
+    name: str
+    network: Network = Network()
+    control_plane: ControlPlane = ControlPlane()
+    workloads: tuple[Workload, ...] = ()
+    hosts: tuple[Host, ...] = ()
+    dns: Dns | None = None
+    objects: tuple[str, ...] = ()
+    """Files of Kubernetes objects beside lab.yaml, created in this order before any workload starts."""
+
+
+def load(file: Path) -> LabSpec:
+    """Read and check a lab file. Raises TidegateError (unreadable) or InvalidObjectError (all findings at once)."""
+    from tidegate.lab.checks import problems
+
+    try:
+        raw = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    except OSError as error:
+        raise TidegateError(f"cannot read {file}: {error.strerror}; name a lab file with -f") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise TidegateError(f"{file} is not YAML: {error}") from error
+    spec = _typed(raw, file)
+    found = problems(spec)
+    if found:
+        raise InvalidObjectError("Lab", "", spec.name or str(file), found)
+    return spec
+
+
+def _typed(raw: Any, file: Path) -> LabSpec:
+    try:
+        return msgspec.convert(raw, LabSpec)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).rpartition(" - at ")
+        where = path.strip("`").removeprefix("$").removeprefix(".") if message else ""
+        name = str(raw.get("name", file)) if isinstance(raw, dict) else str(file)
+        found = FieldError(where or "(the whole file)", (message or str(error)).replace("Object ", "object "))
+        raise InvalidObjectError("Lab", "", name, (found,)) from error

@@ -1,0 +1,107 @@
+"""One step from a world to the next: events are taken into the indexes, then what depends on them is derived again.
+
+Only what an event made dirty is derived, and the result replaces the old value only where it differs: work follows the
+events, and what is reported follows the differences.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from tidegate.api import meshconfig, validation
+from tidegate.api.objects import Object, Ref
+from tidegate.kit.errors import FieldError, TidegateError
+from tidegate.snapshot.record import Derived, State
+from tidegate.snapshot.routing import RoutingStep
+from tidegate.snapshot.services import ServiceStep
+from tidegate.snapshot.tables import Tables, assign
+from tidegate.snapshot.world import Changed
+
+MESH_CONFIG = Ref("ConfigMap", "istio-system", "istio")
+_CHECKED = frozenset({"ServiceEntry", "WorkloadEntry", "Sidecar", "VirtualService", "DestinationRule"})
+
+_Take = Callable[[Ref, Object[Any] | None, Object[Any] | None], None]
+
+
+class Draft:
+    """``take`` every object that came, changed (its new form) or went (None), then ``settle`` once."""
+
+    def __init__(self, base: State) -> None:
+        self.tables = Tables(base)
+        self.services, self.routing = ServiceStep(self.tables), RoutingStep(self.tables)
+        self.mesh_changed = False
+        self._takers: dict[str, _Take] = {
+            "Namespace": self.services.take_namespace,
+            "Node": self.services.take_node,
+            "Pod": self.services.take_pod,
+            "WorkloadEntry": self.services.take_workload_entry,
+            "Service": self.services.take_service,
+            "EndpointSlice": self.services.take_slice,
+            "Endpoints": self.services.take_slice,
+            "ServiceEntry": self.services.take_service_entry,
+            "VirtualService": self.routing.take_virtual_service,
+            "DestinationRule": self.routing.take_destination_rule,
+            "Sidecar": self.routing.take_sidecar,
+        }
+
+    def take(self, ref: Ref, obj: Object[Any] | None) -> None:
+        """Objects of other kinds, and ConfigMaps other than the mesh's, are nothing to the world."""
+        take = self._take_mesh if ref == MESH_CONFIG else self._takers.get(ref.kind)
+        if take is None:
+            return
+        old, new = self.tables.objects.get(ref), self._valid(ref, obj)
+        if old == new:
+            return
+        assign(self.tables.objects, ref, new)
+        take(ref, old, new)
+
+    def _valid(self, ref: Ref, obj: Object[Any] | None) -> Object[Any] | None:
+        """The object unless Istio's rules refuse it, which a store that does not know them may have let pass."""
+        if ref.kind not in _CHECKED:
+            return obj
+        errors: list[FieldError] = []
+        if obj is not None:
+            meta = obj.meta
+            errors, _ = validation.validate(
+                ref.kind, ref.namespace, ref.name, obj.spec, annotations=meta.annotations, labels=meta.labels
+            )
+        self.tables.note(("invalid", ref), ((ref, f"left out: {error}") for error in errors))
+        return None if errors else obj
+
+    def _take_mesh(self, ref: Ref, old: Object[Any] | None, new: Object[Any] | None) -> None:
+        """A mesh configuration that cannot be read changes nothing: the one before it stays."""
+        before = self.tables.mesh
+        try:
+            mesh = meshconfig.parse(new.spec.data.get("mesh", "") if new else "")
+        except TidegateError as error:
+            self.tables.note(("mesh", ref), [(ref, f"data.mesh is left out, the one before it stays: {error}")])
+            return
+        self.tables.note(("mesh", ref), ())
+        self.tables.mesh, self.mesh_changed = mesh, mesh != before
+        self.routing.take_exports(
+            virtual_services=before.default_virtual_service_export_to != mesh.default_virtual_service_export_to,
+            destination_rules=before.default_destination_rule_export_to != mesh.default_destination_rule_export_to,
+        )
+
+    def settle(self) -> tuple[dict[str, Any], Changed]:
+        """The fields of the next State, and what changed."""
+        services, routing = self.services, self.routing
+        services.settle()
+        routing.settle()
+        changed = Changed(
+            services=frozenset(services.changed_services),
+            endpoints=frozenset(services.changed_endpoints),
+            virtual_services=frozenset(routing.changed_virtual_services),
+            destination_rules=frozenset(routing.changed_rules),
+            sidecars=frozenset(routing.changed_sidecars),
+            workloads=frozenset(services.changed_workloads),
+            namespaces=frozenset(services.changed_namespaces),
+            mesh=self.mesh_changed,
+        )
+        derived = Derived(
+            workloads=len(services.dirty_workloads),
+            services=len(services.dirty_services),
+            endpoints=len(services.dirty_endpoints),
+            virtual_services=len(routing.dirty_virtual_services),
+            destination_rules=len(routing.dirty_rules),
+        )
+        return {**self.tables.finish(), "derived": derived}, changed

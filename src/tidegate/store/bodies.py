@@ -1,0 +1,92 @@
+"""Reading request bodies: bounded in size and time, JSON or YAML, never more than data."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import yaml
+from starlette.requests import ClientDisconnect, Request
+
+from tidegate.store import patches, status
+from tidegate.store.model import StoreError
+
+MAX_BODY = 3 * 1024 * 1024
+"""Bytes, Kubernetes' own limit."""
+_DISCARD = 8 * MAX_BODY
+_SECONDS = 60.0
+_JSON_TYPES = frozenset({"", "application/json", "*/*"})
+
+
+class _PlainLoader(yaml.CSafeLoader):
+    """YAML as Kubernetes reads it: dates stay text."""
+
+
+_PlainLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+async def read(request: Request) -> bytes:
+    """The whole body; 413 beyond the limit, 408 when it does not arrive."""
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(_SECONDS):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size <= MAX_BODY:
+                    chunks.append(chunk)
+                elif size > _DISCARD:
+                    break
+    except TimeoutError:
+        raise StoreError(408, "Timeout", f"the request's body did not arrive within {_SECONDS:.0f} s") from None
+    except ClientDisconnect:
+        raise status.error(400, "the client went away while sending") from None
+    if size > MAX_BODY:
+        raise status.error(413, f"the request's body is larger than {MAX_BODY} bytes")
+    return b"".join(chunks)
+
+
+def media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def decoded(request: Request) -> Any:
+    """The body of a create, update or review; None when empty."""
+    media, data = media_type(request), await read(request)
+    if not data:
+        return None
+    if media in _JSON_TYPES:
+        return parse_json(data)
+    if media == "application/yaml":
+        return parse_yaml(data)
+    raise status.error(415, f"a body of type {media!r} cannot be read: send application/json or application/yaml")
+
+
+async def patch(request: Request) -> Any:
+    """The body of a patch."""
+    media, data = media_type(request), await read(request)
+    return parse_yaml(data) if media == patches.APPLY else parse_json(data)
+
+
+def parse_json(data: bytes) -> Any:
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise status.error(400, f"the body is not valid JSON: {error}") from error
+
+
+def parse_yaml(data: bytes) -> Any:
+    """YAML 1.1 without tags, dates and aliases (an alias can make a small body a huge object)."""
+    if data.lstrip()[:1] == b"{":
+        try:
+            return msgspec.json.decode(data)
+        except msgspec.DecodeError:
+            pass  # a YAML flow mapping
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(data, Loader=_PlainLoader)):
+            raise status.error(400, "the body uses YAML aliases; write the values out")
+        return yaml.load(data, Loader=_PlainLoader)  # noqa: S506
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise status.error(400, f"the body is not valid YAML: {error}") from error

@@ -1,0 +1,68 @@
+"""Which resources of a refused response were the bad ones, and what is kept about them.
+
+Envoy applies the good resources of a response and refuses it for the bad ones, naming them in the error text; only a
+response that breaks a message constraint is refused whole, and that text need not name anybody.
+"""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from tidegate.xds.source import Resource
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A version of a resource that a proxy refused."""
+
+    resource: Resource
+    error: str
+    fallback: Resource | None
+    """What the proxy accepted last; None when it accepted none, or before this process knew it."""
+
+
+@dataclass(slots=True)
+class ProxyMemory:
+    """What outlives a proxy's stream: refusals by type URL and name, and clusters that may still wait."""
+
+    refusals: dict[str, dict[str, Refusal]] = field(default_factory=dict)
+    warming: set[str] = field(default_factory=set)
+    """Names of endpoints whose cluster was sent anew and not acknowledged: Envoy keeps such a cluster warming until
+    it gets its endpoints once more, also on its next stream."""
+
+    def refused(self, type_url: str, resource: Resource) -> Refusal | None:
+        """The refusal that keeps this very version from being sent."""
+        found = self.refusals.get(type_url, {}).get(resource.name)
+        return found if found is not None and found.resource.version == resource.version else None
+
+    def refuse(self, type_url: str, refusal: Refusal) -> None:
+        self.refusals.setdefault(type_url, {})[refusal.resource.name] = refusal
+
+    def accepted(self, type_url: str, resource: Resource) -> None:
+        """Forget a refusal that something newer has overtaken."""
+        known = self.refusals.get(type_url)
+        found = known.get(resource.name) if known else None
+        if known and found and found.fallback is not resource and found.fallback != resource:
+            del known[resource.name]
+
+    def gone(self, type_url: str, name: str) -> None:
+        self.refusals.get(type_url, {}).pop(name, None)
+
+
+_NAME_CHARACTERS = r"\w|*/-"
+
+
+def culprits(error: str, names: Collection[str]) -> list[str]:
+    """The names that an error text tells, as whole words: a name within a longer one does not count.
+
+    A name of digits only (a route named by its port) counts where it is quoted, for "port 80" means something else.
+    """
+    return [name for name in names if name in error and _told(error, name)]
+
+
+def _told(error: str, name: str) -> bool:
+    quoted = re.escape(name)
+    if name.isdigit():
+        return re.search(rf"""['"]{quoted}['"]""", error) is not None
+    before, after = rf"(?<![{_NAME_CHARACTERS}])(?<!\w\.)", rf"(?![{_NAME_CHARACTERS}]|\.\w)"
+    return re.search(before + quoted + after, error) is not None

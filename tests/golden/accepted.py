@@ -1,0 +1,66 @@
+"""Differences from istiod's output that are meant, each with its name and reason."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tests.golden.compare import ABSENT, Difference
+
+
+@dataclass(frozen=True)
+class Accepted:
+    name: str
+    reason: str
+    resource: str
+    """Pattern that the resource's whole name matches."""
+    path: str
+    """Pattern that is found in the difference's path."""
+
+    def covers(self, difference: Difference) -> bool:
+        return bool(re.fullmatch(self.resource, difference.name) and re.search(self.path, difference.path))
+
+
+ACCEPTED = (
+    Accepted(
+        "inbound-http-inspector-ports",
+        "the HTTP inspector is kept off TCP ports only: excluding HTTP ports too would replace virtualInbound, and "
+        "cut every connection on it, whenever an HTTP port comes or goes",
+        "virtualInbound",
+        r"^listener_filters\[\d+\]\.filter_disabled",
+    ),
+    Accepted(
+        "tracing-tags",
+        "tags that differ between proxies of one kind, or that only Istio's authorization writes, are left out",
+        ".*",
+        r"\.tracing\.custom_tags",
+    ),
+    Accepted(
+        "passthrough-stat-prefix",
+        "istiod fills the inbound stat pattern with nothing for connections that belong to no service (`in__0`)",
+        "virtualInbound",
+        r"^filter_chains\[(?!.*destination_port).*\]\.filters\[\d+\]\.typed_config\.stat_prefix$",
+    ),
+    Accepted(
+        "endpoint-once-per-service",
+        "istiod lists an endpoint once for each address of its ServiceEntry; once is enough",
+        r"outbound\|(7100\|\|both|5433\|\|risk-db)\.example\.com",
+        r"^endpoints\[0\]\.(lb_endpoints\[.*#2\]|load_balancing_weight)$",
+    ),
+    Accepted(
+        "empty-http2-options",
+        "an empty http2_protocol_options in a connection manager that detects the codec changes nothing",
+        ".*",
+        r"filters\[\d+\]\.typed_config\.http2_protocol_options$",
+    ),
+)
+
+
+def reason(difference: Difference) -> Accepted | None:
+    return next((entry for entry in ACCEPTED if entry.covers(difference)), None)
+
+
+def unaccepted(differences: Iterable[Difference]) -> list[Difference]:
+    return [each for each in differences if reason(each) is None]
+
+
+__all__ = ["ABSENT", "ACCEPTED", "Accepted", "reason", "unaccepted"]
