@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import importlib.util
 import json
 import secrets
@@ -17,8 +18,9 @@ from typing import Any
 
 import pytest
 
+from tidegate.api.kinds import KINDS
 from tidegate.api.schema import crd_manifests
-from tidegate.store.client import KubeStore
+from tidegate.store.client import KubeStore, path_of
 from tidegate.store.model import StoreError, WatchEvent
 
 HISTORY = 400
@@ -90,14 +92,13 @@ async def _install_definitions(kubeconfig: Path) -> None:
         for manifest in crd_manifests():
             answer = await api.request("POST", root, manifest)
             assert answer.code == 201, answer.body
-        for manifest in crd_manifests():
-            path = f"{root}/{manifest['metadata']['name']}"
-            await eventually(lambda path=path: _established(api, path))
+        for kind in (k for k in KINDS.values() if k.strict):
+            for version in kind.versions:
+                await eventually(functools.partial(_served, api, path_of(kind, version=version)))
 
 
-async def _established(api: KubeStore, path: str) -> bool:
-    conditions = (await api.request("GET", path)).json().get("status", {}).get("conditions", [])
-    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+async def _served(api: KubeStore, path: str) -> bool:
+    return (await api.request("GET", path)).code == 200
 
 
 async def eventually(check: Callable[[], Awaitable[Any]], seconds: float = 60) -> Any:

@@ -144,9 +144,7 @@ async def test_patch_with_a_stale_version_conflicts(api, ns, config_map):
     made = await api.create(config_map(ns))
     await api.update({**made, "data": {"k": "2"}})
     patch = {"metadata": {"resourceVersion": made["metadata"]["resourceVersion"]}, "data": {"k": "3"}}
-    await refused(
-        api.patch("ConfigMap", ns, "a", patch, content_type="application/merge-patch+json"), 409, "Conflict"
-    )
+    await refused(api.patch("ConfigMap", ns, "a", patch, content_type="application/merge-patch+json"), 409, "Conflict")
 
 
 async def test_json_patch(api, ns, service_entry):
@@ -232,9 +230,7 @@ async def test_unknown_patch_type(api, ns, config_map):
 
 async def test_delete_checks_the_uid(api, ns, config_map):
     made = await api.create(config_map(ns))
-    await refused(
-        api.delete("ConfigMap", ns, "a", uid="11111111-1111-1111-1111-111111111111"), 409, "Conflict"
-    )
+    await refused(api.delete("ConfigMap", ns, "a", uid="11111111-1111-1111-1111-111111111111"), 409, "Conflict")
     await api.delete("ConfigMap", ns, "a", uid=made["metadata"]["uid"])
     await refused(api.get("ConfigMap", ns, "a"), 404, "NotFound")
 

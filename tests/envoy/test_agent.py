@@ -18,11 +18,13 @@ from typing import Any
 import pytest
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.listener.v3 import listener_pb2
+from envoy.extensions.access_loggers.file.v3 import file_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2  # noqa: F401 (known to json_format by its import)
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from google.protobuf.json_format import ParseDict
 
 from tidegate.agent.lastgood import LastGood
+from tidegate.kit.envoy_binary import find
 from tidegate.xds.fixed import FixedView, Item
 from tidegate.xds.mailbox import Mailbox
 from tidegate.xds.server import DiscoveryServer, Identity
@@ -94,6 +96,16 @@ def page(body: str) -> Any:
     manager = {
         "@type": f"type.googleapis.com/{http_connection_manager_pb2.HttpConnectionManager.DESCRIPTOR.full_name}",
         "stat_prefix": "page",
+        "access_log": [
+            {
+                "name": "file",
+                "typed_config": {
+                    "@type": f"type.googleapis.com/{file_pb2.FileAccessLog.DESCRIPTOR.full_name}",
+                    "path": "/dev/stdout",
+                    "log_format": {"text_format_source": {"inline_string": "asked for %REQ(:PATH)%\n"}},
+                },
+            }
+        ],
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
         "http_filters": [
             {
@@ -209,6 +221,15 @@ def owner_and_session(pid: int | None) -> tuple[int, int]:
     return Path(f"/proc/{pid}").stat().st_uid, os.getsid(pid or 0)
 
 
+def same_device(one: Path, other: Path) -> bool:
+    return one.stat().st_dev == other.stat().st_dev
+
+
+def capabilities(pid: int | None) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("CapEff:")).split()[1], 16)
+
+
 def runs(pid: int | None) -> bool:
     """A process that nobody has waited for yet does not run any more."""
     try:
@@ -243,6 +264,44 @@ async def test_ready_configured_and_drained(workload: Workload, control: Control
     assert owner_and_session(pid) == (1337, pid)
     assert await asyncio.to_thread(workload.finish) == 0
     assert not runs(pid)
+
+
+async def test_access_log_on_standard_output_reaches_the_log_file(workload: Workload, control: ControlPlane) -> None:
+    workload.start()
+    await until_served(workload, "first")
+    await asyncio.to_thread(workload.curl, "http://127.0.0.1:8080/some/path")
+    await until(workload, lambda: "asked for /some/path\n" in envoy_log(workload), "the access log")
+
+
+async def test_transparent_interception_keeps_the_right_it_needs(workload: Workload, control: ControlPlane) -> None:
+    workload.start("--interception-mode", "TPROXY")
+    await until_served(workload, "first")
+    assert capabilities(workload.envoy_pid()) == 1 << 12, "CAP_NET_ADMIN and no other"
+    await asyncio.to_thread(workload.finish)
+    workload.start()
+    await until_served(workload, "first")
+    assert capabilities(workload.envoy_pid()) == 0
+
+
+async def test_an_envoy_that_only_root_can_reach(workload: Workload, control: ControlPlane) -> None:
+    """As with a virtual environment below /root."""
+    folder = workload.folder / "private"
+    folder.mkdir(mode=0o700)
+    os.link(find(), folder / "envoy") if same_device(find(), folder) else shutil.copy(find(), folder / "envoy")
+    workload.start("--envoy", str(folder / "envoy"))
+    await until_served(workload, "first")
+    assert owner_and_session(workload.envoy_pid())[0] == 1337
+
+
+async def test_an_envoy_that_cannot_start_is_tried_again_and_told(workload: Workload, control: ControlPlane) -> None:
+    binary = workload.folder / "envoy"
+    binary.write_text("#!/bin/sh\necho the reason for it\nexit 3\n")
+    binary.chmod(0o755)
+    workload.start("--envoy", str(binary))
+    told = "Envoy exited with code 3"
+    await until(workload, lambda: told in workload.log() and "starting Envoy again in" in workload.log(), "the reason")
+    assert "its last words: the reason for it" in workload.log()
+    assert await asyncio.to_thread(workload.finish) == 0
 
 
 async def test_envoy_killed_is_started_again(workload: Workload, control: ControlPlane) -> None:

@@ -68,7 +68,7 @@ slice_endpoint = st.fixed_dictionaries(
 slices = kind(
     "discovery.k8s.io/v1",
     "EndpointSlice",
-    metadata("s1-a", "s1-b", labels=pick(({"kubernetes.io/service-name": "s1"}, {"kubernetes.io/service-name": "s2"}))),
+    metadata("s1-a", "s1-b", labels=pick([{"kubernetes.io/service-name": name} for name in ("s1", "s1", "s1", "s2")])),
     addressType=st.just("IPv4"),
     ports=pick(([{"name": "http", "port": 8080}], [{"name": "tcp-db", "port": 5432}])),
     endpoints=st.lists(slice_endpoint, max_size=2),

@@ -137,7 +137,9 @@ def _diff_sets(name: str, path: str, expected: list[Any], actual: list[Any]) -> 
 
 def _identity(member: Any) -> str:
     if isinstance(member, dict):
-        for key in ("filter_chain_match", "endpoint", "tag"):
+        if "filters" in member:  # a filter chain; without a match it takes everything
+            return _text(member.get("filter_chain_match", {}))
+        for key in ("endpoint", "tag"):
             if key in member:
                 return _text(member[key])
     return _text(member)

@@ -6,7 +6,7 @@ Made for a handful of probes, scrapes and administrative questions, in a process
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from urllib.parse import urlsplit
 
 import h11
@@ -40,7 +40,7 @@ class Response(msgspec.Struct, frozen=True):
     """An answer; its body is bytes or a stream of them."""
 
     status: int = 200
-    body: bytes | AsyncIterator[bytes] = b""
+    body: bytes | AsyncGenerator[bytes, None] = b""
     content_type: str = "text/plain; charset=utf-8"
 
 
@@ -110,19 +110,21 @@ async def _send(connection: h11.Connection, writer: asyncio.StreamWriter, reques
     if isinstance(response.body, bytes):
         headers.append(("content-length", str(len(response.body))))
     await _write(writer, connection.send(h11.Response(status_code=response.status, headers=headers)))
-    if request.method != "HEAD":
-        async for data in _parts(response.body):
-            await _write(writer, connection.send(h11.Data(data=data)))
+    async with contextlib.aclosing(_parts(response.body)) as parts:
+        async for data in parts:
+            if request.method != "HEAD":
+                await _write(writer, connection.send(h11.Data(data=data)))
     await _write(writer, connection.send(h11.EndOfMessage()))
 
 
-async def _parts(body: bytes | AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _parts(body: bytes | AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     if isinstance(body, bytes):
         if body:
             yield body
         return
-    async for part in body:
-        yield part
+    async with contextlib.aclosing(body) as parts:
+        async for part in parts:
+            yield part
 
 
 async def _write(writer: asyncio.StreamWriter, data: bytes | None) -> None:
@@ -150,7 +152,7 @@ class Client:
     async def post(self, target: str, limit: int = MAX_BODY) -> tuple[int, bytes]:
         return await self._whole("POST", target, limit)
 
-    async def stream(self, target: str, limit: int) -> tuple[int, str, AsyncIterator[bytes]]:
+    async def stream(self, target: str, limit: int) -> tuple[int, str, AsyncGenerator[bytes, None]]:
         """Status, content type and the body as it comes, cut with an error after ``limit`` bytes."""
         reader, writer, connection = await self._ask("GET", target)
         try:
@@ -200,7 +202,7 @@ class Client:
 
     async def _body(
         self, connection: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: int
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         size = 0
         try:
             while isinstance(event := await self._event(connection, reader), h11.Data):

@@ -48,11 +48,18 @@ class Exit(msgspec.Struct, frozen=True):
         if self.code is None:
             how = "ended (an adopted process: its exit code is not known)"
         elif self.code < 0:
-            how = f"was killed by {signal.Signals(-self.code).name}"
+            how = f"was killed by {_signal_name(-self.code)}"
         else:
             how = f"exited with code {self.code}"
         said = f"; its last words: {' | '.join(self.last_lines)}" if self.last_lines and self.code != -9 else ""
         return f"Envoy {how} after {self.lived:.1f} s{said}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 class Observed(msgspec.Struct, frozen=True):
@@ -170,7 +177,10 @@ class Envoy:
             finally:
                 os.close(binary)
         self.running = procfs.Process.of(self._child.pid)
-        procfs.write_pid_file(self.settings.pid_file, self.running)
+        try:
+            procfs.write_pid_file(self.settings.pid_file, self.running)
+        except OSError as error:
+            log.error("Envoy's pid is not kept (%s); another agent will know Envoy by its command line", error)
 
     async def _until_it_ends(self) -> None:
         if self.running is None:

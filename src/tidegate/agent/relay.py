@@ -197,10 +197,8 @@ class Relay:
             return "the stream ended"
         except _SilentError:
             return f"no answer within {ANSWER_SECONDS:.0f} s"
-        except grpc.aio.AioRpcError as error:
-            return f"{error.code().name}: {error.details()}"
-        except asyncio.InvalidStateError:
-            return "the stream ended"
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
+            return await _status(call, error)
         finally:
             call.cancel()
 
@@ -287,6 +285,15 @@ def read_token(path: Path) -> str:
     if not token or any(character.isspace() for character in token):
         raise TokenError(f"token file {path} holds no token; expected one line with a ServiceAccount token")
     return token
+
+
+async def _status(call: Any, error: Exception) -> str:
+    """How the control plane ended a stream; a write that met the end knows less than the call does."""
+    try:
+        code, details = await asyncio.wait_for(asyncio.gather(call.code(), call.details()), CONNECT_SECONDS)
+    except TimeoutError:
+        return str(error)
+    return f"{code.name}: {details}" if code is not grpc.StatusCode.OK else "the stream ended"
 
 
 def _channel(upstream: Path) -> Any:

@@ -1,10 +1,11 @@
 """What an agent tells: readiness, merged statistics, its own state, and Envoy's admin port read-only."""
 
 import asyncio
+import contextlib
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -134,10 +135,11 @@ class Status:
         return Response(200, _joined(own, envoy) if status == 200 else own, _PROMETHEUS)
 
 
-async def _joined(own: bytes, envoy: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield own
-    async for part in envoy:
-        yield part
+async def _joined(own: bytes, envoy: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async with contextlib.aclosing(envoy) as parts:
+        yield own
+        async for part in parts:
+            yield part
 
 
 def exposition(report: dict[str, Any]) -> bytes:

@@ -1,5 +1,6 @@
 """What a write has to pass: shape, limits, Istio's rules; and what is told to the writer when it does."""
 
+import base64
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
@@ -58,10 +59,7 @@ def _strict(kind: Kind, raw: dict[str, Any], meta: dict[str, Any], field_validat
     elif field_validation == "Warn":
         warnings += [f'unknown field "{path}"' for path in unknown]
     checked, advice = _by_rules(kind, normal, meta)
-    if not errors or any(error.reason != "BadRequest" for error in errors):
-        errors += [error for error in checked if not _explained(error, errors)]
-    else:
-        errors += checked
+    errors += [error for error in checked if not _explained(error, errors)]
     out = {key: value for key, value in raw.items() if key in _ENVELOPE and value is not None}
     out["spec"] = normal
     status = out.get("status", {})
@@ -107,4 +105,12 @@ def _open(kind: Kind, raw: dict[str, Any], meta: dict[str, Any]) -> _Checked:
     if kind.kind == "ConfigMap" and not errors:
         more, warnings = check_mesh_config_map(meta, body)
         errors += more
-    return _Checked(raw, errors, warnings)
+    return _Checked(_encoded(raw) if kind.kind == "Secret" and not errors else raw, errors, warnings)
+
+
+def _encoded(secret: dict[str, Any]) -> dict[str, Any]:
+    """``stringData`` written into ``data``, as Kubernetes does at every write."""
+    plain = secret.get("stringData") or {}
+    data = {key: base64.b64encode(text.encode()).decode() for key, text in plain.items()}
+    out = {key: value for key, value in secret.items() if key != "stringData"}
+    return {**out, "data": {**(out.get("data") or {}), **data}} if data else out

@@ -152,6 +152,8 @@ class SecretBody(Message, frozen=True):
 
     type: str = "Opaque"
     data: dict[str, str] = {}
+    string_data: dict[str, str] = {}
+    """Plain text, in writes only: it is stored in ``data``."""
 
 
 class ServiceAccountBody(Message, frozen=True):

@@ -183,7 +183,7 @@ def _config_map(body: core.ConfigMapBody) -> list[FieldError]:
 
 
 def _secret(body: core.SecretBody) -> list[FieldError]:
-    out = _keys(body.data)
+    out = _keys({**body.data, **body.string_data})
     for key, value in body.data.items():
         try:
             base64.b64decode(value, validate=True)

@@ -130,7 +130,7 @@ def _read(text: str) -> tuple[MeshConfig, tuple[str, ...]]:
     errors, advice = validation.validate("MeshConfig", NAMESPACE, NAME, config)
     if errors:
         raise _refused(errors)
-    warnings = [f'unknown field "{path}"' for path in unknown] + advice + unacted.warnings("MeshConfig", normal)
+    warnings = [f"{path}: unknown field" for path in unknown] + advice + unacted.warnings("MeshConfig", normal)
     return _with_retries(config), tuple(warnings)
 
 

@@ -51,8 +51,10 @@ _MERGE_KEYS: Mapping[str, Mapping[str, str]] = {
         "spec.topologySpreadConstraints": "topologyKey",
         "status.conditions": "type",
         "status.podIPs": "ip",
+        "status.hostIPs": "ip",
     },
-    "Service": {"spec.ports": "port"},
+    "Namespace": {"status.conditions": "type"},
+    "Service": {"spec.ports": "port", "status.conditions": "type"},
     "ServiceAccount": {"secrets": "name", "imagePullSecrets": "name"},
     "Node": {"status.addresses": "type", "status.conditions": "type"},
 }

@@ -75,6 +75,15 @@ def _kind_of(value: Any) -> str:
     return "null" if value is None else "another type"
 
 
+def _is_unicode(text: str) -> bool:
+    """False for lone surrogates, which JSON can write and UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class _Walker:
     def __init__(self, proto: bool, limits: bool) -> None:
         self.proto, self.limits = proto, limits
@@ -153,8 +162,8 @@ class _Walker:
             return self.refuse(path, "must be an object", value)
         out = {}
         for key, item in value.items():
-            if not isinstance(key, str):
-                self.refuse(path, "keys must be text", key)
+            if not isinstance(key, str) or not (key.isascii() or _is_unicode(key)):
+                self.refuse(path, "keys must be text", shown(key) if not isinstance(key, str) else None)
                 continue
             normal = self.read(shape.value, item, f"{path}[{key[:_SHOWN]}]")
             if normal is not _INVALID:
@@ -164,6 +173,8 @@ class _Walker:
     def text(self, shape: TextShape, value: Any, path: str) -> Any:
         if not isinstance(value, str):
             return self.refuse(path, "must be text", value)
+        if not value.isascii() and not _is_unicode(value):
+            return self.refuse(path, "must be valid Unicode")
         if not shape.base64:
             return value
         try:

@@ -2,25 +2,31 @@
 
 import asyncio
 import base64
+import contextlib
 import fcntl
 import logging
 import os
+import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 
+import msgspec
 import uvicorn
 import yaml
 
 from tidegate.api.decode import admit
 from tidegate.api.schema import openapi_schemas
+from tidegate.controllers import runner
+from tidegate.controllers.clusterip import ClusterIPs
 from tidegate.kit.errors import TidegateError
 from tidegate.store import pki, strategy
 from tidegate.store.auth import Authenticator
+from tidegate.store.client import KubeStore
 from tidegate.store.server import ApiServer
 from tidegate.store.sqlite import Storage
 
@@ -29,6 +35,7 @@ log = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 _GRACE_SECONDS = 5
 _KEEP_ALIVE_SECONDS = 75
+_RESTART_SECONDS = 2.0
 
 
 class StateLock(AbstractContextManager["StateLock"]):
@@ -66,6 +73,19 @@ class _Server(uvicorn.Server):
         if self.started:
             self._ready()
 
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT end the process with status 0; uvicorn would raise them again."""
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGTERM, signal.SIGINT)
+        for number in signals:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._stop()
         await super().shutdown(sockets)
@@ -87,12 +107,17 @@ async def serve(state_dir: Path, port: int, *, history: int = 20_000) -> None:
 
 async def _serve(state_dir: Path, keys: pki.Pki, listener: socket.socket, storage: Storage) -> None:
     authenticator = Authenticator(keys.admin_token, keys.signing_key, storage.read)
-    server = ApiServer(storage, authenticator, admission=admit, schemas=openapi_schemas)
+    services = [msgspec.json.decode(body) for body in (await storage.page("Service")).bodies]
+    hooks = (ClusterIPs(services),)
+    server = ApiServer(storage, authenticator, admission=admit, schemas=openapi_schemas, hooks=hooks)
     await server.prepare()
     path = state_dir / "kubeconfig"
     pki.write_private(path, kubeconfig(keys, listener.getsockname()[1]))
 
+    controllers: list[asyncio.Task[None]] = []
+
     def ready() -> None:
+        controllers.append(asyncio.create_task(_run_controllers(path)))
         sys.stdout.write(f"ready KUBECONFIG={path}\n")
         sys.stdout.flush()
 
@@ -108,7 +133,23 @@ async def _serve(state_dir: Path, keys: pki.Pki, listener: socket.socket, storag
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
-    await _Server(config, ready=ready, stop=server.stop).serve([listener])
+    try:
+        await _Server(config, ready=ready, stop=server.stop).serve([listener])
+    finally:
+        for task in controllers:
+            task.cancel()
+        await asyncio.gather(*controllers, return_exceptions=True)
+
+
+async def _run_controllers(path: Path) -> None:
+    """The controllers are clients like any other; should one fail, the server goes on and they start again."""
+    async with KubeStore.from_kubeconfig(path) as store:
+        while True:
+            try:
+                await runner.run(store)
+            except Exception:
+                log.exception("the controllers failed; starting them again in %.0f s", _RESTART_SECONDS)
+            await asyncio.sleep(_RESTART_SECONDS)
 
 
 def _listen(port: int) -> socket.socket:

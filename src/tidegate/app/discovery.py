@@ -21,8 +21,8 @@ from tidegate.app.proxies import Node, read_metadata
 from tidegate.kit.errors import InvalidObjectError, TidegateError
 from tidegate.snapshot.world import Event, Verb
 from tidegate.store.client import KubeStore
-from tidegate.store.informer import Batch, follow
-from tidegate.store.model import Json, StoreError, WatchEvent, WatchType
+from tidegate.store.informer import Batch, Change, follow
+from tidegate.store.model import StoreError, WatchType
 from tidegate.xds.node import parse_node_id
 from tidegate.xds.server import AttachError, DiscoveryServer, Identity
 from tidegate.xds.server import Metadata as CallMetadata
@@ -127,15 +127,15 @@ class Discovery:
             self._take(batch)
 
     def _take(self, batch: Batch) -> None:
-        events = [e for each in batch.events if (e := self._event(each)) is not None]
+        events = [e for each in batch.changes if (e := self._event(each)) is not None]
         self.hub.apply(events, time.monotonic())
         self.metrics.world(services=len(self.hub.world.services), virtual_services=len(self.hub.world.virtual_services))
         if batch.synced and not self.synced.is_set():
             self.synced.set()
 
-    def _event(self, each: WatchEvent) -> Event | None:
+    def _event(self, each: Change) -> Event | None:
         """A stored object as an event. One that cannot be typed is left out, and remembered why."""
-        ref = _ref(each.object)
+        ref = _ref(each)
         if each.type is WatchType.DELETED:
             self.undecodable.pop(ref, None)
             return Event(Verb.DELETE, ref)
@@ -149,14 +149,14 @@ class Discovery:
         return Event(Verb.PUT, found.ref, found)
 
 
-def _ref(raw: Json) -> Ref:
-    meta = raw.get("metadata") or {}
-    return Ref(str(raw.get("kind", "")), str(meta.get("namespace") or ""), str(meta.get("name") or ""))
+def _ref(change: Change) -> Ref:
+    meta = change.object.get("metadata") or {}
+    return Ref(change.kind, str(meta.get("namespace") or ""), str(meta.get("name") or ""))
 
 
 async def run(settings: Settings, on_ready: Callable[[str], None]) -> None:
     """Run a control plane until SIGTERM or SIGINT. ``on_ready`` gets the debug port's address."""
-    store = await KubeStore.from_kubeconfig(settings.kubeconfig)
+    store = KubeStore.from_kubeconfig(settings.kubeconfig)
     plane = Discovery(settings, store)
     settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     stopping = asyncio.Event()

@@ -1,6 +1,6 @@
 """From who a proxy is (its token) and what it says (its node) to what the core knows of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -34,7 +34,7 @@ class Node(msgspec.Struct, frozen=True):
     cluster_id: str = "Kubernetes"
 
 
-def read_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+def read_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """The node metadata that is acted on, typed; a word that cannot be read counts as absent."""
     mode = str(metadata.get("INTERCEPTION_MODE", ""))
     return {

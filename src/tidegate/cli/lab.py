@@ -127,8 +127,8 @@ def _table(found: "Status") -> None:
         pid, uptime = (str(row.pid), f"{row.uptime:.0f}s") if row.pid else ("-", "-")
         rows.append((row.workload, row.namespace or "(outside)", row.address, row.ready, pid, uptime))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for cells in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
     dead = [name for name, running in found.processes.items() if not running]
     if dead:
         click.echo(f"not running: {', '.join(dead)}; see `tidegate lab logs {dead[0]}`", err=True)
@@ -140,15 +140,14 @@ def _plan(file: Path) -> "Plan":
     from tidegate.lab.plan import make_plan
     from tidegate.lab.spec import load
 
-    return make_plan(load(file), file.absolute().parent)
+    return make_plan(load(file), str(file.absolute().parent))
 
 
 def _running(folders: "Folders", file: Path | None, name: str | None) -> "Plan":
-    """The plan of a lab that is up, from the file that it was built from."""
+    """The plan of a lab that is up, as it was built."""
     from tidegate.lab.lifecycle import folder_of
 
-    _, state = folder_of(name or _name(folders, file), folders)
-    return _plan(Path(state.file))
+    return folder_of(name or _name(folders, file), folders)[1].plan
 
 
 def _name(folders: "Folders", file: Path | None) -> str:

@@ -58,10 +58,18 @@ class _Chain(msgspec.Struct, kw_only=True):
 
 
 def build(given: MemberChainInput) -> Resource:
-    """The chains of one member, as ``parts`` of a group without a body of its own."""
+    """The chains of one member: the fragment itself where there is one, else a group without a body of its own that
+    holds them as ``parts``."""
     parts = tuple(_fragment(given, chain) for chain in _chains(given))
+    if len(parts) == 1:
+        return parts[0]
     group = of_bytes(f"{given.member.service.host}:{given.member.port.number}", FILTER_CHAIN, b"")
     return msgspec.structs.replace(group, parts=parts, version="/".join(p.version for p in parts))
+
+
+def each(built: Resource) -> tuple[Resource, ...]:
+    """The chains in what :func:`build` returned."""
+    return built.parts or (built,)
 
 
 def _chains(given: MemberChainInput) -> Iterator[_Chain]:
@@ -80,7 +88,7 @@ def _takes_all(given: MemberChainInput, chain: _Chain) -> bool:
 def _own_prefixes(given: MemberChainInput) -> tuple[str, ...]:
     """The CIDR that brought the member here; a single address needs no match, the listener has it."""
     address = given.member.address
-    return (address,) if "/" in address and given.port else ()
+    return (address,) if given.port and "/" in address and _network(address) is not None else ()
 
 
 def _default(given: MemberChainInput) -> _Chain:
@@ -276,12 +284,13 @@ def match_key(server_names: Iterable[str], prefixes: Iterable[str]) -> str:
     return ";".join(parts)
 
 
-def match_pairs(key: str) -> list[tuple[str, str]]:
+@lru_cache(maxsize=65536)
+def match_pairs(key: str) -> tuple[tuple[str, str], ...]:
     """The (server name, network) pairs that a match takes, "" for any: Envoy allows each in one chain only."""
     found = dict(part.split("=", 1) for part in key.split(";")) if key else {}
     names = found.get("sni", "").split(",")
     networks = found.get("prefix", "").split(",")
-    return [(name, network) for name in names for network in networks]
+    return tuple((name, network) for name in names for network in networks)
 
 
 def narrowed(chain: Resource, without: frozenset[tuple[str, str]]) -> Resource | None:
@@ -315,10 +324,8 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
 
 
 def _prefix_range(text: str) -> Any:
-    network = _network(text)
-    if network is None:
-        return protos.CidrRange(address_prefix=text)
-    return protos.CidrRange(address_prefix=str(network.network_address), prefix_len=protos.u32(network.prefixlen))
+    address, _, length = str(_network(text)).partition("/")
+    return protos.CidrRange(address_prefix=address, prefix_len=protos.u32(int(length)))
 
 
 def http(listener: str, route_name: str, sniffed: bool, defaults: ListenerDefaults, proxy: ProxyKind) -> Resource:

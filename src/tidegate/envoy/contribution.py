@@ -136,7 +136,7 @@ def _named(around: Surroundings, host: str, wanted: frozenset[tuple[str, int]]) 
 
 
 def _trim(service: Service, listener: EgressListener) -> Service | None:
-    if listener.port is None or listener.protocol is Protocol.HTTP_PROXY:
+    if not listener.port or listener.protocol is Protocol.HTTP_PROXY:
         return service
     port = service.port(listener.port)
     if port is None:
@@ -368,7 +368,7 @@ class _Evaluation:
             return
         if listener.port is None and port.number in self.around.explicit_ports:
             return  # the table of an explicit egress port holds that listener's hosts only
-        candidates = routes.domains(service, port, self.around.kind)
+        candidates = routes.domains(service, port, self.around.kind, with_port=listener.port == 0)
         own = {d.lower() for d in routes.own_domains(service, self.around.kind)}
         given = self._virtual_host(service, port, candidates, rules)
         age = service.age_key
@@ -391,7 +391,7 @@ class _Evaluation:
         rules: tuple[Object[VirtualService], ...],
         sniffed: list[VirtualHostInput],
     ) -> Iterator[Seat]:
-        if port.protocol is Protocol.UDP:
+        if port.protocol is Protocol.UDP or (listener.port == 0 and not port.protocol.is_http):
             return
         for bind, address, endpoint in self._binds(listener, service, port):
             member = None

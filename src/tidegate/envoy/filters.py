@@ -136,11 +136,16 @@ def http_filters(direction: str, mtls: bool) -> tuple[Any, ...]:
     """HTTP filters in order; the router is last. Never change them."""
     found = [_http_filter("envoy.filters.http.grpc_stats", _grpc_stats())]
     if direction == "outbound" and mtls:
-        found.append(_http_filter("envoy.filters.http.set_filter_state", _offered_protocols()))
+        found.append(offered_protocols_filter())
     found.append(_http_filter("envoy.filters.http.fault", protos.HTTPFault()))
     found.append(_http_filter("envoy.filters.http.cors", protos.Cors()))
     found.append(_http_filter("envoy.filters.http.router", protos.Router()))
     return tuple(found)
+
+
+def offered_protocols_filter() -> Any:
+    """Has upstream TLS offer application protocols by the request's own protocol, as Istio's peers expect."""
+    return _http_filter("envoy.filters.http.set_filter_state", _offered_protocols())
 
 
 def _http_filter(name: str, config: Any) -> Any:
@@ -153,7 +158,7 @@ def _grpc_stats() -> Any:
 
 def _offered_protocols() -> Any:
     config = protos.HttpSetFilterState()
-    value = config.on_request_headers.add(object_key="envoy.network.application_protocols", read_only=True)
+    value = config.on_request_headers.add(object_key="envoy.network.application_protocols")
     value.format_string.text_format_source.inline_string = UPSTREAM_ALPN
     value.format_string.formatters.append(protos.extension("envoy.formatter.cel", protos.CelFormatter()))
     return config

@@ -10,6 +10,7 @@ from tidegate.api.objects import Object, Ref
 from tidegate.envoy.clusters import config_path
 from tidegate.envoy.inputs import InboundInput
 from tidegate.envoy.resource import Decision, Origin
+from tidegate.registry.addresses import is_ip
 from tidegate.registry.model import Port, Protocol, Service, ServiceTarget
 from tidegate.registry.protocols import from_word
 from tidegate.scope.proxy import Interception
@@ -137,11 +138,14 @@ def _of_listener(
 
 
 def _endpoint(text: str, address: str) -> str:
-    """defaultEndpoint with the workload's own address in place of the wildcard one."""
+    """defaultEndpoint with the workload's own address in place of the wildcard one; "" for what names no address."""
+    if text.startswith("unix://"):
+        return text if text != "unix://" else ""
     host, colon, port = text.rpartition(":")
-    if host not in _WILDCARDS or not address:
-        return text
-    return f"[{address}]{colon}{port}" if ":" in address else f"{address}{colon}{port}"
+    if host in _WILDCARDS and address:
+        host = f"[{address}]" if ":" in address else address
+    usable = is_ip(host.strip("[]")) and _PORT.fullmatch(port) and 0 < int(port) < 65536
+    return f"{host}{colon}{port}" if usable else ""
 
 
 def split_endpoint(text: str) -> tuple[str, int]:
@@ -149,4 +153,4 @@ def split_endpoint(text: str) -> tuple[str, int]:
     if text.startswith("unix://"):
         return text.removeprefix("unix://"), 0
     host, _, port = text.rpartition(":")
-    return host.strip("[]"), int(port) if _PORT.fullmatch(port) else 0
+    return host.strip("[]"), int(port)

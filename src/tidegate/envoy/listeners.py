@@ -138,7 +138,7 @@ def _admitted(given: ListenerInput, name: str) -> tuple[list[Member], bool, list
     return kept, serves_http, [_decision(name, rule, winner, lost)]
 
 
-def _age(service: Service) -> tuple[str, str, str]:
+def _age(service: Service) -> tuple[str, str]:
     return service.age_key
 
 
@@ -159,7 +159,7 @@ def _merge(
     owner: dict[tuple[str, str], Service] = {}
     decisions: list[Decision] = []
     for member in members:
-        for chain in build(_chain_input(given, member)).parts:
+        for chain in chains.each(build(_chain_input(given, member))):
             pairs = chains.match_pairs(chain.name)
             clashes = [p for p in pairs if p in owner]
             if clashes:

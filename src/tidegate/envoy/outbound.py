@@ -151,13 +151,13 @@ class Outbound:
             self._users[key].discard(host)
         for key in (*new.targets, *new.refs):
             self._users[key].add(host)
-        for target, *want in old.wants - new.wants:
+        for target, namespace, port in old.wants - new.wants:
             wanted = self._wanted[target]
-            wanted[want[0], want[1]] -= 1
-            if not wanted[want[0], want[1]]:
-                del wanted[want[0], want[1]]
-        for target, *want in new.wants - old.wants:
-            self._wanted[target][want[0], want[1]] += 1
+            wanted[namespace, port] -= 1
+            if not wanted[namespace, port]:
+                del wanted[namespace, port]
+        for target, namespace, port in new.wants - old.wants:
+            self._wanted[target][namespace, port] += 1
         return {want[0] for want in old.wants ^ new.wants}
 
     def _replace(self, host: str, old: Contribution, new: Contribution, moved: "_Moved") -> None:
@@ -257,7 +257,7 @@ class _Moved:
 def _wildcards_over(world: World, names: set[str]) -> set[str]:
     """Wildcard hosts of VirtualServices that take in one of the names: they stand for themselves only as long as
     they cover no registered host."""
-    found = set()
+    found: set[str] = set()
     for name in names:
         for rule in world.virtual_services_for(name):
             found.update(h.lower() for h in rule.spec.hosts if hosts.is_wildcard(h))

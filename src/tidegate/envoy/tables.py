@@ -13,6 +13,9 @@ from tidegate.envoy.inputs import ListenerInput, Member, VirtualHostInput
 from tidegate.envoy.resource import Decision, Resource
 from tidegate.registry.model import Service
 
+UNIX = "unix://"
+"""A Sidecar's egress listener on a unix socket: its routes are named by the socket."""
+
 Claimant = tuple[bool, tuple[object, ...], str]
 """(alternate, order, host): the first by sorting has the domain."""
 
@@ -162,6 +165,7 @@ class ListenerTable:
             http=http[0] if http else None,
             http_port=http[1].service_port if http else None,
             members=members,
+            route_name=self.bind if self.bind.startswith(UNIX) else "",
             bind_to_port=first.bind_to_port,
             catch_all=around.slices.catch_all,
             defaults=around.slices.listener,

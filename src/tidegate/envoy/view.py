@@ -97,7 +97,7 @@ def inbound_input(world: World, proxy: Proxy, slices: Slices) -> InboundInput:
     return InboundInput(
         targets=targets,
         sidecar=sidecar,
-        pools=tuple((port, keyed(pool)) for port, pool, _ in pools),
+        pools=tuple((port, keyed(pool)) for port, pool, _ in pools if pool is not None),
         pool_rules=tuple((port, ref) for port, _, ref in pools),
         address=proxy.addresses[0] if _needs_address(sidecar) else "",
         defaults=slices.listener,
@@ -111,8 +111,9 @@ def _needs_address(sidecar: Object[Sidecar] | None) -> bool:
 
 def _pools(
     world: World, proxy: Proxy, targets: tuple[ServiceTarget, ...]
-) -> Iterator[tuple[int, ConnectionPoolSettings, Ref]]:
-    """Connection pools that DestinationRules put on inbound clusters; those with a workloadSelector do not count."""
+) -> Iterator[tuple[int, ConnectionPoolSettings | None, Ref]]:
+    """DestinationRules that hold for inbound clusters, by target port, and their connection pools; rules with a
+    workloadSelector do not count."""
     seen: set[int] = set()
     for target in targets:
         if target.endpoint_port in seen:
@@ -122,8 +123,7 @@ def _pools(
         if rule is None or (rule.spec.workload_selector and rule.spec.workload_selector.match_labels):
             continue
         pool = policy.effective(rule, target.port.number, "").connection_pool
-        if pool is not None:
-            yield target.endpoint_port, pool, rule.ref
+        yield target.endpoint_port, pool, rule.ref
 
 
 def build_inbound(given: InboundInput, builders: Builders) -> InboundState:

@@ -107,7 +107,7 @@ def status(plan: Plan, folders: Folders, state: State) -> Status:
 def _row(name: str, namespace: str, member: Member, names: list[str], state: State, folders: Folders) -> Row:
     found = [state.processes.get(program) for program in names]
     containers = [processes.alive(process) for process in found]
-    if member.key in state.proxies:
+    if member.key in state.plan.proxies:
         containers.append(_proxy_ready(folders.run / "proxies" / member.key / "agent.sock"))
     first: Started | None = next((process for process in found if processes.alive(process)), None)
     return Row(

@@ -25,14 +25,9 @@ def up(plan: Plan, file: Path, folders: Folders, report: Reporter) -> None:
         state = _begin(held, plan, file, folders)
         try:
             asyncio.run(Builder(plan, folders, state, report).build())
-        except TidegateError as error:
-            raise TidegateError(
-                f"{error}\nlab {name} is half-built: `tidegate lab down -f {file}` removes it"
-            ) from error
-        except OSError as error:
-            raise TidegateError(
-                f"{error}\nlab {name} is half-built: `tidegate lab down -f {file}` removes it"
-            ) from error
+        except (TidegateError, OSError) as error:
+            hint = f"lab {name} is half-built: `tidegate lab down --name {name}` removes it"
+            raise TidegateError(f"{error}\n{hint}") from error
 
 
 def _check_machine() -> None:

@@ -1,7 +1,6 @@
 """From a lab file to what has to exist: namespaces, links, addresses and folders. Pure."""
 
 import ipaddress
-from pathlib import Path
 
 import msgspec
 
@@ -27,7 +26,7 @@ class Member(msgspec.Struct, frozen=True):
 
 class Plan(msgspec.Struct, frozen=True):
     spec: LabSpec
-    base: Path
+    base: str
     """The folder of lab.yaml, from which its paths count."""
     net: str
     """The namespace of bridge and gateway."""
@@ -40,6 +39,11 @@ class Plan(msgspec.Struct, frozen=True):
     def members(self) -> tuple[Member, ...]:
         outside = () if self.dns is None else (self.dns,)
         return tuple(m for _, m in self.workloads) + tuple(m for _, _, m in self.hosts) + outside
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """``<name>.<namespace>`` of the workloads with a sidecar."""
+        return tuple(workload.key for workload, _ in self.workloads if workload.capture is not None)
 
     @property
     def namespaces(self) -> tuple[str, ...]:
@@ -60,7 +64,7 @@ def netns_prefix(lab: str) -> str:
     return f"{PREFIX}{lab}-"
 
 
-def make_plan(spec: LabSpec, base: Path) -> Plan:
+def make_plan(spec: LabSpec, base: str) -> Plan:
     """Name every namespace and link and give each workload its address; equal files give equal plans."""
     network = ipaddress.ip_network(spec.network.cidr, strict=False)
     prefix = netns_prefix(spec.name)

@@ -21,7 +21,7 @@ _MERGE = "application/merge-patch+json"
 
 def read_objects(plan: Plan) -> list[Json]:
     """The objects of the lab's files, in order. Raises TidegateError naming the file."""
-    return [obj for name in plan.spec.objects for obj in _read_file(plan.base / name)]
+    return [obj for name in plan.spec.objects for obj in _read_file(Path(plan.base) / name)]
 
 
 def _read_file(path: Path) -> list[Json]:

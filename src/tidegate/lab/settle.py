@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tidegate.kit.errors import TidegateError
 from tidegate.lab.plan import Member, Plan
-from tidegate.lab.spec import Command, Workload
+from tidegate.lab.spec import Command, HostAlias, Workload
 from tidegate.lab.state import Folders
 
 DOMAIN = "cluster.local"
@@ -27,21 +27,19 @@ def resolv_conf(plan: Plan, member: Member) -> str:
     return f"nameserver {plan.gateway}\nsearch {search}\noptions ndots:5\n"
 
 
-def hosts_file(member: Member, aliases: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
+def hosts_file(member: Member, aliases: tuple[HostAlias, ...]) -> str:
     own = f"{member.address} {member.key.partition('.')[0]}\n"
-    return _LOCALHOST + own + "".join(f"{ip} {' '.join(names)}\n" for ip, names in aliases)
+    return _LOCALHOST + own + "".join(f"{alias.ip} {' '.join(alias.hostnames)}\n" for alias in aliases)
 
 
-def write_etc(
-    plan: Plan, member: Member, folder: Path, aliases: tuple[tuple[str, tuple[str, ...]], ...]
-) -> tuple[tuple[str, str], ...]:
-    """Write them; returns (file, the one in /etc that it hides)."""
+def write_etc(plan: Plan, member: Member, folder: Path, aliases: tuple[HostAlias, ...]) -> None:
+    """Write the files that :func:`etc_binds` puts over those in /etc."""
     (folder / "resolv.conf").write_text(resolv_conf(plan, member))
     (folder / "hosts").write_text(hosts_file(member, aliases))
-    return etc_binds(folder)
 
 
 def etc_binds(folder: Path) -> tuple[tuple[str, str], ...]:
+    """(file, the one in /etc that it hides)."""
     return tuple((str(folder / name), f"/etc/{name}") for name in ("resolv.conf", "hosts"))
 
 

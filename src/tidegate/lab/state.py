@@ -10,6 +10,7 @@ import msgspec
 
 from tidegate.kit.errors import TidegateError
 from tidegate.lab.launch import Started
+from tidegate.lab.plan import Plan
 
 DEFAULT_RUN_DIR = Path("/run/tidegate")
 DEFAULT_STATE_DIR = Path("/var/lib/tidegate")
@@ -69,15 +70,14 @@ class State(msgspec.Struct):
     run_dir: str
     file: str
     """The lab file's path when ``up`` read it."""
-    namespaces: list[str]
-    proxies: list[str]
-    """``<name>.<namespace>`` of workloads with a sidecar."""
+    plan: Plan
     complete: bool = False
     processes: dict[str, Started] = {}
 
     def save(self, folder: LabFolder) -> None:
         """Write by rename and wait for the disk: what is not written down must not have been done."""
         fresh = folder.state_file.with_suffix(".new")
+        fresh.touch(mode=0o600)
         with fresh.open("wb") as stream:
             stream.write(msgspec.json.encode(self))
             stream.flush()

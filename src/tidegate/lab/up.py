@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
@@ -25,10 +24,8 @@ AT_ONCE = 4
 TAIL_LINES = 8
 
 
-class Reporter(Protocol):
-    """Told what is being built."""
-
-    def __call__(self, text: str) -> None: ...
+Reporter = Callable[[str], None]
+"""Told what stands already."""
 
 
 class Builder:
@@ -43,15 +40,16 @@ class Builder:
     async def build(self) -> None:
         """Everything, in order. Raises TidegateError, leaving what was built for ``down``."""
         own = publish.read_objects(self.plan)
-        network.create(self.plan)
+        await asyncio.to_thread(network.create, self.plan)
+        self._write_private_files()
         self.report(f"network {self.plan.spec.network.cidr}: {len(self.plan.members)} namespaces")
         await self._start_control_plane()
         async with KubeStore.from_kubeconfig(self.folder.kubeconfig) as store:
             await publish.publish(store, self.plan, own)
             self.report(f"store: {len(own)} objects of your files, {len(self.plan.workloads)} Pods")
-            await self._start_discovery()
             await self._start_names()
             await self._start_hosts()
+            await self._start_discovery()
             await self._start_workloads(store)
         self.state.complete = True
         self.state.save(self.folder)
@@ -91,7 +89,7 @@ class Builder:
 
     async def _start_hosts(self) -> None:
         for host, commands, member in self.plan.hosts:
-            binds = self._private_files(member, ())
+            binds = settle.etc_binds(self.folder.member(member.key))
             for command in commands:
                 name = f"{host}/{command.name}"
                 await self._start_program(name, command, member, binds, command.ports)
@@ -107,7 +105,7 @@ class Builder:
         await _all(one(workload, member) for workload, member in self.plan.workloads)
 
     async def _start_workload(self, store: KubeStore, workload: Workload, member: Member) -> None:
-        binds = self._private_files(member, tuple((a.ip, a.hostnames) for a in workload.host_aliases))
+        binds = settle.etc_binds(self.folder.member(member.key))
         await publish.mark_pod(store, self.plan, workload, member, ready=False)
         if workload.capture is not None:
             await self._start_sidecar(store, workload, member, binds)
@@ -153,13 +151,13 @@ class Builder:
         if process.returncode != 0:
             raise TidegateError(f"workload {member.key}: packet rules: {output.decode(errors='replace').strip()}")
 
-    def _private_files(
-        self, member: Member, aliases: tuple[tuple[str, tuple[str, ...]], ...]
-    ) -> tuple[tuple[str, str], ...]:
-        """Write the member's resolv.conf and hosts; they are put over /etc's for its programs alone."""
-        folder = self.folder.member(member.key)
-        folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-        return settle.write_etc(self.plan, member, folder, aliases)
+    def _write_private_files(self) -> None:
+        """Each member's resolv.conf and hosts; they are put over /etc's for its programs alone."""
+        aliases = {workload.key: workload.host_aliases for workload, _ in self.plan.workloads}
+        for member in self.plan.members:
+            folder = self.folder.member(member.key)
+            folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+            settle.write_etc(self.plan, member, folder, aliases.get(member.key, ()))
 
     async def _start_program(
         self,
@@ -170,7 +168,7 @@ class Builder:
         ports: Iterable[int],
     ) -> None:
         home = self.folder.home(name)
-        settle.make_home(home, program, self.plan.base)
+        settle.make_home(home, program, Path(self.plan.base))
         env = environment(self.mark, HOME=str(home), HOSTNAME=member.key.partition(".")[0], **program.env)
         order = Order(argv=program.command, env=env, netns=member.netns, binds=binds, uid=program.uid, cwd=str(home))
         started = self._start(name, order)

@@ -55,25 +55,55 @@ class Changed(msgspec.Struct, frozen=True):
 class World(Protocol):
     """An immutable world. Lookups are O(log n); nothing here walks all services."""
 
-    version: int
-    mesh: MeshConfig
-    """Defaults filled in: no field that the builders read is unset."""
-    domain: str
-    """Cluster domain, ``cluster.local``."""
-    services: Map[ServiceKey, Service]
-    by_host: Map[str, tuple[ServiceKey, ...]]
-    """Lower-case host to its definitions, oldest first."""
-    endpoints: Map[ServiceKey, tuple[Endpoint, ...]]
-    virtual_services: Map[Ref, Object[VirtualService]]
-    """Valid ones, short host names resolved, delegates merged; keyed by the root's Ref."""
-    destination_rules: Map[Ref, Object[DestinationRule]]
-    """Short host names resolved."""
-    sidecars: Map[Ref, Object[Sidecar]]
-    workloads: Map[Ref, Workload]
-    by_address: Map[str, tuple[Ref, ...]]
-    """IP to workloads that have it."""
-    namespaces: Map[str, tuple[tuple[str, str], ...]]
-    """Namespace to its labels."""
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def mesh(self) -> MeshConfig:
+        """Defaults filled in: no field that the builders read is unset."""
+        ...
+
+    @property
+    def domain(self) -> str:
+        """Cluster domain, ``cluster.local``."""
+        ...
+
+    @property
+    def services(self) -> Map[ServiceKey, Service]: ...
+
+    @property
+    def by_host(self) -> Map[str, tuple[ServiceKey, ...]]:
+        """Lower-case host to its definitions, oldest first."""
+        ...
+
+    @property
+    def endpoints(self) -> Map[ServiceKey, tuple[Endpoint, ...]]: ...
+
+    @property
+    def virtual_services(self) -> Map[Ref, Object[VirtualService]]:
+        """Valid ones, short host names resolved, delegates merged; keyed by the root's Ref."""
+        ...
+
+    @property
+    def destination_rules(self) -> Map[Ref, Object[DestinationRule]]:
+        """Short host names resolved."""
+        ...
+
+    @property
+    def sidecars(self) -> Map[Ref, Object[Sidecar]]: ...
+
+    @property
+    def workloads(self) -> Map[Ref, Workload]: ...
+
+    @property
+    def by_address(self) -> Map[str, tuple[Ref, ...]]:
+        """IP to workloads that have it."""
+        ...
+
+    @property
+    def namespaces(self) -> Map[str, tuple[tuple[str, str], ...]]:
+        """Namespace to its labels."""
+        ...
 
     def destination_rules_for(self, namespace: str, host: str) -> tuple[Object[DestinationRule], ...]:
         """The rules of one namespace that cover ``host``: exact host first, then wildcards, longest first."""

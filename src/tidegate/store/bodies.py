@@ -7,7 +7,7 @@ import msgspec
 import yaml
 from starlette.requests import ClientDisconnect, Request
 
-from tidegate.store import patches, status
+from tidegate.store import patches, protobuf, status
 from tidegate.store.model import StoreError
 
 MAX_BODY = 3 * 1024 * 1024
@@ -61,6 +61,8 @@ async def decoded(request: Request) -> Any:
         return parse_json(data)
     if media == "application/yaml":
         return parse_yaml(data)
+    if media == protobuf.MEDIA_TYPE:
+        return protobuf.decode(data)
     raise status.error(415, f"a body of type {media!r} cannot be read: send application/json or application/yaml")
 
 

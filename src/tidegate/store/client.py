@@ -1,5 +1,6 @@
 """The client of a Kubernetes API: the embedded server's and a cluster's alike."""
 
+import io
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,8 @@ class KubeStore:
     ) -> Answer:
         """One call with a timeout; ``body`` is bytes as they are, or anything else as JSON. StoreError with code 0 when
         the server is not reached; codes of refusal are the caller's to look at."""
-        data = body if body is None or isinstance(body, bytes) else msgspec.json.encode(body)
+        encoded = body if body is None or isinstance(body, bytes) else msgspec.json.encode(body)
+        data = io.BytesIO(encoded) if encoded is not None else None
         sent = {"Content-Type": "application/json", **(headers or {})} if data is not None else dict(headers or {})
         try:
             async with self._open().request(

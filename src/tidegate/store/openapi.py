@@ -43,7 +43,8 @@ class Documents:
 
 def _document(group: str, version: str, name: str, schemas: Schemas) -> Json:
     kinds = discovery.kinds_of(group, version)
-    found = {title: _in_version(schema, version) for title, schema in schemas(kinds).items()} if kinds else {}
+    made = schemas(kinds) if kinds else {}
+    found = {title: schema for title, schema in made.items() if _shown(schema, version)}
     paths: Json = {}
     for kind in kinds:
         paths |= _paths(kind, group, version, f"/{name}", _schema_of(found, kind))
@@ -55,14 +56,10 @@ def _document(group: str, version: str, name: str, schemas: Schemas) -> Json:
     }
 
 
-def _in_version(schema: Json, version: str) -> Json:
-    """The schema with its group-version-kind narrowed to the document's version."""
-    marks = [
-        mark if mark.get("version") == version else {**mark, "version": version}
-        for mark in schema.get("x-kubernetes-group-version-kind", [])
-    ]
-    unique = [mark for index, mark in enumerate(marks) if mark not in marks[:index]]
-    return {**schema, "x-kubernetes-group-version-kind": unique} if unique else schema
+def _shown(schema: Json, version: str) -> bool:
+    """Whether a schema belongs in a version's document: it is of that version, or of no kind."""
+    marks = schema.get("x-kubernetes-group-version-kind", [])
+    return not marks or any(mark.get("version") == version for mark in marks)
 
 
 def _schema_of(schemas: dict[str, Json], kind: Kind) -> Json:

@@ -38,6 +38,9 @@ _WATCH_SECONDS = (1800.0, 3600.0)
 _WARNINGS_SHOWN = 64
 _WARNING_LENGTH = 256
 
+_NO_EVENTS: Json = {"kind": "EventList", "apiVersion": "v1", "metadata": {"resourceVersion": "0"}, "items": []}
+"""No Events are kept. ``kubectl describe`` asks for them and, for some kinds, fails where the list is not found."""
+
 Handler = Callable[[Request, Target], Awaitable[Response]]
 
 
@@ -130,6 +133,8 @@ class ApiServer:
                 return self._openapi("/".join(name))
             case ["api"] | ["apis"]:
                 return _discovery_root(request, core=parts == ["api"])
+            case ["api", "v1", "events"] | ["api", "v1", "namespaces", _, "events"] if request.method == "GET":
+                return _json(_NO_EVENTS)
             case ["api", "v1"]:
                 return _json(discovery.resources("", "v1"))
             case ["apis", group] if group in versions:

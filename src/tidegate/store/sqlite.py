@@ -79,6 +79,8 @@ class Transaction:
     def __init__(self, connection: sqlite3.Connection, version: int) -> None:
         self._db, self.version = connection, version
         self.events: list[Event] = []
+        self.after_commit: list[Callable[[], object]] = []
+        """What is to be done once, and only if, this write is on disk; on the writer's thread."""
 
     def get(self, key: Key) -> Json | None:
         row = self._db.execute("SELECT body FROM objects WHERE kind=? AND namespace=? AND name=?", key).fetchone()
@@ -312,10 +314,12 @@ class Storage:
             db.execute("UPDATE counters SET value=? WHERE name='version'", (transaction.version,))
             compacted = self._compact(transaction.version, compacted)
         db.execute("COMMIT")
+        for done in transaction.after_commit:
+            done()
         return outcomes, transaction.events, transaction.version, compacted
 
     def _attempt(self, job: _Job, transaction: Transaction) -> _Outcome:
-        version, events = transaction.version, len(transaction.events)
+        version, events, after = transaction.version, len(transaction.events), len(transaction.after_commit)
         self._db.execute("SAVEPOINT job")
         value, failure = None, None
         try:
@@ -328,6 +332,7 @@ class Storage:
             self._db.execute("ROLLBACK TO job")
             transaction.version = version
             del transaction.events[events:]
+            del transaction.after_commit[after:]
         self._db.execute("RELEASE job")
         return _Outcome(job.future, value, failure)
 

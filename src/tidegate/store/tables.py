@@ -27,7 +27,10 @@ class TableColumn(msgspec.Struct, frozen=True):
     """The cell is a timestamp, shown as the time since."""
 
     def shown(self, obj: Json, now: datetime) -> Any:
-        value = self.cell(obj)
+        try:
+            value = self.cell(obj)
+        except (AttributeError, TypeError, ValueError):  # core kinds keep fields that nothing here checks
+            return "<invalid>"
         return _age_of(value, now) if self.is_age and value is not None else value
 
     def definition(self) -> Json:

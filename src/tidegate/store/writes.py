@@ -4,6 +4,7 @@ Patching, admission and the mutating hooks run inside the transaction, so they s
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -17,7 +18,8 @@ from tidegate.store.sqlite import Key, Transaction
 
 Hook = Callable[[str, Json, Json | None], Json]
 """Mutating admission: (verb "create", "update" or "delete", object, object before) -> the object to store. May raise
-StoreError or InvalidObjectError to refuse. On "delete" the result is not used."""
+StoreError or InvalidObjectError to refuse, but on "delete", which is told once the deletion is on disk. A dry run is
+shown to the hooks for "create" only. All calls are made on one thread."""
 
 PROTECTED = frozenset({"default", "kube-system"})
 """Namespaces that cannot be deleted."""
@@ -134,7 +136,7 @@ class Writes:
         strategy.check_update(target.kind, new, old, target.name)
         made = strategy.prepare_update(target.kind, new, old, target.subresource)
         made, warnings = self._admit(target.kind, made, options)
-        if not target.subresource:
+        if not target.subresource and not options.dry_run:
             made = self._mutate("update", made, old)
         if made == old:
             return Written(old, warnings)
@@ -212,8 +214,8 @@ class Writes:
         return tx.put(key, {**old, "metadata": meta})
 
     def _remove(self, tx: Transaction, key: Key, obj: Json) -> Json:
-        self._mutate("delete", obj, obj)
         removed = tx.remove(key, obj)
+        tx.after_commit.append(partial(self._mutate, "delete", obj, obj))
         if key.namespace:
             self._finish_namespace(tx, key.namespace)
         return removed
@@ -233,8 +235,7 @@ class Writes:
         key = Key("Namespace", "", name)
         obj = tx.get(key)
         if obj is not None and "deletionTimestamp" in obj["metadata"] and not _held(tx, key, obj):
-            self._mutate("delete", obj, obj)
-            tx.remove(key, obj)
+            self._remove(tx, key, obj)
 
 
 def refused(kind: Kind, failure: InvalidObjectError) -> StoreError:

@@ -1,5 +1,4 @@
 import copy
-import json
 from typing import Any
 
 import pytest
@@ -8,6 +7,17 @@ from hypothesis import strategies as st
 
 from tidegate.api.decode import admit, stored
 from tidegate.api.kinds import KINDS
+from tidegate.api.shapes import (
+    BoolShape,
+    DurationShape,
+    EnumShape,
+    FloatShape,
+    IntShape,
+    ListShape,
+    MapShape,
+    MessageShape,
+    shape_of,
+)
 from tidegate.kit.errors import InvalidObjectError
 
 SERVICE_ENTRY: dict[str, Any] = {
@@ -75,8 +85,8 @@ def test_unknown_fields_are_errors_when_strict() -> None:
     raw = variant(SERVICE_ENTRY, foo=1, ports=[{"number": 80, "name": "http", "bar": 2}])
     assert refused({**raw, "extra": {}}, field_validation="Strict") == [
         'extra: strict decoding error: unknown field "extra"',
-        'spec.foo: strict decoding error: unknown field "spec.foo"',
         'spec.ports[0].bar: strict decoding error: unknown field "spec.ports[0].bar"',
+        'spec.foo: strict decoding error: unknown field "spec.foo"',
     ]
 
 
@@ -201,6 +211,13 @@ def test_a_secret_is_never_shown() -> None:
         assert all("p4ss" not in e and "1234" not in e for e in refused(of("Secret", data=data)))
 
 
+def test_a_secrets_plain_text_is_stored_encoded() -> None:
+    accepted = admit(of("Secret", data={"a": "YQ=="}, stringData={"b": "ü"}))
+    assert accepted.object["data"] == {"a": "YQ==", "b": "w7w="}
+    assert "stringData" not in accepted.object
+    assert refused(of("Secret", stringData={"b": 5})) == ["stringData[b]: must be text"]
+
+
 @pytest.mark.parametrize(
     "raw",
     [
@@ -242,28 +259,44 @@ def test_an_invalid_mesh_configuration_is_refused(text: str, error: str) -> None
 def test_a_mesh_configuration_warns_of_what_is_not_acted_on() -> None:
     accepted = admit(mesh_map("proxyHttpPort: 15002\nnonsense: 1\n"))
     assert accepted.warnings == (
-        'data.mesh.unknown field "nonsense"',
+        "data.mesh.nonsense: unknown field",
         "data.mesh.proxyHttpPort: not acted on yet; no HTTP proxy listener is opened",
     )
 
 
+def field_names(shape: Any, into: set[str]) -> set[str]:
+    if isinstance(shape, ListShape):
+        field_names(shape.item, into)
+    elif isinstance(shape, MapShape):
+        field_names(shape.value, into)
+    elif isinstance(shape, MessageShape):
+        into |= set(shape.members)
+        for member in shape.members.values():
+            field_names(member.shape, into)
+    return into
+
+
+NAMES = sorted(set.union(*(field_names(shape_of(kind.body), set()) for kind in KINDS.values())))
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["1s", "*", "a/b"])
+)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=8,
-)
-FIELD_NAMES = sorted(
-    {name for kind in KINDS.values() for name in json.loads(json.dumps(list(_names)))} if (_names := []) else set()
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=8), inner, max_size=5)
+    ),
+    max_leaves=12,
 )
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_no_json_is_an_error_of_another_kind(raw: Any) -> None:
     with pytest.raises(InvalidObjectError):
         admit(raw)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.sampled_from(sorted(KINDS)), JSON, JSON, st.sampled_from(["Strict", "Warn", "Ignore"]))
 def test_no_metadata_or_body_is_an_error_of_another_kind(kind: str, meta: Any, body: Any, validation: Any) -> None:
     raw = {"apiVersion": KINDS[kind].api_version, "kind": kind, "metadata": meta, "spec": body, "status": body}
@@ -273,3 +306,54 @@ def test_no_metadata_or_body_is_an_error_of_another_kind(kind: str, meta: Any, b
         admit(raw, field_validation=validation)
     except InvalidObjectError as error:
         assert error.errors
+
+
+def valid_bodies(shape: Any) -> st.SearchStrategy[Any]:
+    """JSON of the right shape, whose values mostly break the rules."""
+    match shape:
+        case MessageShape():
+            members = {name: valid_bodies(member.shape) for name, member in shape.members.items()}
+            return st.fixed_dictionaries({}, optional=members) if members else st.just({})
+        case ListShape(item=item):
+            return st.lists(valid_bodies(item), max_size=2)
+        case MapShape(value=value):
+            return st.dictionaries(st.text(max_size=4), valid_bodies(value), max_size=2)
+        case EnumShape(names=names):
+            return st.sampled_from(names)
+        case IntShape(low=low, high=high):
+            return st.sampled_from([n for n in (low, 0, 1, 80, 70000, high) if low <= n <= high])
+        case DurationShape():
+            return st.sampled_from(("0s", "1s", "-1s", "0.0001s", "315576000000s"))
+        case BoolShape():
+            return st.booleans()
+        case FloatShape():
+            return st.sampled_from((-1, 0, 0.5, 50, 1e300))
+        case _:
+            words = (
+                "",
+                "*",
+                "a",
+                "*.a",
+                "a.b/c",
+                "unix:///a",
+                "10.0.0.1/8",
+                ":",
+                "%",
+                "~",
+                "(",
+                "@request.auth.claims.a",
+            )
+            return st.sampled_from(words)
+
+
+@pytest.mark.parametrize("kind", sorted(name for name, kind in KINDS.items() if kind.strict))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck), deadline=None)
+@given(data=st.data())
+def test_no_typed_body_is_an_error_of_another_kind(kind: str, data: st.DataObject) -> None:
+    raw = of(kind, spec=data.draw(valid_bodies(shape_of(KINDS[kind].body))))
+    try:
+        accepted = admit(raw)
+    except InvalidObjectError as error:
+        assert error.errors
+    else:
+        assert stored(accepted.object).spec == stored(raw).spec

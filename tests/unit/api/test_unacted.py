@@ -76,3 +76,15 @@ def test_every_istio_kind_has_its_list() -> None:
 )
 def test_warnings_have_exact_paths(kind: str, body: dict[str, Any], expected: list[str]) -> None:
     assert warnings(kind, body) == expected
+
+
+ACTED_MESH = frozenset(
+    ["proxyListenPort", "proxyInboundListenPort", "connectTimeout", "protocolDetectionTimeout", "tcpKeepalive", "accessLogFile", "accessLogFormat", "accessLogEncoding", "disableEnvoyListenerLog", "outboundTrafficPolicy", "inboundTrafficPolicy", "defaultServiceExportTo", "defaultVirtualServiceExportTo", "defaultDestinationRuleExportTo", "rootNamespace", "localityLbSetting", "dnsRefreshRate", "h2UpgradePolicy", "inboundClusterStatName", "outboundClusterStatName", "pathNormalization", "defaultHttpRetryPolicy", "defaultInboundHttpRetryPolicy", "defaultTrafficPolicy", "enableTracing", "trustDomain"]
+)
+
+
+def test_every_field_of_the_mesh_configuration_is_decided_upon() -> None:
+    fields = set(shape_of(MeshConfig).members)
+    listed = {entry.pattern for entry in UNACTED["MeshConfig"]}
+    for name in fields:
+        assert (name in listed) != (name in ACTED_MESH), name

@@ -1,0 +1,148 @@
+"""The lab as the steps use it: apply objects, run commands in workloads, read what the sidecars logged."""
+
+import contextlib
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+T = TypeVar("T")
+
+HERE = Path(__file__).resolve().parent
+TIDEGATE = (sys.executable, "-m", "tidegate")
+COMMAND_SECONDS = 120.0
+EFFECT_SECONDS = 30.0
+"""How long a change may take to show before the step fails."""
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A command that has ended."""
+
+    line: str
+    """As one would type it."""
+    code: int
+    out: str
+    err: str
+
+
+class StageError(Exception):
+    """The stage itself failed, not what is shown on it."""
+
+
+class Stage:
+    """A lab that is up."""
+
+    def __init__(self) -> None:
+        self.tell: Callable[[str], None] = print
+        """Told each thing that is applied."""
+
+    def up(self) -> None:
+        _checked((*TIDEGATE, "lab", "up", "-f", str(HERE / "lab.yaml")), quiet=False)
+
+    def down(self) -> None:
+        _checked((*TIDEGATE, "lab", "down", "-f", str(HERE / "lab.yaml")), quiet=True)
+
+    def kubeconfig(self) -> str:
+        status = json.loads(_checked((*TIDEGATE, "lab", "status", "-o", "json")).out)
+        return str(status["kubeconfig"])
+
+    def kubectl(self, *arguments: str, stdin: str = "") -> Ran:
+        binary = Path(sys.executable).parent / "kubectl"
+        environment = os.environ | {"KUBECONFIG": self._kubeconfig}
+        command = (str(binary) if binary.exists() else "kubectl", *arguments)
+        return _checked(command, stdin=stdin, env=environment)
+
+    @property
+    def _kubeconfig(self) -> str:
+        if not hasattr(self, "_known"):
+            self._known = self.kubeconfig()
+        return self._known
+
+    @contextlib.contextmanager
+    def applied(self, *names: str) -> Iterator[None]:
+        """The objects of demo/steps/NAME, deleted again at the end."""
+        for name in names:
+            self.kubectl("apply", "-f", str(HERE / "steps" / name))
+            self.tell(f"kubectl apply -f demo/steps/{name}")
+        try:
+            yield
+        finally:
+            for name in reversed(names):
+                self.kubectl("delete", "--ignore-not-found", "-f", str(HERE / "steps" / name))
+
+    @contextlib.contextmanager
+    def outbound_policy(self, mode: str) -> Iterator[None]:
+        """The mesh's outboundTrafficPolicy, put back at the end."""
+        before = self._replace_mode(mode)
+        self.tell(f"kubectl replace configmap istio -n istio-system (outboundTrafficPolicy.mode: {mode})")
+        try:
+            yield
+        finally:
+            self._replace_mode(before)
+
+    def _replace_mode(self, mode: str) -> str:
+        """Returns the mode there was."""
+        shown = self.kubectl("get", "configmap", "istio", "-n", "istio-system", "-o", "json")
+        config: dict[str, Any] = json.loads(shown.out)
+        mesh = yaml.safe_load(config["data"]["mesh"]) or {}
+        before = str((mesh.get("outboundTrafficPolicy") or {}).get("mode", "ALLOW_ANY"))
+        mesh["outboundTrafficPolicy"] = {"mode": mode}
+        config["data"]["mesh"] = yaml.safe_dump(mesh)
+        self.kubectl("replace", "-f", "-", stdin=json.dumps(config))
+        return before
+
+    def run(self, workload: str, *command: str, stdin: str = "") -> Ran:
+        """A command in a workload."""
+        ran = _run((*TIDEGATE, "lab", "exec", workload, "--", *command), stdin=stdin)
+        return Ran(f"{workload}$ {shlex.join(command)}", ran.code, ran.out, ran.err)
+
+    def tidegate(self, *arguments: str) -> Ran:
+        ran = _checked((*TIDEGATE, *arguments))
+        return Ran(f"tidegate {shlex.join(arguments)}", ran.code, ran.out, ran.err)
+
+    def access_log(self, workload: str) -> list[str]:
+        return _checked((*TIDEGATE, "lab", "logs", workload, "--proxy")).out.splitlines()
+
+    def logged(self, workload: str, *words: str, after: int = 0) -> list[str]:
+        """Lines of the sidecar's access log that hold all ``words``; waits until there is one.
+
+        Envoy writes its log once a second. ``after`` is the number of lines that do not count.
+        """
+
+        def lines() -> list[str]:
+            return [line for line in self.access_log(workload)[after:] if all(word in line for word in words)]
+
+        return self.until(lines, bool)
+
+    def until(self, look: Callable[[], T], good: Callable[[T], bool]) -> T:
+        """Look until it is good or time is over; the last look is returned, good or not."""
+        deadline = time.monotonic() + EFFECT_SECONDS
+        while not good(seen := look()) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        return seen
+
+
+def _run(command: tuple[str, ...], *, stdin: str = "", env: dict[str, str] | None = None, quiet: bool = True) -> Ran:
+    done = subprocess.run(
+        command, input=stdin, env=env, capture_output=quiet, text=True, timeout=COMMAND_SECONDS, errors="replace"
+    )
+    return Ran(shlex.join(command), done.returncode, done.stdout or "", done.stderr or "")
+
+
+def _checked(
+    command: tuple[str, ...], *, stdin: str = "", env: dict[str, str] | None = None, quiet: bool = True
+) -> Ran:
+    ran = _run(command, stdin=stdin, env=env, quiet=quiet)
+    if ran.code != 0:
+        raise StageError(f"{ran.line} exited with {ran.code}: {(ran.err or ran.out).strip()}")
+    return ran

@@ -1,0 +1,138 @@
+"""Objects that the mutations start from, the world around them, and what a mutated field needs beside it."""
+
+from typing import Any
+
+CLIENT = {"namespace": "one", "labels": {"app": "client", "version": "v1"}, "address": "10.244.0.2"}
+SERVER = {"namespace": "one", "labels": {"app": "server", "version": "v1"}, "address": "10.244.0.3"}
+
+AROUND: list[dict[str, Any]] = [
+    {"kind": "Namespace", "metadata": {"name": n}, "apiVersion": "v1"} for n in ("one", "two", "istio-system")
+]
+for name, who in (("client", CLIENT), ("server", SERVER)):
+    AROUND.append(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": "one", "labels": who["labels"], "uid": name},
+            "spec": {"serviceAccountName": name, "containers": [{"name": "app"}], "nodeName": "node"},
+            "status": {
+                "phase": "Running",
+                "podIP": who["address"],
+                "podIPs": [{"ip": who["address"]}],
+                "conditions": [{"type": "Ready", "status": "True"}],
+            },
+        }
+    )
+AROUND += [
+    {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": "node",
+            "uid": "node",
+            "labels": {"topology.kubernetes.io/region": "r1", "topology.kubernetes.io/zone": "z1"},
+        },
+    },
+    {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "server", "namespace": "one", "uid": "server"},
+        "spec": {
+            "clusterIP": "10.96.0.3",
+            "selector": {"app": "server"},
+            "ports": [
+                {"name": "http", "port": 80, "targetPort": 8080},
+                {"name": "tcp", "port": 7000, "targetPort": 7000},
+                {"name": "tls", "port": 443, "targetPort": 8443},
+            ],
+        },
+    },
+    {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": "server-1",
+            "namespace": "one",
+            "uid": "server-1",
+            "labels": {"kubernetes.io/service-name": "server"},
+        },
+        "addressType": "IPv4",
+        "ports": [
+            {"name": "http", "port": 8080, "protocol": "TCP"},
+            {"name": "tcp", "port": 7000, "protocol": "TCP"},
+            {"name": "tls", "port": 8443, "protocol": "TCP"},
+        ],
+        "endpoints": [
+            {
+                "addresses": ["10.244.0.3"],
+                "conditions": {"ready": True},
+                "nodeName": "node",
+                "targetRef": {"kind": "Pod", "name": "server", "namespace": "one"},
+            }
+        ],
+    },
+]
+
+
+def entry(name: str, host: str, **more: Any) -> dict[str, Any]:
+    spec: dict[str, Any] = {
+        "hosts": [host],
+        "location": "MESH_INTERNAL",
+        "resolution": "STATIC",
+        "ports": [
+            {"number": 80, "name": "http", "protocol": "HTTP"},
+            {"number": 7000, "name": "tcp", "protocol": "TCP"},
+            {"number": 443, "name": "tls", "protocol": "TLS"},
+        ],
+        "endpoints": [
+            {"address": "10.8.0.1", "labels": {"version": "v1"}, "locality": "r1/z1/s1"},
+            {"address": "10.8.0.2", "labels": {"version": "v2"}, "locality": "r2/z2/s2"},
+        ],
+    }
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "ServiceEntry",
+        "metadata": {"name": name, "namespace": "one", "uid": name},
+        "spec": {**spec, **more},
+    }
+
+
+AROUND += [
+    entry("b", "b.example", addresses=["10.9.0.2"]),
+    entry("c", "c.example", addresses=["10.9.0.3"]),
+    entry("two", "two.example", addresses=["10.9.0.4"]),
+    entry("selecting", "selecting.example", addresses=["10.9.0.5"], endpoints=[], workloadSelector={"labels": {"app": "vm"}}),
+]
+AROUND[-2]["metadata"]["namespace"] = "two"
+
+BASES: dict[str, dict[str, Any]] = {
+    "ServiceEntry": entry("a", "a.example", addresses=["10.9.0.1"])["spec"],
+    "WorkloadEntry": {
+        "address": "10.7.0.1",
+        "labels": {"app": "vm", "version": "v1"},
+        "ports": {"http": 8080},
+        "locality": "r1/z1/s1",
+        "weight": 2,
+        "serviceAccount": "vm",
+    },
+    "WorkloadGroup": {"template": {"serviceAccount": "vm"}, "metadata": {"labels": {"app": "vm"}}},
+    "Sidecar": {
+        "workloadSelector": {"labels": {"app": "client"}},
+        "egress": [{"hosts": ["*/*"]}],
+        "outboundTrafficPolicy": {"mode": "ALLOW_ANY"},
+    },
+    "VirtualService": {
+        "hosts": ["b.example"],
+        "http": [{"route": [{"destination": {"host": "b.example", "port": {"number": 80}}}]}],
+    },
+    "DestinationRule": {
+        "host": "b.example",
+        "trafficPolicy": {"connectionPool": {"tcp": {"maxConnections": 5}}},
+        "subsets": [{"name": "v1", "labels": {"version": "v1"}}],
+    },
+    "Gateway": {
+        "selector": {"app": "gateway"},
+        "servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}],
+    },
+}
+"""By kind: a body that is admitted and that shows in some resource."""

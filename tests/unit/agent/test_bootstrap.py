@@ -1,0 +1,59 @@
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tidegate.agent.bootstrap import bootstrap, encoded
+from tidegate.agent.settings import Settings
+from tidegate.kit.envoy_binary import EnvoyNotFoundError, find
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        name="web-1",
+        namespace="shop",
+        address="10.0.0.7",
+        run_dir=tmp_path / "run",
+        state_dir=tmp_path / "state",
+        token_file=tmp_path / "token",
+        upstream=tmp_path / "run/xds.sock",
+        envoy=tmp_path / "envoy",
+        metadata={"DNS_CAPTURE": "true", "NAMESPACE": "elsewhere"},
+    )
+
+
+def test_node_says_who_and_how(settings: Settings) -> None:
+    node = bootstrap(settings)["node"]
+    assert node["id"] == "sidecar~10.0.0.7~web-1.shop~shop.svc.cluster.local"
+    assert node["metadata"]["DNS_CAPTURE"] == "true"
+    assert node["metadata"]["INTERCEPTION_MODE"] == "REDIRECT"
+    assert node["metadata"]["NAMESPACE"] == "shop", "further metadata never overrides who the proxy is"
+
+
+def test_ports_and_sockets(settings: Settings) -> None:
+    text = json.dumps(bootstrap(settings))
+    assert {int(port) for port in re.findall(r'"port_value": (\d+)', text)} == {15000, 15020, 15021, 15090}
+    assert str(settings.run_dir / "proxies/web-1.shop/xds.sock") in text
+
+
+def test_cluster_names_with_dots_become_one_tag(settings: Settings) -> None:
+    tag = bootstrap(settings)["stats_config"]["stats_tags"][0]
+    found = re.match(tag["regex"], "cluster.outbound|80|v1|a.b.svc.cluster.local.upstream_rq_total")
+    assert found is not None and found[2] == "outbound|80|v1|a.b.svc.cluster.local"
+
+
+def test_envoy_accepts_it_without_a_word(settings: Settings, tmp_path: Path) -> None:
+    try:
+        binary = find()
+    except EnvoyNotFoundError as error:
+        pytest.skip(str(error))
+    path = tmp_path / "bootstrap.json"
+    path.write_bytes(encoded(msgspec.structs.replace(settings, interception_mode="TPROXY")))
+    done = subprocess.run(
+        [binary, "--mode", "validate", "-c", path, "-l", "warning"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
