@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 
@@ -97,6 +96,3 @@ class Recorder:
         check = Check(expected, str(observed), passed, command, evidence or [])
         self.outcome.checks.append(check)
         self._printer.check(check)
-
-
-Step = Callable[..., None]

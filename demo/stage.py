@@ -42,12 +42,13 @@ class StageError(Exception):
 class Stage:
     """A lab that is up."""
 
-    def __init__(self) -> None:
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
         self.tell: Callable[[str], None] = print
         """Told each thing that is applied."""
 
     def up(self) -> None:
-        _checked((*TIDEGATE, "lab", "up", "-f", str(HERE / "lab.yaml")), quiet=False)
+        _checked((*TIDEGATE, "lab", "up", "-f", str(HERE / "lab.yaml")), quiet=self._quiet)
 
     def down(self) -> None:
         _checked((*TIDEGATE, "lab", "down", "-f", str(HERE / "lab.yaml")), quiet=True)

@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
+from tidegate.rules.annotations import capture_options
 from tidegate.rules.capture_rules import rule_set
 from tidegate.rules.options import CaptureOptions, Surroundings
 from tidegate.rules.text import to_restore
 
 pytestmark = pytest.mark.conformance
 
-FLOOR = {"sidecar/iptables": 22}
-"""Cases that pass, by group; only ever raised. Groups without a floor are counted in the test's output:
-native nftables and ambient rule sets are not made, and pod annotations are read by the injector, not here."""
+FLOOR = {"sidecar/iptables": 22, "cni-plugin/iptables": 7}
+"""Cases that pass, by group; only ever raised. Groups without a floor are counted in the test's output: native nftables
+and ambient rule sets are not made."""
 
 LISTS = {
     "proxy-uid": "proxy_uid",
@@ -72,11 +73,23 @@ def surroundings_of(case: dict[str, Any]) -> Surroundings:
 
 
 def passes(case: dict[str, Any]) -> bool:
+    if "pod_annotations" in case:
+        return passes_for_pod(case)
     options, surroundings = options_of(case), surroundings_of(case)
     for family, wanted in (("ipv4", case["expect"]["v4_restore"]), ("ipv6", case["expect"]["v6_restore"])):
         if to_restore(rule_set(options, surroundings, family)).splitlines() != (wanted or []):
             return False
     return True
+
+
+def passes_for_pod(case: dict[str, Any]) -> bool:
+    user, group = case["proxy_run_as_user"], case["proxy_run_as_group"]
+    options = capture_options(case["pod_annotations"], case["proxy_env"], user, group)
+    made = {
+        table.name: [*(f"-N {chain}" for chain in table.chains), *map(str, table.rules)]
+        for table in rule_set(options, Surroundings()).tables
+    }
+    return bool(made == case["expect"]["v4_tables"])
 
 
 def groups(folder: Path) -> dict[str, list[Path]]:

@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -28,14 +29,17 @@ async def _write(api, config_map, names, acknowledged):
         acknowledged[name] = made["metadata"]["resourceVersion"]
 
 
-async def test_a_killed_server_loses_nothing_acknowledged(tmp_path, embedded_server, config_map):
+async def _reached(acknowledged, count):
+    return len(acknowledged) >= count
+
+
+async def test_a_killed_server_loses_nothing_acknowledged(tmp_path, embedded_server, config_map, eventually):
     acknowledged: dict[str, str] = {}
     names = iter([f"n{i}" for i in range(WRITES)])
     with embedded_server(tmp_path) as (kubeconfig, process):
         async with KubeStore.from_kubeconfig(kubeconfig) as api:
             writers = [asyncio.create_task(_write(api, config_map, names, acknowledged)) for _ in range(WRITERS)]
-            while len(acknowledged) < WRITES // 4:
-                await asyncio.sleep(0.01)
+            await eventually(partial(_reached, acknowledged, WRITES // 4))
             os.kill(process.pid, signal.SIGKILL)
             await asyncio.gather(*writers)
     assert WRITES // 4 <= len(acknowledged) < WRITES
@@ -64,10 +68,10 @@ async def test_watches_resume_over_a_restart(tmp_path, embedded_server, config_m
 async def test_sigterm_ends_watches_and_the_server(tmp_path, embedded_server):
     with embedded_server(tmp_path) as (kubeconfig, process):
         async with KubeStore.from_kubeconfig(kubeconfig) as api:
-            version = (await api.list("ConfigMap")).resource_version
+            version = (await api.list("Secret")).resource_version
 
             async def follow():
-                return [event async for event in api.watch("ConfigMap", version)]
+                return [event async for event in api.watch("Secret", version)]
 
             watching = asyncio.create_task(follow())
             await asyncio.sleep(0.3)
@@ -87,7 +91,7 @@ def test_one_server_for_one_state_folder(tmp_path, embedded_server):
 
 def test_files_are_private(tmp_path, embedded_server):
     with embedded_server(tmp_path):
-        files = [path for path in (tmp_path / "state").rglob("*")]
+        files = list((tmp_path / "state").rglob("*"))
         for path in files:
             mode = stat.S_IMODE(path.stat().st_mode)
             assert mode == (0o700 if path.is_dir() else 0o600), (path, oct(mode))

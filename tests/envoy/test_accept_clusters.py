@@ -12,6 +12,7 @@ from tests.unit.envoy import given
 from tidegate.envoy import clusters, endpoints, inbound, protos, special
 from tidegate.envoy.inputs import ClusterInput, EndpointsInput, InboundInput
 from tidegate.envoy.resource import CLUSTER, Resource
+from tidegate.envoy.tls import SYSTEM_ROOTS_FILE
 from tidegate.kit import envoy_binary
 from tidegate.registry.model import Port, Protocol, Resolution
 from tidegate.scope.proxy import Interception, ProxyKind
@@ -144,11 +145,12 @@ KINDS = {
 }
 
 
+@pytest.mark.skipif(
+    not Path(SYSTEM_ROOTS_FILE).exists(), reason="Envoy reads the system's roots; ca-certificates is missing"
+)
 @pytest.mark.parametrize("name", KINDS)
 def test_clusters_are_accepted(name: str, tmp_path: Path) -> None:
     kind = KINDS[name]
-    members = {e.port_name: e for e in PLACES}
-    assert members
     made = []
     for number, item in enumerate(variants(kind)):
         own = tuple(msgspec.structs.replace(e, port_name=item.port.name) for e in PLACES)

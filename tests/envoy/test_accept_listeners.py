@@ -1,6 +1,11 @@
 """Envoy itself accepts what the outbound builders make."""
 
+import contextlib
+import socket
 import subprocess
+import time
+import urllib.error
+import urllib.request
 
 import msgspec
 import pytest
@@ -21,7 +26,7 @@ from tests.unit.envoy.outbound_samples import (
 )
 
 from tidegate.api.fields import Duration
-from tidegate.envoy import chains, listeners, protos, routes
+from tidegate.envoy import chains, filters, listeners, protos, routes
 from tidegate.envoy.filters import HTTP_CONNECTION_MANAGER
 from tidegate.envoy.inputs import AccessLog, Target
 from tidegate.kit import envoy_binary
@@ -214,3 +219,85 @@ def test_envoy_refuses_what_the_merge_avoids(tmp_path):
     extra.CopyFrom(found.filter_chains[1])
     assert chains.match_pairs("sni=a,b;prefix=10.0.0.0/8") == (("a", "10.0.0.0/8"), ("b", "10.0.0.0/8"))
     assert validate([found], tmp_path).returncode != 0
+
+
+def test_the_offered_protocols_follow_request_and_cluster(tmp_path, free_port):
+    """A running Envoy evaluates the expression per request, and skips it for clusters that are not the mesh's."""
+    log = tmp_path / "log"
+    bootstrap = bootstrap_pb2.Bootstrap()
+    bootstrap.node.id, bootstrap.node.cluster = "test", "test"
+    bootstrap.static_resources.clusters.add(name="mesh")
+    outside = bootstrap.static_resources.clusters.add(name="outside")
+    outside.metadata.filter_metadata["istio"]["alpn_override"] = "false"
+    bootstrap.static_resources.listeners.append(offering_listener(free_port, log))
+    file = tmp_path / "bootstrap.pb"
+    file.write_bytes(bootstrap.SerializeToString())
+    with running(file, tmp_path):
+        for path in ("/mesh", "/outside"):
+            request(free_port, path)
+        found = lines(log, 2)
+    assert found == ["/mesh istio-http/1.1,istio,http/1.1", "/outside -"]
+
+
+def offering_listener(port, log):
+    """HTTP on a port, with the filter writing its value where the access log can read it."""
+    (state_filter,) = (f for f in filters.http_filters("outbound", True) if f.name.endswith("set_filter_state"))
+    config = unpacked(state_filter.typed_config, protos.HttpSetFilterState)
+    config.on_request_headers[0].object_key, config.on_request_headers[0].factory_key = "offered", "envoy.string"
+    manager = protos.HttpConnectionManager(stat_prefix="t")
+    manager.http_filters.add(name="offer").typed_config.Pack(config)
+    manager.http_filters.append(filters.http_filters("outbound", False)[-1])
+    host = manager.route_config.virtual_hosts.add(name="all", domains=["*"])
+    for name in ("mesh", "outside"):
+        host.routes.add(match={"prefix": f"/{name}"}, route={"cluster": name})
+    file_log = protos.FileAccessLog(path=str(log))
+    file_log.log_format.text_format_source.inline_string = "%REQ(:PATH)% %FILTER_STATE(offered:PLAIN)%\n"
+    manager.access_log.add(name="file").typed_config.Pack(file_log)
+    found = protos.Listener(name="l", address=protos.socket_address("127.0.0.1", port))
+    found.filter_chains.add().filters.add(name=HTTP_CONNECTION_MANAGER).typed_config.Pack(manager)
+    return found
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def running(file, folder):
+    with (folder / "out").open("wb") as out:
+        arguments = [envoy_binary.find(), "-c", file, "-l", "error", "--disable-hot-restart", "--concurrency", "1"]
+        options = ["--file-flush-interval-msec", "50"]
+        process = subprocess.Popen([*arguments, *options], stdout=out, stderr=out)
+        try:
+            yield
+        finally:
+            process.kill()
+            process.wait(timeout=10)
+
+
+def request(port, path):
+    """One request, as soon as Envoy listens; a cluster without endpoints answers 503."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10)
+        except urllib.error.HTTPError as error:
+            error.close()
+            assert error.code == 503
+            return
+        except (urllib.error.URLError, ConnectionError):
+            assert time.monotonic() < deadline, "Envoy did not listen in time"
+            time.sleep(0.05)
+
+
+def lines(file, count):
+    deadline = time.monotonic() + 20
+    while True:
+        found = file.read_text().splitlines() if file.exists() else []
+        if len(found) >= count:
+            return found
+        assert time.monotonic() < deadline, f"expected {count} lines, got {found}"
+        time.sleep(0.05)

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -157,9 +158,9 @@ class Workload:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
     def status(self) -> dict[str, Any]:
-        socket = self.run / "proxies" / "web.shop" / "agent.sock"
+        path = self.run / "proxies" / "web.shop" / "agent.sock"
         done = subprocess.run(
-            ["curl", "-s", "--max-time", "2", "--unix-socket", socket, "http://agent/status"],
+            ["curl", "-s", "--max-time", "2", "--unix-socket", path, "http://agent/status"],
             capture_output=True,
             check=False,
         )
@@ -377,6 +378,19 @@ async def test_a_control_plane_that_refuses_the_token(workload: Workload, contro
     assert "the last accepted set" in source and "UNAUTHENTICATED" in source
     workload.token.write_text("token-3\n")
     await until(workload, lambda: workload.status()["relay"]["source"] == "the control plane", "the way back")
+
+
+async def test_a_control_plane_that_says_nothing(workload: Workload, control: ControlPlane) -> None:
+    workload.start()
+    await until_served(workload, "first")
+    await asyncio.to_thread(workload.finish)
+    await control.stop()
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(control.socket))
+        silent.listen()
+        workload.start()
+        await until_served(workload, "first")
+        assert "no answer within" in (await asyncio.to_thread(workload.status))["relay"]["source"]
 
 
 async def test_nothing_accepted_and_no_control_plane_is_not_ready(workload: Workload) -> None:

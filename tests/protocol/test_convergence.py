@@ -38,9 +38,13 @@ def is_bad(version: str) -> bool:
 
 
 def view_of(resources: Contents, count: int) -> FixedView:
-    return FixedView(
-        str(count), {url: [Item(n, f"{n} {v}".encode(), v) for n, v in each.items()] for url, each in resources.items()}
-    )
+    """Bodies of listeners and routes do not hold the (lower-case) name of a cluster: they use none."""
+
+    def item(url: str, name: str, version: str) -> Item:
+        shown = name if url in (CLUSTER, ENDPOINT) else name.upper()
+        return Item(name, f"{shown} {version}".encode(), version)
+
+    return FixedView(str(count), {url: [item(url, *each) for each in kind.items()] for url, kind in resources.items()})
 
 
 @dataclass
@@ -116,7 +120,7 @@ class SotwModel:
 
     def answer(self, url: str) -> None:
         response = discovery_pb2.DiscoveryResponse.FromString(self.client.waiting.pop(url))
-        resources = dict(each.value.decode().split() for each in response.resources)
+        resources = dict(each.value.decode().lower().split() for each in response.resources)
         removed = [name for name in self.client.held[url] if name not in resources] if url in FULL_STATE else []
         error = self.client.apply(url, resources, removed)
         request = SotwRequest(url, None, self._names(url), response.nonce, error)
@@ -124,7 +128,7 @@ class SotwModel:
 
 
 def settle(model: DeltaModel | SotwModel) -> None:
-    for _ in range(500):
+    for _ in range(200):
         if model.client.waiting:
             model.answer(next(iter(model.client.waiting)))
         elif model.session.held_back:

@@ -216,6 +216,8 @@ def arguments(settings: Settings, binary: str) -> list[str]:
         "45",
         "--drain-strategy",
         "immediate",
+        "--file-flush-interval-msec",
+        "250",
         "--disable-hot-restart",
     ]
 

@@ -80,6 +80,8 @@ def find(pid_file: Path, argument: str) -> Process | None:
     named = _named(pid_file)
     candidates = [named.pid] if named else [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
     for pid in candidates:
+        if argument not in arguments(pid)[1:]:
+            continue
         try:
             process = Process.of(pid)
         except OSError:

@@ -108,10 +108,10 @@ class Relay:
         self._writer = ThreadPoolExecutor(1, "lastgood")
         self._server = grpc.aio.server(options=_OPTIONS)
         self._superseded = asyncio.Event()
-        """Tells the newest stream that a newer one has come."""
+        """The newest stream's: set when a newer one has come."""
         self._failures = 0
         self.connected_since: float | None = None
-        self.state = "no stream yet"
+        self.state = "no stream"
         """Where Envoy's configuration comes from, in words."""
         self.counters = {"streams": 0, "requests": 0, "responses": 0, "rejected": 0, "upstream_failures": 0}
 
@@ -149,6 +149,8 @@ class Relay:
             code, why = grpc.StatusCode.INVALID_ARGUMENT, str(error)
         finally:
             reading.cancel()
+            if self._superseded is superseded:
+                self.connected_since, self.state = None, "no stream"
             await asyncio.gather(reading, return_exceptions=True)
         if not downstream.ended:
             await context.abort(code, why)

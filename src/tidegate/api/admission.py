@@ -16,6 +16,9 @@ from tidegate.kit.errors import FieldError, InvalidObjectError
 
 FieldValidation: TypeAlias = Literal["Strict", "Warn", "Ignore"]
 
+_TOLD = 200
+"""Errors, and warnings, that one answer carries: a hostile object may have one in every place."""
+
 _ENVELOPE = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
 
 
@@ -31,15 +34,20 @@ def admit(raw: Any, *, field_validation: FieldValidation = "Warn") -> Admitted:
 
     Istio kinds are pruned to the fields they have; ``field_validation`` says what an unknown one is (kubectl's
     ``--validate``): an error ("Strict"), a warning, or nothing. Core kinds keep all that they carry.
-    Raises InvalidObjectError with every error at once, and nothing else whatever ``raw`` is.
+    Raises InvalidObjectError with every error at once (the first 200), and nothing else whatever ``raw`` is.
     """
     kind = api_version_kind(raw)
     meta, errors = metadata.check(kind, raw.get("metadata"))
     body = _strict(kind, raw, meta, field_validation) if kind.strict else _open(kind, raw, meta)
     errors += body.errors
     if errors:
-        raise InvalidObjectError(*naming(raw), tuple(errors))
-    return Admitted({**body.object, "metadata": meta}, tuple(dict.fromkeys(body.warnings)))
+        raise InvalidObjectError(*naming(raw), _bounded(errors))
+    return Admitted({**body.object, "metadata": meta}, tuple(dict.fromkeys(body.warnings))[:_TOLD])
+
+
+def _bounded(errors: list[FieldError]) -> tuple[FieldError, ...]:
+    more = len(errors) - _TOLD
+    return (*errors[:_TOLD], FieldError("", f"and {more} more errors")) if more > 0 else tuple(errors)
 
 
 class _Checked(msgspec.Struct):
@@ -59,7 +67,7 @@ def _strict(kind: Kind, raw: dict[str, Any], meta: dict[str, Any], field_validat
     elif field_validation == "Warn":
         warnings += [f'unknown field "{path}"' for path in unknown]
     checked, advice = _by_rules(kind, normal, meta)
-    errors += [error for error in checked if not _explained(error, errors)]
+    errors += _unexplained(checked, errors)
     out = {key: value for key, value in raw.items() if key in _ENVELOPE and value is not None}
     out["spec"] = normal
     status = out.get("status", {})
@@ -80,16 +88,16 @@ def _by_rules(kind: Kind, normal: dict[str, Any], meta: dict[str, Any]) -> tuple
     )
 
 
-def _explained(error: FieldError, earlier: list[FieldError]) -> bool:
-    """A rule's complaint about a place that could not be read, or around it, says nothing new."""
-    return any(
-        other.reason != "BadRequest" and (_within(other.path, error.path) or _within(error.path, other.path))
-        for other in earlier
-    )
+def _unexplained(found: list[FieldError], earlier: list[FieldError]) -> list[FieldError]:
+    """Without a rule's complaints about places that could not be read, or around them: they say nothing new."""
+    said = {error.path for error in earlier if error.reason != "BadRequest"}
+    around = {prefix for path in said for prefix in _prefixes(path)}
+    return [e for e in found if e.path not in around and not any(prefix in said for prefix in _prefixes(e.path))]
 
 
-def _within(path: str, outer: str) -> bool:
-    return path.startswith(outer) and path[len(outer) : len(outer) + 1] in ("", ".", "[")
+def _prefixes(path: str) -> list[str]:
+    """The path itself and the paths of all that it stands in."""
+    return [path[:i] for i, letter in enumerate(path) if letter in ".["] + [path]
 
 
 def _open(kind: Kind, raw: dict[str, Any], meta: dict[str, Any]) -> _Checked:
@@ -100,7 +108,7 @@ def _open(kind: Kind, raw: dict[str, Any], meta: dict[str, Any]) -> _Checked:
     if kind.status is not None:
         errors += walk(kind.status, raw.get("status"), "status", proto=False)[1]
     body = msgspec.convert(normal, kind.body, dec_hook=decode_hook)
-    errors += [error for error in core_checks.check(kind.kind, body) if not _explained(error, errors)]
+    errors += _unexplained(core_checks.check(kind.kind, body), errors)
     warnings: list[str] = []
     if kind.kind == "ConfigMap" and not errors:
         more, warnings = check_mesh_config_map(meta, body)

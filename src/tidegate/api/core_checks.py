@@ -125,14 +125,16 @@ def _fits(address_type: str, address: str) -> bool:
 
 def _endpoint_ports(ports: tuple[core.EndpointPort, ...], at: str) -> list[FieldError]:
     out: list[FieldError] = []
+    names: set[str] = set()
     for index, port in enumerate(ports):
         if port.port is not None:
             out += _port(f"{at}[{index}].port", port.port)
         out += _one_of(f"{at}[{index}].protocol", port.protocol, _PROTOCOLS)
         if port.name and not is_dns_label(port.name):
             out.append(FieldError(f"{at}[{index}].name", "must be a DNS-1123 label", port.name[:253]))
-        elif any(port.name == other.name for other in ports[:index]):
+        elif port.name in names:
             out.append(FieldError(f"{at}[{index}].name", "must be unique", port.name, "FieldValueDuplicate"))
+        names.add(port.name)
     return out
 
 

@@ -231,12 +231,12 @@ def _group_actions(
 
 
 def _placed(endpoints: list[Json], mine: Sequence[Json]) -> tuple[list[list[Json]], list[Json]]:
-    """Endpoints by slice: each stays where it is, new ones fill gaps; and those for which there is no room."""
+    """Endpoints by slice: each stays where it is, new ones fill gaps, of the fullest slice first; and the rest."""
     fresh = {_identity(e): e for e in endpoints}
     kept = [[fresh.pop(key) for e in made.get("endpoints") or () if (key := _identity(e)) in fresh] for made in mine]
     rest = list(fresh.values())
-    for members in kept:
-        room = MAX_ENDPOINTS - len(members) if members else 0
+    for members in sorted(kept, key=len, reverse=True):
+        room = MAX_ENDPOINTS - len(members)
         members.extend(rest[:room])
         rest = rest[room:]
     return kept, rest

@@ -7,7 +7,7 @@ stand in one listener, and "" is the match that takes every connection.
 import ipaddress
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -43,6 +43,19 @@ class MemberChainInput(Input, frozen=True, kw_only=True):
     """Of the listener; 0 for a unix socket."""
     defaults: ListenerDefaults
     proxy: ProxyKind
+
+
+class _Destination(NamedTuple):
+    """Where a chain leads: one of the clusters of a target."""
+
+    target: Target
+    port: int
+    subset: str = ""
+    weight: int = 1
+
+    @property
+    def cluster(self) -> str:
+        return naming.outbound_cluster(self.port, self.subset, self.target.host)
 
 
 class _Chain(msgspec.Struct, kw_only=True):
@@ -196,22 +209,19 @@ def _tcp_options(
     given: MemberChainInput, destinations: tuple[RouteDestination, ...], rule: Object[VirtualService] | None
 ) -> filters.TcpOptions:
     if rule is None:
-        named = [(_own_target(given.member), given.member.port.number, "", 1)]
+        named = [_Destination(_own_target(given.member), given.member.port.number)]
     else:
         named = [_named(given, d, rule) for d in destinations if len(destinations) == 1 or d.weight > 0]
         named = named or [_named(given, destinations[0], rule)]
-    (target, port, subset, _), several = named[0], len(named) > 1
-    holding = policy.effective(target.rule, port, subset)
+    first, several = named[0], len(named) > 1
+    holding = policy.effective(first.target.rule, first.port, first.subset)
     pool = holding.connection_pool.tcp if holding.connection_pool else None
-    balancer = holding.load_balancer
-    hashing = balancer.consistent_hash if balancer else None
-    name = naming.outbound_cluster(port, subset, target.host)
+    idle = pool.idle_timeout if pool and pool.idle_timeout is not None else given.proxy.idle_timeout
+    hashing = holding.load_balancer.consistent_hash if holding.load_balancer else None
     return filters.TcpOptions(
-        stat_prefix=f"{rule.ref.name}.{rule.ref.namespace}"
-        if several and rule
-        else _stat_prefix(given, named[0], name),
-        clusters=tuple((naming.outbound_cluster(p, s, t.host), w) for t, p, s, w in named),
-        idle_timeout=(pool.idle_timeout if pool else None) or given.proxy.idle_timeout,
+        stat_prefix=f"{rule.ref.name}.{rule.ref.namespace}" if rule and several else _stat_prefix(given, first),
+        clusters=tuple((d.cluster, d.weight) for d in named),
+        idle_timeout=idle,
         max_connection_duration=pool.max_connection_duration if pool else None,
         hash_source_ip=bool(hashing and hashing.use_source_ip),
         tunnel=holding.tunnel,
@@ -224,17 +234,15 @@ def _own_target(member: Member) -> Target:
     return found or Target(host=member.service.host, service=member.service)
 
 
-def _named(
-    given: MemberChainInput, route: RouteDestination, rule: Object[VirtualService]
-) -> tuple[Target, int, str, int]:
+def _named(given: MemberChainInput, route: RouteDestination, rule: Object[VirtualService]) -> _Destination:
     destination = route.destination
     if destination is None or not destination.host:
-        return Target(host=routes.UNKNOWN_SERVICE, service=None), given.port, "", route.weight
+        return _Destination(Target(host=routes.UNKNOWN_SERVICE, service=None), given.port, "", route.weight)
     domain = given.proxy.dns_domain.partition(".svc.")[2] or "cluster.local"
     host = resolve_short(destination.host, rule.ref.namespace, domain)
     target = next((t for t in given.member.targets if t.host in (destination.host, host)), None)
     port = _destination_port(destination, target, given.port)
-    return target or Target(host=host, service=None), port, destination.subset, route.weight
+    return _Destination(target or Target(host=host, service=None), port, destination.subset, route.weight)
 
 
 def _destination_port(given: Destination, target: Target | None, listener_port: int) -> int:
@@ -245,14 +253,13 @@ def _destination_port(given: Destination, target: Target | None, listener_port: 
     return ports[0].number if len(ports) == 1 else listener_port
 
 
-def _stat_prefix(given: MemberChainInput, named: tuple[Target, int, str, int], cluster: str) -> str:
+def _stat_prefix(given: MemberChainInput, to: _Destination) -> str:
     """The cluster's name, or ``outboundClusterStatName`` filled in."""
-    target, number, subset, _ = named
     pattern = given.defaults.outbound_stat_name
-    if not pattern or target.service is None:
-        return cluster
-    port = Port(number, "", given.member.port.protocol)  # Istio knows no port name here: the token becomes empty
-    return alt_stat_name(pattern, cluster, target.service, port, subset).removesuffix(DELIMITER)
+    if not pattern or to.target.service is None:
+        return to.cluster
+    port = Port(to.port, "", given.member.port.protocol)  # Istio knows no port name here: the token becomes empty
+    return alt_stat_name(pattern, to.cluster, to.target.service, port, to.subset).removesuffix(DELIMITER)
 
 
 # Fragments

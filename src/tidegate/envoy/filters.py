@@ -23,11 +23,15 @@ MONGO_PROXY = "envoy.filters.network.mongo_proxy"
 SNI_FORWARD_PROXY = "envoy.filters.network.sni_dynamic_forward_proxy"
 SERVER_NAME = "istio-envoy"
 
+_CLUSTER = "xds.cluster_metadata.filter_metadata"
 UPSTREAM_ALPN = (
-    "%CEL(request.protocol == 'HTTP/2' ? 'istio-h2,istio,h2' : "
+    f"%CEL('istio' in {_CLUSTER} && 'alpn_override' in {_CLUSTER}['istio'] && "
+    f"{_CLUSTER}['istio']['alpn_override'] == 'false' ? '' : "
+    "request.protocol == 'HTTP/2' ? 'istio-h2,istio,h2' : "
     "request.protocol == 'HTTP/1.0' ? 'istio-http/1.0,istio,http/1.0' : 'istio-http/1.1,istio,http/1.1')%"
 )
-"""What to offer in upstream TLS, by the protocol of the request."""
+"""What to offer in upstream TLS, by the protocol of the request. Nothing for clusters whose TLS is not the mesh's:
+they say so in their metadata, and offer what their own TLS context lists."""
 
 
 class HttpOptions(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):
@@ -158,7 +162,7 @@ def _grpc_stats() -> Any:
 
 def _offered_protocols() -> Any:
     config = protos.HttpSetFilterState()
-    value = config.on_request_headers.add(object_key="envoy.network.application_protocols")
+    value = config.on_request_headers.add(object_key="envoy.network.application_protocols", skip_if_empty=True)
     value.format_string.text_format_source.inline_string = UPSTREAM_ALPN
     value.format_string.formatters.append(protos.extension("envoy.formatter.cel", protos.CelFormatter()))
     return config

@@ -16,14 +16,13 @@ from tidegate.api.networking import (
 )
 from tidegate.envoy.inputs import ClusterDefaults
 from tidegate.envoy.policy import Policy
-from tidegate.registry.model import Endpoint, Service
+from tidegate.registry import topology
+from tidegate.registry.model import Endpoint, Labels, Service
 from tidegate.scope.proxy import ProxyKind
 
-REGION, ZONE, SUBZONE = "topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"
-NETWORK, CLUSTER, HOSTNAME = "topology.istio.io/network", "topology.istio.io/cluster", "kubernetes.io/hostname"
-
-_CLOSE = LocalityLoadBalancerSetting(failover_priority=(NETWORK, REGION, ZONE, SUBZONE))
-_NODE = LocalityLoadBalancerSetting(failover_priority=(NETWORK, REGION, ZONE, SUBZONE, HOSTNAME))
+_NEAR = (topology.NETWORK, topology.REGION, topology.ZONE, topology.SUBZONE)
+_CLOSE = LocalityLoadBalancerSetting(failover_priority=_NEAR)
+_NODE = LocalityLoadBalancerSetting(failover_priority=(*_NEAR, topology.HOSTNAME))
 _DISTRIBUTIONS = {"PreferClose": _CLOSE, "PreferSameZone": _CLOSE, "PreferSameNode": _NODE}
 """Kubernetes' trafficDistribution in terms of failoverPriority."""
 
@@ -179,7 +178,7 @@ def _rank(names: tuple[str, ...], mine: Mapping[str, str], theirs: Mapping[str, 
         key, has_value, value = name.partition("=")
         if theirs.get(key, "") == (value if has_value else mine.get(key, "")):
             continue
-        if index == 0 and key == NETWORK:
+        if index == 0 and key == topology.NETWORK:
             extra = len(names)
             continue
         return extra + len(names) - index
@@ -187,22 +186,16 @@ def _rank(names: tuple[str, ...], mine: Mapping[str, str], theirs: Mapping[str, 
 
 
 def _proxy_labels(proxy: ProxyKind) -> dict[str, str]:
-    return {
-        **_topology(proxy.locality, proxy.network, proxy.node_name),
-        CLUSTER: proxy.cluster_id,
-        **dict(proxy.labels),
-    }
+    return _located(proxy.labels, proxy.cluster_id, proxy.locality, proxy.network, proxy.node_name)
 
 
 def _endpoint_labels(endpoint: Endpoint, proxy: ProxyKind) -> dict[str, str]:
-    """Its labels and the topology ones; one control plane serves one cluster, so that label always agrees."""
-    topology = _topology(endpoint.locality, endpoint.network, endpoint.node_name)
-    return {**topology, CLUSTER: proxy.cluster_id, **dict(endpoint.labels)}
+    """One control plane serves one cluster, so that the label of the cluster always agrees."""
+    return _located(endpoint.labels, proxy.cluster_id, endpoint.locality, endpoint.network, endpoint.node_name)
 
 
-def _topology(locality: str, network: str, node: str) -> dict[str, str]:
-    region, zone, subzone = parts(locality)
-    return {REGION: region, ZONE: zone, SUBZONE: subzone, NETWORK: network, HOSTNAME: node}
+def _located(labels: Labels, cluster: str, place: str, network: str, node: str) -> dict[str, str]:
+    return dict(topology.with_topology(dict(labels), cluster=cluster, locality=place, network=network, node=node))
 
 
 def _compact(groups: list[Group]) -> list[Group]:

@@ -49,7 +49,7 @@ class Resource(msgspec.Struct, frozen=True, weakref=True):
     body: bytes
     """The message itself (not wrapped in Any)."""
     version: str
-    """Hash of ``body``: equal bytes, equal version."""
+    """Hash of ``body``, or of the versions of the parts that it was assembled from: other bytes, other version."""
     origins: tuple[Origin, ...] = ()
     decisions: tuple[Decision, ...] = ()
     parts: tuple["Resource", ...] = ()
@@ -114,7 +114,7 @@ class Fragments:
         for part in parts:
             body = part.body
             self._pieces += (_prefix(number, len(body)), body)
-            self._versions.append(part.version)
+            self._versions.append(f"{number}:{part.version}")
 
     def merge(self, body: bytes, version: str) -> None:
         """Append the fields of a message of the same type."""

@@ -232,7 +232,9 @@ def _tls_socket(context: Any) -> Any:
 
 def downstream_mesh(alpn: tuple[str, ...], defaults: ClusterDefaults) -> Any:
     """Transport socket of an inbound chain that ends mutual TLS: peers of the trust domain only."""
-    context = protos.CertificateValidationContext(match_subject_alt_names=[{"prefix": f"spiffe://{defaults.trust_domain}/"}])
+    context = protos.CertificateValidationContext(
+        match_subject_alt_names=[{"prefix": f"spiffe://{defaults.trust_domain}/"}]
+    )
     common = protos.CommonTlsContext(
         tls_params=protos.TlsParameters(
             tls_minimum_protocol_version=_VERSIONS.get(defaults.mesh_tls_min_version, protos.TlsParameters.TLSv1_2),

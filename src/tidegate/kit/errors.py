@@ -20,7 +20,8 @@ class FieldError:
 
     def __str__(self) -> str:
         shown = "" if self.value is None else f" (got {self.value!r})"
-        return f"{self.path}: {self.message}{shown}"
+        where = f"{self.path}: " if self.path else ""
+        return f"{where}{self.message}{shown}"
 
 
 class TidegateError(Exception):

@@ -37,9 +37,13 @@ def fields_of(value: Any, keys: Mapping[str, str], name: str = "") -> FieldSet:
     if isinstance(value, dict):
         return {f"f:{k}": fields_of(v, keys, k) for k, v in value.items()}
     key = keys.get(name)
-    if key and isinstance(value, list) and all(isinstance(item, dict) and key in item for item in value):
+    if key and _is_keyed(value, key):
         return {_element(item, key): {".": {}, **fields_of(item, keys)} for item in value}
     return {}
+
+
+def _is_keyed(value: Any, key: str) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) and key in item for item in value)
 
 
 def _element(item: Json, key: str) -> str:
@@ -106,7 +110,7 @@ def _merged(live: Any, applied: Any, keys: Mapping[str, str], name: str = "") ->
             result[member] = _merged(result.get(member), value, keys, member)
         return result
     key = keys.get(name)
-    if not key or not isinstance(live, list) or not fields_of(applied, keys, name):
+    if not key or not isinstance(live, list) or not _is_keyed(applied, key):
         return copy.deepcopy(applied)
     items = list(live)
     for item in applied:

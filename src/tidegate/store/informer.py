@@ -11,7 +11,7 @@ from tidegate.store.model import Expired, Json, Listing, Store, StoreError, Watc
 
 log = logging.getLogger(__name__)
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 15.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _WAITING = 10_000
 
 Name = tuple[str, str]

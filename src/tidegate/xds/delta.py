@@ -72,6 +72,9 @@ class DeltaSession(Session):
             for name in [name for name in (*watch.held, *watch.doubtful, *watch.dirty) if name not in watch.names]:
                 watch.forget(name)
 
+    def _tells_removals(self, watch: Watch) -> bool:
+        return True
+
     def _respond(self, watch: Watch, plan: Plan, nonce: str) -> Send:
         data = delta_response(watch.type_url, nonce, self._view.version, plan.resources.values(), plan.gone)
         return Send(watch.type_url, nonce, data, len(plan.resources), len(plan.gone))

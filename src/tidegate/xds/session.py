@@ -124,8 +124,12 @@ class Session(abc.ABC):
     # what the variants say
 
     @abc.abstractmethod
-    def _respond(self, watch: Watch, plan: Plan, nonce: str) -> Send | None:
-        """Write a response; None where the variant has no way to tell it."""
+    def _respond(self, watch: Watch, plan: Plan, nonce: str) -> Send:
+        """Write a response."""
+
+    @abc.abstractmethod
+    def _tells_removals(self, watch: Watch) -> bool:
+        """Whether the variant has a way to say that a resource of the type is gone."""
 
     # answers
 
@@ -192,16 +196,12 @@ class Session(abc.ABC):
     def _pump(self) -> list[Send]:
         """Every response that may be sent now, in push order."""
         sends: list[Send] = []
-        again = True
-        while again:
-            again = False
-            plans: dict[str, Plan] = {}
-            for watch in sorted(self._watches.values(), key=lambda watch: rank(watch.type_url)):
-                if watch.flight is None and not self._must_wait(watch, plans):
-                    told = self._next_response(watch, plans)
-                    # What could not be told is settled as well, and others may have waited for it.
-                    again = again or (told is None and watch.type_url in plans and bool(plans[watch.type_url]))
-                    sends.extend([told] if told is not None else [])
+        plans: dict[str, Plan] = {}
+        for watch in sorted(self._watches.values(), key=lambda watch: rank(watch.type_url)):
+            if watch.flight is None and not self._must_wait(watch, plans):
+                send = self._next_response(watch, plans)
+                if send is not None:
+                    sends.append(send)
         return sends
 
     def _next_response(self, watch: Watch, plans: dict[str, Plan]) -> Send | None:
@@ -218,10 +218,6 @@ class Session(abc.ABC):
             watch.settle(name)
         plans[watch.type_url] = Plan()
         watch.owed = False
-        if send is None:
-            for name in plan.gone:
-                watch.held.pop(name, None)
-            return None
         watch.nonce = nonce
         watch.flight = Flight(nonce, plan.resources, tuple(plan.gone))
         if watch.type_url == CLUSTER:
@@ -244,7 +240,10 @@ class Session(abc.ABC):
         for name in names:
             resource, keep = self._target(watch, name)
             if resource is None and not keep and (watch.knows(name) or name in watch.forced):
-                plan.gone.append(name)
+                if self._tells_removals(watch):
+                    plan.gone.append(name)
+                else:
+                    watch.forget(name)
             elif resource is not None and self._is_news(watch, resource):
                 plan.resources[name] = resource
             else:

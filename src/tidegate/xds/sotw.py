@@ -49,13 +49,12 @@ class SotwSession(Session):
             if not self._wanted(watch, name):
                 watch.forget(name)
 
-    def _respond(self, watch: Watch, plan: Plan, nonce: str) -> Send | None:
-        if watch.type_url in FULL_STATE:
-            resources = list(self._full_state(watch, plan))
-        elif plan.resources or watch.owed:
-            resources = list(plan.resources.values())
-        else:
-            return None
+    def _tells_removals(self, watch: Watch) -> bool:
+        return watch.type_url in FULL_STATE
+
+    def _respond(self, watch: Watch, plan: Plan, nonce: str) -> Send:
+        whole = watch.type_url in FULL_STATE
+        resources = list(self._full_state(watch, plan) if whole else plan.resources.values())
         data = sotw_response(watch.type_url, nonce, self._view.version, resources)
         return Send(watch.type_url, nonce, data, len(plan.resources), len(plan.gone))
 

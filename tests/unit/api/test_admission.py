@@ -111,6 +111,12 @@ def test_a_rule_does_not_complain_about_what_could_not_be_read() -> None:
     assert refused(variant(SERVICE_ENTRY, hosts=5)) == ["spec.hosts: must be a list (got 5)"]
 
 
+def test_an_answer_is_bounded() -> None:
+    errors = refused(variant(SERVICE_ENTRY, endpoints=[{"weight": "x"}] * 1000))
+    assert len(errors) == 201
+    assert errors[-1] == "and 800 more errors"
+
+
 def test_selector_and_endpoints_exclude_each_other() -> None:
     raw = variant(SERVICE_ENTRY, resolution="STATIC", endpoints=[{"address": "10.0.0.1"}])
     raw["spec"]["workloadSelector"] = {"labels": {"app": "a"}}

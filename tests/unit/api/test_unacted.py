@@ -79,7 +79,34 @@ def test_warnings_have_exact_paths(kind: str, body: dict[str, Any], expected: li
 
 
 ACTED_MESH = frozenset(
-    ["proxyListenPort", "proxyInboundListenPort", "connectTimeout", "protocolDetectionTimeout", "tcpKeepalive", "accessLogFile", "accessLogFormat", "accessLogEncoding", "disableEnvoyListenerLog", "outboundTrafficPolicy", "inboundTrafficPolicy", "defaultServiceExportTo", "defaultVirtualServiceExportTo", "defaultDestinationRuleExportTo", "rootNamespace", "localityLbSetting", "dnsRefreshRate", "h2UpgradePolicy", "inboundClusterStatName", "outboundClusterStatName", "pathNormalization", "defaultHttpRetryPolicy", "defaultInboundHttpRetryPolicy", "defaultTrafficPolicy", "enableTracing", "trustDomain"]
+    [
+        "proxyListenPort",
+        "proxyInboundListenPort",
+        "connectTimeout",
+        "protocolDetectionTimeout",
+        "tcpKeepalive",
+        "accessLogFile",
+        "accessLogFormat",
+        "accessLogEncoding",
+        "disableEnvoyListenerLog",
+        "outboundTrafficPolicy",
+        "inboundTrafficPolicy",
+        "defaultServiceExportTo",
+        "defaultVirtualServiceExportTo",
+        "defaultDestinationRuleExportTo",
+        "rootNamespace",
+        "localityLbSetting",
+        "dnsRefreshRate",
+        "h2UpgradePolicy",
+        "inboundClusterStatName",
+        "outboundClusterStatName",
+        "pathNormalization",
+        "defaultHttpRetryPolicy",
+        "defaultInboundHttpRetryPolicy",
+        "defaultTrafficPolicy",
+        "enableTracing",
+        "trustDomain",
+    ]
 )
 
 

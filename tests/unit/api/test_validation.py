@@ -205,6 +205,27 @@ def test_an_earlier_prefix_with_other_conditions_takes_nothing() -> None:
     assert admit(http(match=matches)).warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("hosts", "covered"),
+    [
+        (["a.com", "*.com"], 0),
+        (["*.com", "a.com"], 1),
+        (["*.a.com", "*.com"], 0),
+        (["a.com", "b.com", "A.com"], 2),
+        (["x.a.com", "*a.com"], 0),
+    ],
+)
+def test_the_covered_host_is_named(hosts: list[str], covered: int) -> None:
+    with pytest.raises(InvalidObjectError) as caught:
+        admit(of("VirtualService", {"hosts": hosts, "http": [{"route": ROUTE}]}))
+    assert [e.path for e in caught.value.errors] == [f"spec.hosts[{covered}]"]
+
+
+def test_many_hosts_do_not_meet_each_other() -> None:
+    hosts = ["a.com", "*.a.com", "b.a.org", "*.b.a.org", "1.2.3.4"]
+    assert admit(of("VirtualService", {"hosts": hosts, "http": [{"route": ROUTE}]})).warnings == ()
+
+
 def test_reserved_annotations_are_refused() -> None:
     raw = entry()
     raw["metadata"]["annotations"] = {"internal.istio.io/webhook-always-reject": "true"}

@@ -45,6 +45,7 @@ def test_with_certificates_the_offered_protocols_follow_the_request():
     state = unpacked(found.http_filters[1].typed_config, protos.HttpSetFilterState).on_request_headers[0]
     assert state.object_key == "envoy.network.application_protocols"
     assert "istio-h2" in state.format_string.text_format_source.inline_string
+    assert state.skip_if_empty, "a cluster that wants no override must keep its own list"
 
 
 def test_routes_come_by_discovery_or_inline():

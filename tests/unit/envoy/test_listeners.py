@@ -168,6 +168,15 @@ def test_idle_timeouts_and_lifetimes_come_from_the_destination_rule():
     assert tcp(found.filter_chains[0]).max_downstream_connection_duration.seconds == 3600
 
 
+def test_a_destination_rule_can_switch_the_proxys_idle_timeout_off():
+    db = outside("db.example.com", Protocol.TCP, 5432)
+    given = policy("db", host=db.host, trafficPolicy={"connectionPool": {"tcp": {"idleTimeout": "0s"}}})
+    proxy = msgspec.structs.replace(CLIENT, idle_timeout=Duration.of(seconds=35))
+    found = built("192.0.2.1", 5432, member(db, targets=(Target(host=db.host, service=db, rule=given),)), proxy=proxy)
+    assert tcp(found.filter_chains[0]).HasField("idle_timeout")
+    assert tcp(found.filter_chains[0]).idle_timeout.seconds == 0
+
+
 def test_the_proxys_own_idle_timeout():
     proxy = msgspec.structs.replace(CLIENT, idle_timeout=Duration.of(seconds=35))
     found = built("192.0.2.1", 5432, member(outside("db.example.com", Protocol.TCP, 5432)), proxy=proxy)

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 from hypothesis import given as hypothesis_given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tests.unit.envoy import given
 
@@ -155,6 +156,7 @@ settings = st.fixed_dictionaries(
 )
 
 
+@hypothesis_settings(deadline=None)
 @hypothesis_given(settings, st.lists(places, max_size=6), places)
 def test_priorities_are_always_dense_and_nothing_is_invented(raw, localities, mine):
     members = [given.endpoint(f"10.0.0.{i}", locality=place) for i, place in enumerate(localities)]

@@ -5,6 +5,7 @@ def test_a_field_error_tells_path_expectation_and_value() -> None:
     assert str(FieldError("spec.a", "must be b", "c")) == "spec.a: must be b (got 'c')"
     assert str(FieldError("spec.a", "must be b", 0)) == "spec.a: must be b (got 0)"
     assert str(FieldError("spec.a", "required")) == "spec.a: required"
+    assert str(FieldError("", "must be an object")) == "must be an object"
 
 
 def test_a_refused_object_tells_all_its_errors() -> None:

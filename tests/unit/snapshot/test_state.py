@@ -95,12 +95,12 @@ def test_a_node_that_moves_takes_its_pods_with_it() -> None:
     assert after.endpoints[ORDERS][0].locality == "north/n-1"
 
 
+CONTAINER = "containers: [{name: c, ports: [{name: web, containerPort: 9000}]}]"
+
+
 def test_targets_know_a_pod_before_its_slice() -> None:
-    pod = put("Pod", "orders-1", POD.replace("'True'", "'False'"), labels={"app": "orders"})
-    named = pod.object and pod.object.spec
-    assert named is not None
-    with_port = POD.replace("nodeName: n1", "containers: [{name: c, ports: [{name: web, containerPort: 9000}]}]")
-    state = world(put("Service", "orders", SERVICE), put("Pod", "orders-1", with_port, labels={"app": "orders"}))
+    waiting = POD.replace("'True'", "'False'").replace("nodeName: n1", CONTAINER)
+    state = world(put("Service", "orders", SERVICE), put("Pod", "orders-1", waiting, labels={"app": "orders"}))
     [target] = state.targets(state.workloads[Ref("Pod", "shop", "orders-1")])
     assert (target.service.key, target.port.number, target.endpoint_port) == (ORDERS, 80, 9000)
 

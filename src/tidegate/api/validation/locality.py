@@ -12,6 +12,9 @@ from tidegate.api.networking import (
 )
 from tidegate.api.validation.findings import Findings
 
+_MOST = 500
+"""Localities of one list: each is compared with each."""
+
 _TOPOLOGY_LABELS = frozenset(
     ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
 )
@@ -60,6 +63,9 @@ def _check_distribute(path: str, share: LocalityLoadBalancerSettingDistribute, o
 
 def check_localities(path: str, localities: Sequence[str], out: Findings) -> None:
     """Each well-formed, none inside another: ``*`` once and last, no empty part."""
+    if len(localities) > _MOST:
+        out.error(path, f"must have at most {_MOST} localities", len(localities))
+        return
     for locality in localities:
         parts = locality.split("/")
         if not all(parts):

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import re2
 
@@ -10,6 +10,7 @@ from tidegate.api.metadata import is_label_value, is_qualified_name
 from tidegate.api.networking import StringMatch
 from tidegate.api.validation.findings import Findings
 from tidegate.kit.durations import MILLISECOND, Duration
+from tidegate.kit.hosts import is_wildcard
 
 _LABEL = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?")
 _WILD_LABEL = re.compile(r"\*|(\*|\*-)?[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?")
@@ -72,6 +73,27 @@ def wildcard_problem(text: str) -> str | None:
 def is_partial_wildcard(text: str) -> bool:
     """``*foo``: Envoy and Istio match whole labels only."""
     return text.startswith("*") and text != "*" and not text.startswith("*.")
+
+
+class HostIndex:
+    """Hosts, wildcards among them, and which of them covers another; lookups do not walk the list."""
+
+    def __init__(self, hosts: Sequence[str]) -> None:
+        self._exact = {host.lower(): index for index, host in reversed([*enumerate(hosts)])}
+        self._wild = {host[1:].lower(): i for i, host in reversed([*enumerate(hosts)]) if is_wildcard(host)}
+
+    def covering(self, host: str, *, besides: int = -1) -> int | None:
+        """Index of a host that covers ``host``, other than the one at ``besides``."""
+        lower = host.lower()[:256]
+        first = self._exact.get(lower, besides)
+        if first != besides:
+            return first
+        body = lower[1:] if is_wildcard(lower) else lower
+        for start in range(len(body) + 1):
+            found = self._wild.get(body[start:], besides)
+            if found != besides:
+                return found
+        return None
 
 
 def check_fqdn(path: str, text: str, out: Findings) -> None:

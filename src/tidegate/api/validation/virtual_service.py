@@ -11,6 +11,7 @@ from tidegate.api.networking import (
 from tidegate.api.validation.findings import Findings
 from tidegate.api.validation.http_route import check_destination, check_gateways, check_http_route
 from tidegate.api.validation.names import (
+    HostIndex,
     check_export_to,
     check_label,
     check_labels,
@@ -21,7 +22,6 @@ from tidegate.api.validation.names import (
     wildcard_problem,
 )
 from tidegate.api.validation.reachability import warn_unreachable
-from tidegate.kit.hosts import covers, matches
 
 _SNI_PREFIX = "outbound_"
 
@@ -34,20 +34,21 @@ def check_virtual_service(service: VirtualService, namespace: str, out: Findings
             if value:
                 out.error(f"spec.{name}", "may not be set in a delegate, which has no hosts")
     check_gateways("spec.gateways", service.gateways, out)
-    _check_hosts(service, gateway, out)
+    hosts = HostIndex(service.hosts)
+    _check_hosts(service, hosts, gateway, out)
     if not service.http and not service.tcp and not service.tls:
         out.required("spec", "at least one of http, tls, tcp is required")
     for index, route in enumerate(service.http):
         check_http_route(f"spec.http[{index}]", route, out, delegate=delegate, gateway=gateway)
     for index, tls in enumerate(service.tls):
-        _check_tls(f"spec.tls[{index}]", tls, service.hosts, out, gateway=gateway)
+        _check_tls(f"spec.tls[{index}]", tls, hosts, out, gateway=gateway)
     for index, tcp in enumerate(service.tcp):
         _check_tcp(f"spec.tcp[{index}]", tcp, out)
     check_export_to(service.export_to, namespace, out)
     warn_unreachable(service, out)
 
 
-def _check_hosts(service: VirtualService, gateway: bool, out: Findings) -> None:
+def _check_hosts(service: VirtualService, hosts: HostIndex, gateway: bool, out: Findings) -> None:
     sni = gateway and bool(service.tls)
     for index, host in enumerate(service.hosts):
         at = f"spec.hosts[{index}]"
@@ -56,9 +57,9 @@ def _check_hosts(service: VirtualService, gateway: bool, out: Findings) -> None:
             out.error(at, expected, host)
         elif not is_ip(host) and (problem := gateway_domain_problem(host, sni=sni)):
             out.error(at, f"{problem}, or an IP address", host)
-        for other in service.hosts[:index]:
-            if matches(host, other):
-                out.duplicate(at, host[:120], f"hosts must not overlap: {other[:120]} covers names of this one")
+        other = hosts.covering(host, besides=index)
+        if other is not None:
+            out.duplicate(at, host[:120], f"hosts must not overlap: {service.hosts[other][:120]} covers this one")
 
 
 def gateway_domain_problem(host: str, *, sni: bool) -> str | None:
@@ -72,7 +73,7 @@ def gateway_domain_problem(host: str, *, sni: bool) -> str | None:
     return None
 
 
-def _check_tls(path: str, route: TLSRoute, hosts: tuple[str, ...], out: Findings, *, gateway: bool) -> None:
+def _check_tls(path: str, route: TLSRoute, hosts: HostIndex, out: Findings, *, gateway: bool) -> None:
     if not route.match:
         out.required(f"{path}.match", "a TLS route needs at least one match with sniHosts")
     for index, match in enumerate(route.match):
@@ -80,9 +81,7 @@ def _check_tls(path: str, route: TLSRoute, hosts: tuple[str, ...], out: Findings
     _check_targets(f"{path}.route", route.route, out, "TLS")
 
 
-def _check_tls_match(
-    path: str, match: TLSMatchAttributes, hosts: tuple[str, ...], out: Findings, *, gateway: bool
-) -> None:
+def _check_tls_match(path: str, match: TLSMatchAttributes, hosts: HostIndex, out: Findings, *, gateway: bool) -> None:
     if not match.sni_hosts:
         out.required(f"{path}.sniHosts", "sniHosts is required: the server names that the route is for")
     for index, host in enumerate(match.sni_hosts):
@@ -91,7 +90,7 @@ def _check_tls_match(
             out.warn(at, f"{host[:64]} is an IP address, which clients do not send as server name")
         elif problem := gateway_domain_problem(host, sni=gateway):
             out.error(at, problem, host)
-        elif not any(covers(pattern, host) for pattern in hosts):
+        elif hosts.covering(host) is None:
             out.error(at, "must be one of the VirtualService's hosts, or covered by one", host)
     _check_l4(path, match, out)
 

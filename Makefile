@@ -1,0 +1,31 @@
+.DEFAULT_GOAL := help
+.PHONY: setup demo test check bench lock clean help
+BIN := .venv/bin
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install what is missing: Debian packages (packages.txt) and .venv (requirements.lock)
+	@scripts/setup
+
+demo: setup ## Set up, then show the main job on a lab of this machine (root); STEP=N for one step
+	$(BIN)/python demo/run.py $(if $(STEP),--step $(STEP)) $(ARGS)
+
+check: setup ## Lint, types, import contracts and unit tests: under a minute
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/unit
+
+test: setup ## All tests; the lab's need root. What was skipped is told with its reason
+	$(BIN)/python -m pytest -q -rs tests $(ARGS)
+
+bench: setup ## The figures: time from apply to effect, sizes, throughput
+	$(BIN)/python -m bench $(ARGS)
+
+lock: setup ## Pin the newest Python packages that fit: rewrites requirements.lock
+	scripts/lock --upgrade
+
+clean: ## Remove caches and the virtual environment
+	rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build
