@@ -37,6 +37,13 @@ pytestmark = [
 ]
 
 NETNS = f"tgagent{os.getpid()}"
+HOLD = """
+import socket, sys
+peer = socket.create_connection(("127.0.0.1", 8080))
+peer.sendall(b"GET / HTTP/1.1\\r\\nhost: x\\r\\n")
+print("open", flush=True)
+sys.stdin.read()
+"""
 PATIENCE = 20.0
 """Seconds within which anything expected must have come about."""
 
@@ -222,6 +229,11 @@ def owner_and_session(pid: int | None) -> tuple[int, int]:
     return Path(f"/proc/{pid}").stat().st_uid, os.getsid(pid or 0)
 
 
+def hold_a_connection() -> "subprocess.Popen[bytes]":
+    command = ["ip", "netns", "exec", NETNS, sys.executable, "-c", HOLD]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
 def same_device(one: Path, other: Path) -> bool:
     return one.stat().st_dev == other.stat().st_dev
 
@@ -391,6 +403,43 @@ async def test_a_control_plane_that_says_nothing(workload: Workload, control: Co
         workload.start()
         await until_served(workload, "first")
         assert "no answer within" in (await asyncio.to_thread(workload.status))["relay"]["source"]
+
+
+async def test_an_envoy_left_behind_in_its_drain_is_replaced(workload: Workload, control: ControlPlane) -> None:
+    workload.start("--drain", "3600")
+    await until_served(workload, "first")
+    pid = workload.envoy_pid()
+    assert workload.agent is not None
+    workload.agent.terminate()
+    await until(workload, lambda: "draining for" in workload.log(), "the drain")
+    await asyncio.to_thread(workload.kill)
+    workload.start()
+    await until(workload, lambda: workload.envoy_pid() not in (None, pid), "another Envoy")
+    await until_served(workload, "first")
+
+
+async def test_the_drain_ends_when_no_connection_is_open(workload: Workload, control: ControlPlane) -> None:
+    workload.start("--drain", "3600", "--exit-on-zero-active-connections")
+    await until_served(workload, "first")
+    pid = workload.envoy_pid()
+    assert await asyncio.to_thread(workload.finish) == 0
+    assert "draining for 3600" in workload.log() and not runs(pid)
+
+
+async def test_an_open_connection_outlives_the_drain_only_so_long(workload: Workload, control: ControlPlane) -> None:
+    workload.start("--drain", "3600", "--exit-on-zero-active-connections")
+    await until_served(workload, "first")
+    holder = hold_a_connection()
+    assert holder.stdin is not None and holder.stdout is not None and workload.agent is not None
+    with holder, holder.stdout, holder.stdin:
+        assert await asyncio.to_thread(holder.stdout.readline) == b"open\n"
+        workload.agent.terminate()
+        await until(workload, lambda: "draining for" in workload.log(), "the drain")
+        url = "http://127.0.0.1:15020/healthz/ready"
+        await until(workload, lambda: "draining" in workload.curl(url), "the refusal of the probe")
+        assert runs(workload.envoy_pid()) and workload.agent.poll() is None
+        holder.kill()
+        assert await asyncio.to_thread(workload.agent.wait, PATIENCE) == 0
 
 
 async def test_nothing_accepted_and_no_control_plane_is_not_ready(workload: Workload) -> None:

@@ -22,12 +22,7 @@ LATER = {
     "request-authentication": "RequestAuthentication",
     "telemetry-access-log": "Telemetry",
     "dual-stack": "IPv6 endpoints of dual-stack Services",
-    "dns-capture": "ExternalName aliases",
-    "outbound-external-name": "ExternalName aliases",
-    "mesh-defaults": "meshMTLS.minProtocolVersion",
     "sidecar-ingress": "TLS of Sidecar ingress",
-    "sidecar-egress-listeners": "tracing tags of a lone chain",
-    "interception-modes": "tracing tags of a lone chain",
 }
 """Scenarios in which something still differs, and what it hangs on. A scenario that agrees must leave this table."""
 

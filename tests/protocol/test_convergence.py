@@ -167,7 +167,7 @@ def check(client: Client, final: Contents, urls: tuple[str, ...]) -> None:
         assert not any(is_bad(version) for version in client.held[url].values())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(script=steps, final=contents, partial=st.booleans(), telling=st.booleans())
 def test_delta_converges(script, final, partial, telling):
     client = Client(partial, telling)
@@ -175,7 +175,7 @@ def test_delta_converges(script, final, partial, telling):
     check(client, final, TYPES)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(script=steps, final=contents, partial=st.booleans(), telling=st.booleans())
 def test_state_of_the_world_converges(script, final, partial, telling):
     client = Client(partial, telling)

@@ -17,6 +17,7 @@ from typing import Literal
 import msgspec
 
 from tidegate.agent import procfs
+from tidegate.agent.http import MAX_BODY, Client, UpstreamHttpError
 from tidegate.agent.settings import Settings
 from tidegate.kit.errors import TidegateError
 
@@ -113,6 +114,7 @@ class Envoy:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.running: procfs.Process | None = None
+        self._admin = Client("127.0.0.1", settings.ports.admin)
         self.starts = 0
         self.failures = 0
         self.last_exit: Exit | None = None
@@ -136,7 +138,7 @@ class Envoy:
                 self._start()
             elif action.kind == "adopt":
                 log.info("adopting Envoy: %s", action.reason)
-                self.running = procfs.find(self.settings.pid_file, str(self.settings.bootstrap_file))
+                await self._adopt()
             elif action.kind == "wait":
                 log.warning("starting Envoy again in %.1f s: %s", action.delay, action.reason)
                 await asyncio.sleep(action.delay)
@@ -154,6 +156,21 @@ class Envoy:
                 break
             log.warning("Envoy (pid %d) did not end within %.0f s of %s", process.pid, END_SECONDS, number.name)
         self.settings.pid_file.unlink(missing_ok=True)
+
+    async def _adopt(self) -> None:
+        """Take over an Envoy; one whose agent died while draining it takes no connections any more and is ended."""
+        self.running = procfs.find(self.settings.pid_file, str(self.settings.bootstrap_file))
+        if self.running is None:
+            return
+        procfs.keep(self.settings.pid_file, self.running)
+        try:
+            _, state = await self._admin.get("/ready", MAX_BODY)
+        except UpstreamHttpError as error:
+            log.warning("the adopted Envoy does not answer yet: %s", error)
+            return
+        if state.startswith(b"DRAINING"):
+            log.warning("the adopted Envoy was being drained; ending it")
+            self.running.send(signal.SIGTERM)
 
     def _start(self) -> None:
         self.starts += 1
@@ -177,10 +194,7 @@ class Envoy:
             finally:
                 os.close(binary)
         self.running = procfs.Process.of(self._child.pid)
-        try:
-            procfs.write_pid_file(self.settings.pid_file, self.running)
-        except OSError as error:
-            log.error("Envoy's pid is not kept (%s); another agent will know Envoy by its command line", error)
+        procfs.keep(self.settings.pid_file, self.running)
 
     async def _until_it_ends(self) -> None:
         if self.running is None:

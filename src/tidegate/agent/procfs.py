@@ -1,12 +1,15 @@
 """Processes by pid and start time: a number that the kernel gave to another process meanwhile is never mistaken."""
 
 import asyncio
+import logging
 import os
 import select
 import signal
 from pathlib import Path
 
 import msgspec
+
+log = logging.getLogger(__name__)
 
 _PROC = Path("/proc")
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -93,11 +96,17 @@ def find(pid_file: Path, argument: str) -> Process | None:
     return None
 
 
-def write_pid_file(path: Path, process: Process) -> None:
-    """Write by rename, so that a reader sees all of it or nothing."""
-    fresh = path.with_suffix(".new")
-    fresh.write_bytes(msgspec.json.encode(PidFile(process.pid, process.started, boot_id())))
-    fresh.replace(path)
+def keep(pid_file: Path, process: Process) -> None:
+    """Write down which process it is; by rename, so that a reader sees all of it or nothing.
+
+    A full disk is told and nothing more: ``find`` knows the process by its command line too.
+    """
+    fresh = pid_file.with_suffix(".new")
+    try:
+        fresh.write_bytes(msgspec.json.encode(PidFile(process.pid, process.started, boot_id())))
+        fresh.replace(pid_file)
+    except OSError as error:
+        log.error("the process %d is not kept in a file: %s", process.pid, error)
 
 
 def arguments(pid: int) -> list[str]:

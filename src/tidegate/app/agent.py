@@ -169,7 +169,9 @@ def forget_sockets(settings: Settings) -> None:
 def prepare(settings: Settings) -> None:
     """Make the agent's folders and write the bootstrap. Raises TidegateError when Envoy's user cannot reach them."""
     for folder in (settings.sockets, settings.files):
-        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        for made in (folder, folder.parent):
+            made.chmod(0o755)
         for part in (folder, *folder.parents):
             if settings.proxy_id is not None and os.geteuid() == 0 and not part.stat().st_mode & 0o001:
                 raise TidegateError(

@@ -88,6 +88,12 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._stop()
+        for server in self.servers:
+            server.close()
+        if tasks := set(self.server_state.tasks):
+            await asyncio.wait(tasks, timeout=_GRACE_SECONDS)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()  # idle: a TLS goodbye would wait for the client's
         await super().shutdown(sockets)
 
 
@@ -121,7 +127,20 @@ async def _serve(state_dir: Path, keys: pki.Pki, listener: socket.socket, storag
         sys.stdout.write(f"ready KUBECONFIG={path}\n")
         sys.stdout.flush()
 
-    config = uvicorn.Config(
+    def stop() -> None:
+        server.stop()
+        for task in controllers:
+            task.cancel()
+
+    try:
+        await _Server(_config(server, keys), ready=ready, stop=stop).serve([listener])
+    finally:
+        stop()
+        await asyncio.gather(*controllers, return_exceptions=True)
+
+
+def _config(server: ApiServer, keys: pki.Pki) -> uvicorn.Config:
+    return uvicorn.Config(
         server.app,
         http="httptools",
         loop="none",
@@ -133,12 +152,6 @@ async def _serve(state_dir: Path, keys: pki.Pki, listener: socket.socket, storag
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
-    try:
-        await _Server(config, ready=ready, stop=server.stop).serve([listener])
-    finally:
-        for task in controllers:
-            task.cancel()
-        await asyncio.gather(*controllers, return_exceptions=True)
 
 
 async def _run_controllers(path: Path) -> None:

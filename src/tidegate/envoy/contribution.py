@@ -4,7 +4,8 @@ A view holds the contributions of all hosts; a change re-evaluates those of the 
 contributions end the matter there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
 
 import msgspec
 
@@ -85,6 +86,8 @@ class Surroundings(msgspec.Struct, frozen=True):
     kind: ProxyKind
     egress: tuple[EgressListener, ...]
     slices: Slices
+    aliases: Mapping[str, Collection[str]] = MappingProxyType({})
+    """Host to the ExternalName Services that stand for it, all lower case."""
 
     @property
     def explicit_ports(self) -> frozenset[int]:
@@ -368,7 +371,8 @@ class _Evaluation:
             return
         if listener.port is None and port.number in self.around.explicit_ports:
             return  # the table of an explicit egress port holds that listener's hosts only
-        candidates = routes.domains(service, port, self.around.kind, with_port=listener.port == 0)
+        aliases = tuple(self._aliases(listener, service))
+        candidates = routes.domains(service, port, self.around.kind, aliases=aliases, with_port=listener.port == 0)
         own = {d.lower() for d in routes.own_domains(service, self.around.kind)}
         given = self._virtual_host(service, port, candidates, rules)
         age = service.age_key
@@ -380,6 +384,12 @@ class _Evaluation:
             alternate=tuple(d for d in candidates if d.lower() not in own),
             given=given,
         )
+
+    def _aliases(self, listener: EgressListener, service: Service) -> Iterator[str]:
+        """ExternalName Services that stand for the service and that the listener imports, by name."""
+        for host in sorted(self.around.aliases.get(service.host.lower(), ())):
+            if choice.imported_service(self.around.world, self.around.kind, listener, host):
+                yield host
 
     # Listeners
 

@@ -77,6 +77,7 @@ def _cluster(mesh: MeshConfig) -> ClusterDefaults:
         inbound_localhost=inbound is not None and inbound.mode is InboundTrafficPolicyMode.LOCALHOST,
         tls_ciphers=mesh.tls_defaults.cipher_suites if mesh.tls_defaults else (),
         tls_min_version=mesh.tls_defaults.min_protocol_version.value if mesh.tls_defaults else "",
+        mesh_tls_min_version=mesh.mesh_mtls.min_protocol_version.value if mesh.mesh_mtls else "",
     )
 
 

@@ -20,6 +20,7 @@ from tidegate.envoy.inputs import VirtualHostInput
 from tidegate.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Decision, Resource
 from tidegate.envoy.tables import ListenerTable, RouteTable, sniffed_route
 from tidegate.kit import hosts, naming
+from tidegate.registry.model import Service, ServiceKey
 from tidegate.scope.egress import choose_sidecar, egress_listeners
 from tidegate.scope.proxy import ProxyKind
 from tidegate.snapshot.world import Changed, World
@@ -39,6 +40,8 @@ class Outbound:
         self.kind, self._builders = kind, builders
         self.resources: dict[str, Resources] = {t: Map() for t in TYPES}
         self._reset()
+        self._aliases: dict[str, set[str]] = defaultdict(set)
+        self._note_aliases(Map(), world.services, world.services)
         self._around = self._surroundings(world, slices)
         self._rebuild()
 
@@ -63,6 +66,7 @@ class Outbound:
             kind=self.kind,
             egress=egress_listeners(sidecar, self.kind.namespace),
             slices=for_sidecar(slices, sidecar, self.kind.namespace, world.domain),
+            aliases=self._aliases,
         )
 
     # Advancing
@@ -70,13 +74,28 @@ class Outbound:
     def advance(self, world: World, changed: Changed, slices: Slices) -> dict[str, frozenset[str]]:
         """Move on to ``world``; returns, by type URL, the names that were added, changed or removed."""
         before = self._around
+        renamed = self._note_aliases(before.world.services, world.services, changed.services)
         if changed.sidecars or changed.mesh:
             self._around = self._surroundings(world, slices)
         else:
-            self._around = Surroundings(world, self.kind, before.egress, before.slices)
+            self._around = Surroundings(world, self.kind, before.egress, before.slices, self._aliases)
         if self._around.egress != before.egress or self._around.slices != before.slices:
             return self._rebuild()
-        return self._update(self._affected(before.world, world, changed))
+        return self._update(self._affected(before.world, world, changed) | renamed)
+
+    def _note_aliases(
+        self, old: Map[ServiceKey, Service], new: Map[ServiceKey, Service], keys: Iterable[ServiceKey]
+    ) -> set[str]:
+        """Keep which hosts have ExternalName Services standing for them; returns those of which that changed."""
+        touched = set()
+        for key in keys:
+            for services, edit in ((old, set.discard), (new, set.add)):
+                service = services.get(key)
+                if service is not None and service.external_name:
+                    target = service.external_name.lower()
+                    edit(self._aliases[target], key.host.lower())
+                    touched.add(target)
+        return touched
 
     def _rebuild(self) -> dict[str, frozenset[str]]:
         previous = dict(self.resources)

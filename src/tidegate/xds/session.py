@@ -302,10 +302,10 @@ class Session(abc.ABC):
         watch = self._watches.get(type_url)
         if watch is None:
             return False
-        if watch.flight is not None or watch.trials:
+        if watch.flight is not None:
             return True
-        plan = self._planned(watch, plans)
-        return bool(plan.resources) or (removals and bool(plan.gone))
+        plan = self._planned(watch, plans)  # drops trials that have become pointless
+        return bool(watch.trials or plan.resources) or (removals and bool(plan.gone))
 
     def _without_early_removals(self, watch: Watch, plan: Plan, plans: dict[str, Plan]) -> Plan:
         early = (

@@ -1,6 +1,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from tidegate.agent import procfs
 from tidegate.agent.logfile import rotate
 from tidegate.agent.process import last_lines
@@ -32,14 +34,21 @@ def test_a_pid_that_another_process_has_now_is_not_ours(tmp_path: Path) -> None:
     path = tmp_path / "pid"
     argument = procfs.arguments(os.getpid())[1]
     me = procfs.Process.of(os.getpid())
-    procfs.write_pid_file(path, me)
+    procfs.keep(path, me)
     found = procfs.find(path, argument)
     assert found is not None and found.pid == os.getpid()
     me.started += 1
-    procfs.write_pid_file(path, me)
+    procfs.keep(path, me)
     assert procfs.find(path, argument) is None
     for process in (me, found):
         process.close()
+
+
+def test_a_file_that_cannot_be_written_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    me = procfs.Process.of(os.getpid())
+    procfs.keep(tmp_path / "absent" / "pid", me)
+    assert "is not kept in a file" in caplog.text
+    me.close()
 
 
 def test_a_pid_file_that_cannot_be_read_is_as_none(tmp_path: Path) -> None:

@@ -146,7 +146,9 @@ async def test_a_bad_message_ends_its_own_stream_only(server, hub, path, message
 
 async def raw_call(path, *messages: bytes) -> None:
     async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
-        call = channel.stream_stream(METHOD)(iter(messages), metadata=(("authorization", "Bearer shop"),), timeout=TIMEOUT)
+        call = channel.stream_stream(METHOD)(
+            iter(messages), metadata=(("authorization", "Bearer shop"),), timeout=TIMEOUT
+        )
         async for _ in call:
             pass
 
