@@ -295,3 +295,44 @@ async def test_every_version_shows_the_same_object(api, ns, service_entry, versi
         one, many = (await api.request("GET", f"{root}/ext")).json(), (await api.request("GET", root)).json()
         assert one["apiVersion"] == many["apiVersion"] == f"networking.istio.io/{shown}"
         assert one["spec"] == many["items"][0]["spec"] == service_entry(ns)["spec"]
+
+
+@pytest.mark.parametrize(("wanted", "headless"), [({}, False), ({"clusterIP": "None"}, True)])
+async def test_services_get_an_address_when_created(api, ns, wanted, headless):
+    spec = {"selector": {"app": "x"}, "ports": [{"name": "http", "port": 80}], **wanted}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": ns}, "spec": spec}
+    made = await api.create(service)
+    address = made["spec"]["clusterIP"]
+    assert (address == "None") is headless and made["spec"]["clusterIPs"] == [address]
+    assert address
+    made["spec"]["ports"][0]["port"] = 81
+    assert (await api.update(made))["spec"]["clusterIP"] == address
+    answer = await api.request("DELETE", resource(ns, "services", "s"), query={"dryRun": "All"})
+    assert answer.code == 200
+    if not headless:
+        other = {**service, "metadata": {"name": "t", "namespace": ns}, "spec": {**spec, "clusterIP": address}}
+        await refused(api.create(other), 422, "Invalid")
+
+
+async def test_endpoint_slices_follow_pods(backend, api, ns, eventually):
+    if not backend.embedded:
+        pytest.skip("a real cluster's need Nodes")
+    spec = {"selector": {"app": "x"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}
+    await api.create({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": ns}, "spec": spec})
+    meta = {"name": "p", "namespace": ns, "labels": {"app": "x"}}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    made = await api.create(pod)
+    ready = [{"type": "Ready", "status": "True"}]
+    made["status"] = {
+        "phase": "Running",
+        "podIP": "10.9.9.9",
+        "podIPs": [{"ip": "10.9.9.9"}],
+        "conditions": ready,
+    }
+    await api.update(made, subresource="status")
+
+    async def addresses():
+        slices = await api.list("EndpointSlice", ns, label_selector="kubernetes.io/service-name=s")
+        return [(e["addresses"], s["ports"][0]["port"]) for s in slices.items for e in s.get("endpoints") or ()]
+
+    assert await eventually(addresses) == [(["10.9.9.9"], 8080)]

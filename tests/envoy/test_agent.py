@@ -449,6 +449,17 @@ async def test_nothing_accepted_and_no_control_plane_is_not_ready(workload: Work
     assert not workload.hold.exists()
 
 
+async def test_a_second_agent_of_the_same_workload_is_refused(workload: Workload, control: ControlPlane) -> None:
+    workload.start()
+    await until_served(workload, "first")
+    first = workload.agent
+    workload.start()
+    second, workload.agent = workload.agent, first
+    assert second is not None and await asyncio.to_thread(second.wait, PATIENCE) == 1
+    assert "another agent of web.shop is running" in workload.log()
+    assert (await asyncio.to_thread(workload.status))["ready"], "the first one is as it was"
+
+
 async def test_damaged_store_is_set_aside(workload: Workload, control: ControlPlane) -> None:
     workload.files.mkdir(parents=True)
     (workload.files / "lastgood.db").write_bytes(b"not a database, but long enough to look at" * 200)

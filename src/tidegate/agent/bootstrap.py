@@ -31,6 +31,9 @@ INCLUDED_PREFIXES = (
 )
 """Statistics that exist at all: the rest costs memory by the hundred thousand in a large mesh."""
 
+OPEN_CONNECTIONS = r"listener\.[0-9a-f._\[\]]+_[0-9]+\.downstream_cx_active"
+"""A listener's open connections, in all and not by worker: the drain waits for them."""
+
 _CLUSTER_STATS = (
     "assignment_|bind_errors|circuit_breakers|default\\.|external\\.|http1\\.|http2\\.|http3\\.|init_fetch|internal\\.|"
     "lb_|max_host|membership_|original_dst|outlier_|retry_or|ssl\\.|update_|upstream_|version|warming_|zone\\."
@@ -183,7 +186,7 @@ def _stats_config() -> dict[str, Any]:
     patterns.append({"suffix": "rbac.allowed"})
     patterns.append({"suffix": "rbac.denied"})
     patterns.append({"safe_regex": {"regex": "vhost\\..*\\.route\\..*"}})
-    patterns.append({"safe_regex": {"regex": "listener\\..*\\.downstream_cx_active"}})
+    patterns.append({"safe_regex": {"regex": OPEN_CONNECTIONS}})
     return {
         "use_all_default_tags": False,
         "stats_tags": [{"tag_name": "cluster_name", "regex": f"^cluster\\.((.+?)\\.)(?:{_CLUSTER_STATS})"}],

@@ -5,15 +5,16 @@ import logging
 import re
 from urllib.parse import quote
 
+from tidegate.agent.bootstrap import OPEN_CONNECTIONS
 from tidegate.agent.http import Client, UpstreamHttpError
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.25
 _ACTIVE = re.compile(rb"^listener\.(\S+)\.downstream_cx_active: ([1-9]\d*)$", re.MULTILINE)
-_NOT_COUNTED = re.compile(rb"^admin\b|_15021\b|_15090\b|\.worker_\d+$")
-"""Probes and scrapes go on to the end; a worker's share is in its listener's number."""
-_QUESTION = f"/stats?usedonly&filter={quote('^listener.*downstream_cx_active$')}"
+_NOT_COUNTED = re.compile(rb"_15021$|_15090$")
+"""Probes and scrapes go on to the end."""
+_QUESTION = f"/stats?usedonly&filter={quote(f'^{OPEN_CONNECTIONS}$')}"
 _MAX = 4 * 1024 * 1024
 
 

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import logging
 import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tidegate.agent import logfile
 from tidegate.agent.bootstrap import encoded
@@ -24,6 +25,8 @@ from tidegate.kit.errors import TidegateError
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
+MAX_SOCKET_PATH = 107
+"""Bytes, by unix(7)."""
 
 
 def run(settings: Settings) -> None:
@@ -42,7 +45,7 @@ class Agent:
         self.started = time.time()
         self.stop = asyncio.Event()
         self.drained = False
-        prepare(settings)
+        self._lock = prepare(settings)
         self.envoy = Envoy(settings)
         self.admin = Client("127.0.0.1", settings.ports.admin)
         self.readiness = Readiness(self.admin)
@@ -71,6 +74,7 @@ class Agent:
             stack.callback(public.close)
             await self._supervise()
         forget_sockets(settings)
+        self._lock.close()
 
     async def report(self) -> dict[str, Any]:
         """What ``GET /status`` tells."""
@@ -166,8 +170,27 @@ def forget_sockets(settings: Settings) -> None:
         socket.unlink(missing_ok=True)
 
 
-def prepare(settings: Settings) -> None:
-    """Make the agent's folders and write the bootstrap. Raises TidegateError when Envoy's user cannot reach them."""
+def prepare(settings: Settings) -> IO[bytes]:
+    """Make the agent's folders, take the workload's lock (held until the returned file is closed) and write the
+    bootstrap. Raises TidegateError when Envoy's user cannot reach the folders or another agent runs.
+    """
+    _make_folders(settings)
+    lock = _locked(settings)
+    fresh = settings.bootstrap_file.with_suffix(".new")
+    fresh.write_bytes(encoded(settings))
+    fresh.replace(settings.bootstrap_file)
+    forget_sockets(settings)
+    if settings.hold_file is not None:
+        settings.hold_file.unlink(missing_ok=True)
+    return lock
+
+
+def _make_folders(settings: Settings) -> None:
+    if len(os.fsencode(settings.agent_socket)) > MAX_SOCKET_PATH:
+        raise TidegateError(
+            f"socket {settings.agent_socket}: longer than the {MAX_SOCKET_PATH} bytes that Linux allows; "
+            "choose a shorter --run-dir"
+        )
     for folder in (settings.sockets, settings.files):
         folder.mkdir(parents=True, exist_ok=True)
         for made in (folder, folder.parent):
@@ -177,12 +200,19 @@ def prepare(settings: Settings) -> None:
                 raise TidegateError(
                     f"folder {part} may not be entered by Envoy's user {settings.proxy_id}; allow it: chmod o+x {part}"
                 )
-    fresh = settings.bootstrap_file.with_suffix(".new")
-    fresh.write_bytes(encoded(settings))
-    fresh.replace(settings.bootstrap_file)
-    forget_sockets(settings)
-    if settings.hold_file is not None:
-        settings.hold_file.unlink(missing_ok=True)
+
+
+def _locked(settings: Settings) -> IO[bytes]:
+    """One agent a workload. The lock goes with its process, however that ends."""
+    lock = (settings.files / "agent.lock").open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise TidegateError(
+            f"another agent of {settings.full_name} is running with state folder {settings.state_dir}; end it first"
+        ) from None
+    return lock
 
 
 def release(hold_file: Path) -> None:

@@ -82,7 +82,7 @@ def _content(type_url: str, resource: Resource) -> dict[str, Any]:
         _load(name.decode())
     try:
         content = MessageToDict(_MESSAGES[type_url].FromString(resource.body))
-    except Exception as error:  # noqa: BLE001 -- one resource that cannot be shown must not hide the others
+    except Exception as error:  # one resource that cannot be shown must not hide the others
         return {"name": resource.name, "error": f"cannot be shown: {error}"}
     redact(content)
     return dict(content)

@@ -68,19 +68,19 @@ def _endpoint(sources: Sources, work: Endpoint) -> Callable[[Request], Awaitable
     return answer
 
 
-async def _ready(sources: Sources, request: Request) -> Response:
+async def _ready(sources: Sources, _request: Request) -> Response:
     return Response(status_code=200 if sources.ready() else 503)
 
 
-async def _metrics(sources: Sources, request: Request) -> Response:
+async def _metrics(sources: Sources, _request: Request) -> Response:
     return Response(sources.metrics.text(), media_type=CONTENT_TYPE)
 
 
-async def _version(sources: Sources, request: Request) -> Response:
+async def _version(_sources: Sources, _request: Request) -> Response:
     return PlainTextResponse(f"tidegate {__version__}\n")
 
 
-async def _index(sources: Sources, request: Request) -> Response:
+async def _index(_sources: Sources, _request: Request) -> Response:
     rows = "".join(
         f'<tr><td><a href="{path}">{path}</a></td><td>{html.escape(text)}</td></tr>'
         for path, (text, _) in ENDPOINTS.items()
@@ -88,7 +88,7 @@ async def _index(sources: Sources, request: Request) -> Response:
     return HTMLResponse(f"<!doctype html><title>tidegate debug</title><table>{rows}</table>")
 
 
-async def _list(sources: Sources, request: Request) -> Response:
+async def _list(_sources: Sources, request: Request) -> Response:
     return _json(request, [path for path in ENDPOINTS if path.startswith("/debug/")])
 
 

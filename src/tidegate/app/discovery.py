@@ -129,7 +129,8 @@ class Discovery:
     def _take(self, batch: Batch) -> None:
         events = [e for each in batch.changes if (e := self._event(each)) is not None]
         self.hub.apply(events, time.monotonic())
-        self.metrics.world(services=len(self.hub.world.services), virtual_services=len(self.hub.world.virtual_services))
+        self.metrics.services(len(self.hub.world.services), len(self.hub.world.virtual_services))
+        self.metrics.inbound_update("config", len(batch.changes))
         if batch.synced and not self.synced.is_set():
             self.synced.set()
 

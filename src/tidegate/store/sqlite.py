@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from tidegate.kit.errors import TidegateError
 from tidegate.store import status
 from tidegate.store.model import Json, StoreError, WatchType
 
@@ -150,8 +151,11 @@ class Storage:
         self._loop = asyncio.get_running_loop()
         self._path, self._history = path, history
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._db = self._connect()
-        self._db.executescript(_SCHEMA)
+        try:
+            self._db = self._connect()
+            self._db.executescript(_SCHEMA)
+        except sqlite3.DatabaseError as error:
+            raise TidegateError(f"the store {path} cannot be opened: {error}; move it away to begin anew") from error
         self._reader = self._connect()
         self._lists = ThreadPoolExecutor(1, "store-list")
         self._list_db = self._connect()

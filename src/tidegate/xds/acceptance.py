@@ -6,9 +6,12 @@ response that breaks a message constraint is refused whole, and that text need n
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tidegate.xds.source import Resource
+
+_MAX_REFUSALS = 1000
+"""Of one type, for one proxy; beyond that the oldest is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,10 @@ class ProxyMemory:
         return found if found is not None and found.resource.version == resource.version else None
 
     def refuse(self, type_url: str, refusal: Refusal) -> None:
-        self.refusals.setdefault(type_url, {})[refusal.resource.name] = refusal
+        known = self.refusals.setdefault(type_url, {})
+        known[refusal.resource.name] = refusal
+        if len(known) > _MAX_REFUSALS:
+            del known[next(iter(known))]
 
     def accepted(self, type_url: str, resource: Resource) -> None:
         """Forget a refusal that something newer has overtaken."""
@@ -46,7 +52,11 @@ class ProxyMemory:
             del known[resource.name]
 
     def gone(self, type_url: str, name: str) -> None:
-        self.refusals.get(type_url, {}).pop(name, None)
+        """The resource is no more. Should it come back in the refused version, that is refused as before, but what
+        was accepted before it went is not brought back."""
+        known = self.refusals.get(type_url, {})
+        if name in known:
+            known[name] = replace(known[name], fallback=None)
 
 
 _NAME_CHARACTERS = r"\w|*/-"

@@ -160,7 +160,7 @@ class Session(abc.ABC):
             self._memory.warming.clear()
         elif watch.type_url == ENDPOINT:
             self._memory.warming.difference_update(flight.resources)
-        if not watch.trials and not self._memory.refusals.get(watch.type_url):
+        if not watch.trials and not any(self._quarantined(watch)):
             watch.last_error = ""
 
     def _refuse(self, watch: Watch, flight: Flight, error: str) -> None:

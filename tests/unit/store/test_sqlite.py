@@ -3,6 +3,7 @@ import asyncio
 import msgspec
 import pytest
 
+from tidegate.kit.errors import TidegateError
 from tidegate.store.model import Expired, StoreError
 from tidegate.store.sqlite import Key, Storage
 
@@ -141,3 +142,11 @@ async def test_waiting_for_a_change(open_storage):
     await storage.write(put("a"))
     async with asyncio.timeout(10):
         await waiting
+
+
+async def test_a_file_that_is_no_store_is_named(tmp_path):
+    path = tmp_path / "store.db"
+    path.write_bytes(b"this is not a database, whatever its name says" * 100)
+    with pytest.raises(TidegateError) as caught:
+        Storage(path)
+    assert str(path) in str(caught.value)
