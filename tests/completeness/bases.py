@@ -134,5 +134,6 @@ BASES: dict[str, dict[str, Any]] = {
         "selector": {"app": "gateway"},
         "servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}],
     },
+    "MeshConfig": {"accessLogFile": "/dev/stdout", "enableTracing": False, "enableAutoMtls": False},
 }
 """By kind: a body that is admitted and that shows in some resource."""

@@ -7,23 +7,25 @@ from tests.completeness.mutations import values
 from tidegate.api.shapes import Shape
 
 Needed = tuple[str, Any, str]
-"""Path, value, map key ("" for the usual one)."""
+"""Path, value, map key."""
 
-_POOL = "connectionPool"
+KEY = "x-key"
 
 CONTEXTS: tuple[tuple[str, str, tuple[Needed, ...]], ...] = ()
 """(kind, pattern of the path, what is put first)."""
 
 VALUES: tuple[tuple[str, tuple[Any, ...], str], ...] = ()
-"""(pattern of the path, values, map key)."""
+"""(pattern of kind and path, values, map key)."""
+
+REFUSED: frozenset[str] = frozenset()
 
 
 def context_of(kind: str, path: str) -> list[Needed]:
-    return [n for k, pattern, needed in CONTEXTS if k in ("*", kind) and re.search(pattern, path) for n in needed]
+    return [n for k, pattern, needed in CONTEXTS if re.fullmatch(k, kind) and re.search(pattern, path) for n in needed]
 
 
 def values_of(kind: str, path: str, leaf: Shape) -> tuple[tuple[Any, ...], str]:
     for pattern, found, key in VALUES:
         if re.search(pattern, f"{kind} {path}"):
-            return found, key or "x-key"
-    return values(leaf), "x-key"
+            return found, key or KEY
+    return values(leaf), KEY

@@ -18,13 +18,9 @@ from tidegate.api.shapes import (
     TextShape,
 )
 
-MAX_DEPTH = 12
-
 
 def leaves(shape: Shape, path: str) -> Iterator[tuple[str, Shape]]:
     """Every field below a message as a path with [] and {}, down to what holds no further message."""
-    if path.count(".") > MAX_DEPTH:
-        return
     match shape:
         case MessageShape(members=members) if members:
             for member in members.values():
@@ -65,11 +61,16 @@ def steps(path: str) -> list[str]:
     return path.replace("[]", ".[]").replace("{}", ".{}").split(".")
 
 
-def put(root: MessageShape, body: dict[str, Any], path: str, value: Any, key: str) -> dict[str, Any]:
-    """A copy of ``body`` with the leaf at ``path`` set: in the first item of each list, under ``key`` in each map.
-    Siblings in one oneof give way."""
+def concrete(path: str, key: str) -> str:
+    """The path as errors and warnings spell it, for the place where :func:`put` writes."""
+    return path.replace("[]", "[0]").replace("{}", f"[{key}]")
+
+
+def put(shape: MessageShape, body: dict[str, Any], path: str, value: Any, key: str, root: str) -> dict[str, Any]:
+    """A copy of ``body``, which stands at ``root``, with the field at ``path`` set: in the first item of each list,
+    under ``key`` in each map. None takes it away. Siblings in one oneof give way."""
     out = copy.deepcopy(body)
-    _put(root, out, steps(path)[1:], value, key)
+    _put(shape, out, steps(path.removeprefix(f"{root}.")), value, key)
     return out
 
 

@@ -44,6 +44,7 @@ peer.sendall(b"GET / HTTP/1.1\\r\\nhost: x\\r\\n")
 print("open", flush=True)
 sys.stdin.read()
 """
+NO_STATUS: dict[str, Any] = {"accepted": {}, "envoy": {}, "relay": {"source": "", "connectedSince": None}}
 PATIENCE = 20.0
 """Seconds within which anything expected must have come about."""
 
@@ -171,7 +172,7 @@ class Workload:
             capture_output=True,
             check=False,
         )
-        return dict(json.loads(done.stdout)) if done.stdout else {}
+        return dict(json.loads(done.stdout)) if done.stdout else NO_STATUS
 
     def envoy_pid(self) -> int | None:
         with contextlib.suppress(FileNotFoundError):
@@ -355,7 +356,7 @@ async def test_agent_killed_before_it_wrote_the_pid_file(workload: Workload, con
     await asyncio.to_thread(workload.kill)
     (workload.files / "envoy.pid").unlink()
     workload.start()
-    await until(workload, lambda: workload.status().get("envoy", {}).get("pid") == pid, "the adoption")
+    await until(workload, lambda: workload.status()["envoy"].get("pid") == pid, "the adoption")
 
 
 async def test_last_accepted_set_while_the_control_plane_is_away(workload: Workload, control: ControlPlane) -> None:
@@ -377,6 +378,25 @@ async def test_last_accepted_set_while_the_control_plane_is_away(workload: Workl
     assert control.resources_sent == sent, "Envoy came back with its versions: nothing is sent again"
     control.show("second")
     await until_served(workload, "second")
+
+
+async def test_an_envoy_that_has_more_than_was_kept_is_left_alone(workload: Workload, control: ControlPlane) -> None:
+    """The last accepted set is emptied behind the agent's back, as a full disk might: nothing is taken from Envoy."""
+    workload.start()
+    await until_served(workload, "first")
+    await until(workload, lambda: workload.status()["accepted"] == {CLUSTER: 1, LISTENER: 1}, "the acceptance")
+    await asyncio.to_thread(workload.kill)
+    await control.stop()
+    store = LastGood(workload.files / "lastgood.db")
+    for type_url in (CLUSTER, LISTENER):
+        store.accept(type_url, (), (), whole=True)
+    store.close()
+    workload.start()
+    await until(workload, lambda: "what it holds;" in workload.status()["relay"]["source"], "the loss")
+    await control.start()
+    await until(workload, lambda: workload.status()["relay"]["connectedSince"] is not None, "the way back")
+    assert await asyncio.to_thread(workload.curl, "http://127.0.0.1:8080/") == "first"
+    assert control.resources_sent == 2, "Envoy still had both"
 
 
 async def test_a_control_plane_that_refuses_the_token(workload: Workload, control: ControlPlane) -> None:

@@ -28,7 +28,7 @@ from tidegate.xds.server import DiscoveryServer, Identity
 from tidegate.xds.types import CLUSTER, ENDPOINT, LISTENER, ORDER, ROUTE
 
 pytestmark = pytest.mark.envoy
-DEADLINE = 30
+DEADLINE = 8
 NODE = "sidecar~127.0.0.1~web-1.shop~shop.svc.cluster.local"
 ADS = {"ads": {}, "resource_api_version": "V3"}
 assert router_pb2  # its message type must be known to write the Any
@@ -249,7 +249,7 @@ async def test_a_request_is_served_and_changes_come_through(hub, server, envoy, 
     failed = 0
     end = time.monotonic() + DEADLINE
     while "one::" in await asyncio.to_thread(envoy.clusters):
-        assert time.monotonic() < end, "the old cluster was not taken back"
+        assert time.monotonic() < end, [*server.connections()[0].session._watches.values()]
         failed += not await asyncio.to_thread(serves, envoy)
     assert failed == 0
     assert await asyncio.to_thread(serves, envoy)

@@ -86,6 +86,12 @@ class Downstream:
             self.unanswered.append(request)
         return request
 
+    async def resumes(self) -> bool:
+        """Whether Envoy says in its first requests that it has resources already; waits for the first of them."""
+        if not self.unanswered:
+            await self.next()
+        return Acceptance.resumes(self.unanswered or ())
+
     def again(self) -> None:
         """Put the unanswered requests back, for somebody else to answer."""
         later = []
@@ -169,12 +175,15 @@ class Relay:
         await _first(answering, self._until_back())
 
     async def _substitute(self, downstream: Downstream) -> str:
-        """What Envoy goes on with while the control plane is away."""
-        if downstream.unanswered is None:
+        """What Envoy goes on with while the control plane is away.
+
+        Only one that has nothing is answered: the last accepted set may lag behind what another one holds.
+        """
+        if downstream.unanswered is None or await downstream.resumes():
             return "what it holds"
-        return (
-            _LAST_ACCEPTED if await self._on_store(self._store.usable) else "what it holds (nothing was accepted yet)"
-        )
+        if not await self._on_store(self._store.usable):
+            return "what it holds (nothing was accepted yet)"
+        return _LAST_ACCEPTED
 
     async def _from_upstream(self, downstream: Downstream) -> str:
         """Relay until either side ends; tells why the control plane's side did."""

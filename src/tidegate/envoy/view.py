@@ -39,6 +39,10 @@ class ProxyView:
         hidden = self._hidden if type_url == LISTENER else ()
         return Names(self._outbound.get(type_url, {}), self._inbound.get(type_url, {}), hidden)
 
+    def lists(self, type_url: str, name: str) -> bool:
+        """Whether a wildcard subscription gets the name; sessions ask this for each changed one."""
+        return name in self.names(type_url)
+
     def get(self, type_url: str, name: str) -> Resource | None:
         """A resource by name. A route configuration that nothing feeds is empty, never missing: Envoy holds a
         listener back until the routes it asked for are answered."""

@@ -1,0 +1,100 @@
+"""A control plane in which one object changes at a time, and what its proxies are shown of it."""
+
+import copy
+import json
+from functools import lru_cache
+from typing import Any
+
+from tests.completeness.bases import AROUND
+from tidegate.api import decode
+from tidegate.api.decode import Admitted
+from tidegate.api.kinds import KINDS
+from tidegate.api.mesh import MeshConfig
+from tidegate.api.objects import Object
+from tidegate.api.shapes import MessageShape, shape_of
+from tidegate.app.hub import Hub, Shown
+from tidegate.app.proxies import Node
+from tidegate.envoy.outbound import TYPES
+from tidegate.scope.proxy import Interception
+from tidegate.snapshot.world import Event, Verb
+
+MESH = "MeshConfig"
+
+
+def _client(**more: Any) -> Node:
+    return Node(name="client.one", namespace="one", pod="client", service_account="", address="10.244.0.2", **more)
+
+
+PROXIES = (
+    _client(),
+    _client(dns_capture=True, interception=Interception.NONE),
+    Node(name="server.one", namespace="one", pod="server", service_account="", address="10.244.0.3"),
+)
+"""None has a certificate."""
+
+Seen = tuple[dict[tuple[str, str], bytes], ...]
+"""For each proxy the bytes of every resource, by type URL and name."""
+
+
+class Stage:
+    """The world of ``AROUND`` and the proxies in it. Nothing that was shown in it stays behind."""
+
+    def __init__(self) -> None:
+        self.hub = Hub()
+        around = [decode.stored(copy.deepcopy(raw)) for raw in AROUND]
+        self.hub.apply([Event(Verb.PUT, each.ref, each) for each in around])
+        assert not self.hub.world.problems(), "the world around must be valid"
+        self.shown = [self.hub.attach(node) for node in PROXIES]
+        self.bare = self.seen()
+
+    def seen(self) -> Seen:
+        return tuple(_everything(each) for each in self.shown)
+
+    def show(self, item: Object[Any]) -> Seen:
+        """What the proxies see while the object is there."""
+        self.hub.apply([Event(Verb.PUT, item.ref, item)])
+        left_out = self.hub.world.problems().get(item.ref, ())
+        found = self.seen()
+        self.hub.apply([Event(Verb.DELETE, item.ref)])
+        assert self.seen() == self.bare, f"{item.ref} leaves something behind"
+        assert not [note for note in left_out if note.startswith("left out")], left_out
+        return found
+
+
+def _everything(shown: Shown) -> dict[tuple[str, str], bytes]:
+    view = shown.mailbox.view
+    found = {(url, name): view.get(url, name) for url in TYPES for name in view.names(url)}
+    return {key: resource.body for key, resource in found.items() if resource is not None}
+
+
+@lru_cache(maxsize=1)
+def stage() -> Stage:
+    return Stage()
+
+
+def shape_for(kind: str) -> MessageShape:
+    return shape_of(MeshConfig if kind == MESH else KINDS[kind].body)
+
+
+def root_of(kind: str) -> str:
+    """Where the body's fields begin in paths of errors and warnings."""
+    return f"data.{'mesh'}" if kind == MESH else "spec"
+
+
+def admitted(kind: str, body: dict[str, Any]) -> Admitted:
+    """The body written as an object of its kind; of MeshConfig as the text in the mesh's ConfigMap."""
+    if kind == MESH:
+        raw = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "istio", "namespace": "istio-system", "uid": "mesh"},
+            "data": {"mesh": json.dumps(body)},
+        }
+    else:
+        raw = {
+            "apiVersion": KINDS[kind].api_version,
+            "kind": kind,
+            "metadata": {"name": "mutated", "namespace": "one", "uid": "mutated"},
+            "spec": copy.deepcopy(body),
+        }
+    return decode.admit(raw, field_validation="Strict")
