@@ -8,6 +8,7 @@ import socket
 import subprocess
 import threading
 import time
+import urllib.error
 import urllib.request
 
 import grpc
@@ -28,7 +29,7 @@ from tidegate.xds.server import DiscoveryServer, Identity
 from tidegate.xds.types import CLUSTER, ENDPOINT, LISTENER, ORDER, ROUTE
 
 pytestmark = pytest.mark.envoy
-DEADLINE = 8
+DEADLINE = 30
 NODE = "sidecar~127.0.0.1~web-1.shop~shop.svc.cluster.local"
 ADS = {"ads": {}, "resource_api_version": "V3"}
 assert router_pb2  # its message type must be known to write the Any
@@ -40,7 +41,12 @@ def item(name: str, message: object, content: dict) -> Item:
 
 
 def eds_cluster(name: str, connect_timeout: str = "1s") -> Item:
-    config = {"name": name, "type": "EDS", "connect_timeout": connect_timeout, "eds_cluster_config": {"eds_config": ADS}}
+    config = {
+        "name": name,
+        "type": "EDS",
+        "connect_timeout": connect_timeout,
+        "eds_cluster_config": {"eds_config": ADS},
+    }
     return item(name, cluster_pb2.Cluster(), config)
 
 
@@ -181,8 +187,9 @@ class Envoy:
         stats = json.loads(text or b"{}").get("stats", [])
         return next((each["value"] for each in stats if each.get("name") == name), -1)
 
-    def clusters(self) -> str:
-        return self.get(f"http://127.0.0.1:{self.admin}/clusters")[1].decode()
+    def clusters(self) -> set[str]:
+        text = self.get(f"http://127.0.0.1:{self.admin}/clusters")[1].decode()
+        return {line.partition("::")[0] for line in text.splitlines()}
 
     def stop(self) -> None:
         self.process.terminate()
@@ -248,8 +255,8 @@ async def test_a_request_is_served_and_changes_come_through(hub, server, envoy, 
     hub.show("3", clusters=[eds_cluster("two")], eds=[endpoints("two", backend)], lds=one["lds"], rds=[route("two")])
     failed = 0
     end = time.monotonic() + DEADLINE
-    while "one::" in await asyncio.to_thread(envoy.clusters):
-        assert time.monotonic() < end, [*server.connections()[0].session._watches.values()]
+    while "one" in await asyncio.to_thread(envoy.clusters):
+        assert time.monotonic() < end, "the old cluster was not taken back"
         failed += not await asyncio.to_thread(serves, envoy)
     assert failed == 0
     assert await asyncio.to_thread(serves, envoy)
@@ -264,12 +271,10 @@ async def test_a_bad_cluster_is_quarantined_while_the_others_live(hub, server, e
     await until(lambda: serves(envoy), "the good clusters do not serve")
     status = server.connections()[0].session.status().of(CLUSTER)
     assert [each.name for each in status.quarantined] == ["bad"]
-    text = await asyncio.to_thread(envoy.clusters)
-    assert all(f"{name}::" in text for name in names)
-    assert "bad::" not in text
+    assert await asyncio.to_thread(envoy.clusters) == {"xds", *names}
 
     hub.show("2", clusters=[*(eds_cluster(name) for name in names), eds_cluster("bad")], eds=eds, **rest)
-    await until(lambda: "bad::" in envoy.clusters(), "the mended cluster did not come")
+    await until(lambda: "bad" in envoy.clusters(), "the mended cluster did not come")
 
 
 async def test_a_restarted_server_drains_no_listener_that_did_not_change(hub, server, envoy, backend, tmp_path):
@@ -283,8 +288,12 @@ async def test_a_restarted_server_drains_no_listener_that_did_not_change(hub, se
     await again.start(tmp_path / "xds.sock")
     try:
         await until(lambda: bool(again.connections()), "Envoy did not come back")
-        hub.show("2", clusters=[eds_cluster("one"), eds_cluster("two")], **{**one, "eds": [*one["eds"], endpoints("two", backend)]})
-        await until(lambda: "two::" in envoy.clusters(), "changes do not come through after the restart")
+        hub.show(
+            "2",
+            clusters=[eds_cluster("one"), eds_cluster("two")],
+            **{**one, "eds": [*one["eds"], endpoints("two", backend)]},
+        )
+        await until(lambda: "two" in envoy.clusters(), "changes do not come through after the restart")
         assert await asyncio.to_thread(serves, envoy)
         assert envoy.stat("listener_manager.listener_modified") == 0
         assert envoy.stat("listener_manager.total_listeners_draining") == 0
@@ -309,5 +318,9 @@ async def test_garbage_and_oversized_messages_leave_another_stream_undisturbed(h
                 async for _ in channel.stream_stream(METHOD)(iter([message]), timeout=DEADLINE):
                     pass
     assert server.connections() == before
-    hub.show("2", clusters=[eds_cluster("one"), eds_cluster("two")], **{**one, "eds": [*one["eds"], endpoints("two", backend)]})
-    await until(lambda: "two::" in envoy.clusters(), "changes do not come through")
+    hub.show(
+        "2",
+        clusters=[eds_cluster("one"), eds_cluster("two")],
+        **{**one, "eds": [*one["eds"], endpoints("two", backend)]},
+    )
+    await until(lambda: "two" in envoy.clusters(), "changes do not come through")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.lab import network, processes, settle
+from tidegate.lab import namespaces, processes, settle
 from tidegate.lab.plan import netns_prefix
 from tidegate.lab.state import Folders, read_state
 
@@ -84,7 +84,7 @@ class Lab:
     def left_behind(self) -> list[str]:
         mark = settle.mark(self.folders, self.name)
         found = [str(process.pid) for process in processes.belonging(mark, [])]
-        found += network.existing(netns_prefix(self.name))
+        found += namespaces.existing(netns_prefix(self.name))
         found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if self.name in line]
         return found + [str(path) for path in (self.folders.run, self.folders.state) if path.exists()]
 
@@ -165,7 +165,7 @@ def _refusals(lab: Lab) -> None:
 
 
 def _namespaces_made(lab: Lab) -> bool:
-    return bool(network.existing(netns_prefix(lab.name)))
+    return bool(namespaces.existing(netns_prefix(lab.name)))
 
 
 def _started(process: str) -> Callable[[Lab], bool]:

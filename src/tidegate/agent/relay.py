@@ -156,7 +156,8 @@ class Relay:
         finally:
             reading.cancel()
             if self._superseded is superseded:
-                self.connected_since, self.state = None, "no stream"
+                self.connected_since = None
+                self.state = "no stream" if downstream.ended else self.state
             await asyncio.gather(reading, return_exceptions=True)
         if not downstream.ended:
             await context.abort(code, why)

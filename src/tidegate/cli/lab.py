@@ -109,7 +109,7 @@ def status(folders: "Folders", file: Path | None, name: str | None, output: str)
     import yaml
 
     from tidegate.lab import inspect
-    from tidegate.lab.lifecycle import folder_of
+    from tidegate.lab.state import folder_of
 
     plan = _running(folders, file, name)
     found = inspect.status(plan, folders, folder_of(plan.spec.name, folders)[1])
@@ -145,7 +145,7 @@ def _plan(file: Path) -> "Plan":
 
 def _running(folders: "Folders", file: Path | None, name: str | None) -> "Plan":
     """The plan of a lab that is up, as it was built."""
-    from tidegate.lab.lifecycle import folder_of
+    from tidegate.lab.state import folder_of
 
     return folder_of(name or _name(folders, file), folders)[1].plan
 

@@ -19,7 +19,7 @@ import dns.message
 import dns.rcode
 import msgspec
 
-from tidegate.lab import names, network
+from tidegate.lab import names, namespaces
 from tidegate.store import informer
 from tidegate.store.model import WatchType
 
@@ -72,7 +72,7 @@ class Server:
 
     async def _forward(self, wire: bytes) -> bytes:
         """Over TCP, which no answer is too long for."""
-        raw = network.run_inside(self.order.netns, lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+        raw = namespaces.run_inside(self.order.netns, lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
         raw.setblocking(False)
         with raw:
             loop = asyncio.get_running_loop()
@@ -134,7 +134,7 @@ def _bound(order: Order, kind: socket.SocketKind) -> socket.socket:
         sock.bind((order.address, PORT))
         return sock
 
-    sock = network.run_inside(order.netns, bind)
+    sock = namespaces.run_inside(order.netns, bind)
     sock.setblocking(False)
     return sock
 

@@ -13,7 +13,7 @@ import msgspec
 from tidegate.agent import procfs
 from tidegate.kit.errors import TidegateError
 from tidegate.lab import launcher
-from tidegate.lab.network import NETNS_DIR
+from tidegate.lab.namespaces import NETNS_DIR
 
 MARK = "TIDEGATE_LAB"
 """Environment variable of every process of a lab, inherited by its children: how ``down`` finds those whose pid could

@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 
 from tidegate.kit.errors import TidegateError
-from tidegate.lab import network, processes, settle
+from tidegate.lab import namespaces, network, processes, settle
 from tidegate.lab.launch import Started
 from tidegate.lab.plan import Plan, netns_prefix
-from tidegate.lab.state import Folders, LabFolder, Lock, Owner, State, lock, read_state
+from tidegate.lab.state import Folders, Lock, Owner, State, lock, read_state
 from tidegate.lab.up import Builder, Reporter, missing_tools
 
 GRACE_SECONDS = 2.0
@@ -48,7 +48,7 @@ def _check_free(held: Lock, plan: Plan, folders: Folders) -> None:
     if state is not None:
         what = "is up" if state.complete else "is half-built"
         raise TidegateError(f"lab {plan.spec.name} {what}: `tidegate lab down --name {plan.spec.name}` removes it")
-    if left := network.existing(netns_prefix(plan.spec.name)):
+    if left := namespaces.existing(netns_prefix(plan.spec.name)):
         raise TidegateError(
             f"namespace {left[0]} exists already, from another lab named {plan.spec.name}; choose another name, "
             f"or remove it (tidegate lab down --name {plan.spec.name})"
@@ -86,25 +86,25 @@ def down(name: str, folders: Folders, report: Reporter) -> bool:
     with lock(folders) as held:
         folder = folders.lab(name)
         state = read_state(folder)
-        namespaces = network.existing(netns_prefix(name))
-        ended = _end_processes(name, folders, state, namespaces)
-        for namespace in namespaces:
+        there_are = namespaces.existing(netns_prefix(name))
+        ended = _end_processes(name, folders, state, there_are)
+        for namespace in there_are:
             network.remove(namespace)
-        there = bool(namespaces or ended or folder.path.exists())
+        there = bool(there_are or ended or folder.path.exists())
         if folder.path.exists():
             shutil.rmtree(folder.path)
         _clear_run_folder(held, name, folders, state)
         if there:
-            report(f"removed {ended} processes, {len(namespaces)} namespaces and {folder.path}")
+            report(f"removed {ended} processes, {len(there_are)} namespaces and {folder.path}")
     return there
 
 
-def _end_processes(name: str, folders: Folders, state: State | None, namespaces: list[str]) -> int:
+def _end_processes(name: str, folders: Folders, state: State | None, netns: list[str]) -> int:
     mark = settle.mark(folders, name)
     recorded = list(state.processes.values()) if state else []
 
     def find() -> list[Started]:
-        found = {process.pid: process for process in processes.belonging(mark, namespaces)}
+        found = {process.pid: process for process in processes.belonging(mark, netns)}
         found |= {process.pid: process for process in recorded if processes.alive(process)}
         return list(found.values())
 
@@ -127,14 +127,3 @@ def _clear_run_folder(held: Lock, name: str, folders: Folders, state: State | No
     for path in (folders.run / "proxies", folders.run, folders.state / "labs", folders.state):
         with contextlib.suppress(OSError):
             path.rmdir()
-
-
-def folder_of(name: str, folders: Folders) -> tuple[LabFolder, State]:
-    """A lab that is there. Raises TidegateError when it is not."""
-    folder = folders.lab(name)
-    state = read_state(folder)
-    if state is None:
-        raise TidegateError(
-            f"lab {name} is not up (no state in {folder.path}); start it with `tidegate lab up -f FILE`"
-        )
-    return folder, state

@@ -1,32 +1,19 @@
 """Network namespaces, links, addresses and routes."""
 
 import contextlib
-import os
-import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pyroute2 import IPRoute, NetlinkError, netns
 
 from tidegate.kit.errors import TidegateError
-from tidegate.lab.launcher import join_namespace
+from tidegate.lab.namespaces import run_inside
 from tidegate.lab.plan import Member, Plan
 
-T = TypeVar("T")
-
-NETNS_DIR = Path("/run/netns")
 BRIDGE = "br0"
 INTERFACE = "eth0"
 _LOOPBACK = 1
 _SCOPE_LINK = 253
-
-
-def existing(prefix: str) -> list[str]:
-    """Names of namespaces on this machine that begin so."""
-    if not NETNS_DIR.is_dir():
-        return []
-    return sorted(entry.name for entry in NETNS_DIR.iterdir() if entry.name.startswith(prefix))
 
 
 def create(plan: Plan) -> None:
@@ -94,31 +81,3 @@ def remove(name: str) -> None:
     """Remove a namespace's name; its links and rules go with the last process in it."""
     with contextlib.suppress(FileNotFoundError):
         netns.remove(name)
-
-
-def run_inside(name: str, function: Callable[[], T]) -> T:
-    """Call ``function`` in a namespace, which only a thread of its own enters."""
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def enter() -> None:
-        try:
-            join_namespace(str(NETNS_DIR / name))
-            results.append(function())
-        except BaseException as error:  # handed to the caller
-            errors.append(error)
-
-    thread = threading.Thread(target=enter)
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
-
-
-def inode(name: str) -> int:
-    """What /proc/PID/ns/net shows of processes in the namespace; 0 when there is no such namespace."""
-    try:
-        return os.stat(NETNS_DIR / name).st_ino  # noqa: PTH116 - Path.stat would do the same
-    except OSError:
-        return 0

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tidegate.agent import procfs
-from tidegate.lab import network
 from tidegate.lab.launch import MARK, Started
 
 _PROC = Path("/proc")
@@ -35,9 +34,9 @@ def uptime(process: Started) -> float:
     return procfs.uptime() - process.started / os.sysconf("SC_CLK_TCK")
 
 
-def belonging(mark: str, namespaces: list[str]) -> list[Started]:
+def belonging(mark: str, netns: list[str]) -> list[Started]:
     """Running processes that carry the lab's mark or are in one of its namespaces."""
-    inodes = {network.inode(name) for name in namespaces} - {0}
+    inodes = {namespaces.inode(name) for name in netns} - {0}
     wanted = f"{MARK}={mark}".encode()
     found = []
     for pid in _pids():

@@ -93,6 +93,17 @@ def read_state(folder: LabFolder) -> State | None:
         return None
 
 
+def folder_of(name: str, folders: Folders) -> tuple[LabFolder, State]:
+    """A lab that is there. Raises TidegateError when it is not."""
+    folder = folders.lab(name)
+    state = read_state(folder)
+    if state is None:
+        raise TidegateError(
+            f"lab {name} is not up (no state in {folder.path}); start it with `tidegate lab up -f FILE`"
+        )
+    return folder, state
+
+
 class Owner(msgspec.Struct, frozen=True):
     """The lab that has the run folder, as its lock file tells."""
 

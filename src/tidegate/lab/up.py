@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from tidegate.kit.errors import TidegateError
-from tidegate.lab import dns_server, network, objects, processes, publish, settle
+from tidegate.lab import dns_server, namespaces, network, objects, processes, publish, settle
 from tidegate.lab.launch import Order, Started, environment, own_environment, start
 from tidegate.lab.plan import Member, Plan
 from tidegate.lab.spec import Command, Workload
@@ -142,7 +142,7 @@ class Builder:
         order = self._own_order("iptables", *arguments)
         process = await asyncio.create_subprocess_exec(
             *order.argv,
-            *("--network-namespace", str(network.NETNS_DIR / member.netns)),
+            *("--network-namespace", str(namespaces.NETNS_DIR / member.netns)),
             env=order.env,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

@@ -141,9 +141,9 @@ class DeltaClient:
             self._target, options=[("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
         )
         call = self._channel.stream_stream(METHOD, None, None)(self._requests(), metadata=self._metadata)
-        for request in self.subscriber.begin():
-            self._outgoing.put_nowait(request)
-        self._task = asyncio.create_task(self._read(call))
+        first, *rest = self.subscriber.begin()
+        self._outgoing.put_nowait(first)
+        self._task = asyncio.create_task(self._read(call, rest))
         return self
 
     async def __aexit__(
@@ -162,13 +162,15 @@ class DeltaClient:
         while True:
             yield (await self._outgoing.get()).SerializeToString()
 
-    async def _read(self, call: Any) -> None:
+    async def _read(self, call: Any, later: list[Any]) -> None:
+        """``later`` is sent after the first response: grpc.aio calls it an internal error, and loses the server's
+        reason, when a message is written to a stream that the server has refused."""
         with contextlib.closing(_Cancelling(call)):
             try:
                 async for data in call:
-                    answers = self.subscriber.on_response(data)
-                    for request in answers:
+                    for request in (*self.subscriber.on_response(data), *later):
                         self._outgoing.put_nowait(request)
+                    later = []
                     await self._tell()
             except grpc.aio.AioRpcError as error:
                 self.ended = error
