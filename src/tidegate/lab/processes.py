@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tidegate.agent import procfs
+from tidegate.lab import namespaces
 from tidegate.lab.launch import MARK, Started
 
 _PROC = Path("/proc")
