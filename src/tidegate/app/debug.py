@@ -8,7 +8,7 @@ import datetime
 import html
 import json
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from starlette.applications import Starlette
@@ -48,6 +48,7 @@ class Sources:
     metrics: Metrics
     ready: Callable[[], bool]
     """Whether the world has been read completely."""
+    dumps: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
 
 Endpoint = Callable[[Sources, Request], Awaitable[Response]]
@@ -121,16 +122,14 @@ async def _config_dump(sources: Sources, request: Request) -> Response:
     if "include_eds" in request.query_params:
         chosen.add(ENDPOINT)
     return StreamingResponse(
-        _one_at_a_time(config_dump(found.session.view, _names(found), chosen)), media_type="application/json"
+        _one_at_a_time(sources.dumps, config_dump(found.session.view, _names(found), chosen)),
+        media_type="application/json",
     )
 
 
-_DUMPS = asyncio.Semaphore(1)
-
-
-async def _one_at_a_time(chunks: Iterator[str]) -> Any:
+async def _one_at_a_time(dumps: asyncio.Semaphore, chunks: Iterator[str]) -> Any:
     """A large dump costs seconds of processor time: off the event loop, one after the other."""
-    async with _DUMPS:
+    async with dumps:
         async for chunk in iterate_in_threadpool(chunks):
             yield chunk
 

@@ -4,7 +4,6 @@ Each chain is a fragment: its bytes, and as its name the match in a canonical fo
 stand in one listener, and "" is the match that takes every connection.
 """
 
-import ipaddress
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from tidegate.envoy.inputs import CatchAll, Input, ListenerDefaults, Member, Tar
 from tidegate.envoy.resource import FILTER_CHAIN, Origin, Resource, of_bytes, resource
 from tidegate.envoy.stat_names import DELIMITER, alt_stat_name
 from tidegate.kit import naming
+from tidegate.kit.addresses import network
 from tidegate.kit.hosts import resolve_short
 from tidegate.registry.model import Port, Protocol, Resolution
 from tidegate.scope.proxy import ProxyKind
@@ -101,7 +101,7 @@ def _takes_all(given: MemberChainInput, chain: _Chain) -> bool:
 def _own_prefixes(given: MemberChainInput) -> tuple[str, ...]:
     """The CIDR that brought the member here; a single address needs no match, the listener has it."""
     address = given.member.address
-    return (address,) if given.port and "/" in address and _network(address) is not None else ()
+    return (address,) if given.port and "/" in address and network(address) is not None else ()
 
 
 def _default(given: MemberChainInput) -> _Chain:
@@ -162,7 +162,7 @@ def _is_wide(given: MemberChainInput, match: TLSMatchAttributes | L4MatchAttribu
 
 def _subnets(subnets: Iterable[str]) -> tuple[str, ...]:
     """Destination networks once each, as far as they are networks."""
-    return tuple(dict.fromkeys(s for s in subnets if _network(s) is not None))
+    return tuple(dict.fromkeys(s for s in subnets if network(s) is not None))
 
 
 def _tcp_rules(given: MemberChainInput) -> Iterator[_Chain]:
@@ -286,7 +286,7 @@ def match_key(server_names: Iterable[str], prefixes: Iterable[str]) -> str:
     parts = []
     if names := sorted(server_names):
         parts.append("sni=" + ",".join(names))
-    if networks := sorted(str(_network(p)) for p in prefixes):
+    if networks := sorted(str(network(p)) for p in prefixes):
         parts.append("prefix=" + ",".join(networks))
     return ";".join(parts)
 
@@ -321,17 +321,8 @@ def narrowed(chain: Resource, without: frozenset[tuple[str, str]]) -> Resource |
     return resource(key, chain.type_url, message, chain.origins, chain.decisions)
 
 
-@lru_cache(maxsize=4096)
-def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
-    """A CIDR or an address as a network; None for anything else."""
-    try:
-        return ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return None
-
-
 def _prefix_range(text: str) -> Any:
-    address, _, length = str(_network(text)).partition("/")
+    address, _, length = str(network(text)).partition("/")
     return protos.CidrRange(address_prefix=address, prefix_len=protos.u32(int(length)))
 
 

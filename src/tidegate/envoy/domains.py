@@ -4,9 +4,9 @@ Envoy leaves the port out of the comparison, so no ``host:port`` forms are neede
 serves several ports (HTTP proxy listeners, unix sockets).
 """
 
-import ipaddress
 from collections.abc import Sequence
 
+from tidegate.kit.addresses import is_ip
 from tidegate.registry.model import UNSPECIFIED, Port, Registry, Service
 from tidegate.scope.proxy import ProxyKind
 
@@ -41,11 +41,11 @@ def own_domains(service: Service, proxy: ProxyKind) -> tuple[str, ...]:
 
 def _names(host: str) -> tuple[str, ...]:
     """A name, and its absolute form with a final dot; addresses and ``*`` have none."""
-    return (host,) if _is_address(host) or host == "*" or host.endswith(".") else (host, f"{host}.")
+    return (host,) if is_ip(host) or host == "*" or host.endswith(".") else (host, f"{host}.")
 
 
 def _addresses(service: Service, proxy: ProxyKind) -> tuple[str, ...]:
-    return tuple(f"[{a}]" if ":" in a else a for a in visible_addresses(service, proxy) if _is_address(a))
+    return tuple(f"[{a}]" if ":" in a else a for a in visible_addresses(service, proxy) if is_ip(a))
 
 
 def visible_addresses(service: Service, proxy: ProxyKind) -> tuple[str, ...]:
@@ -55,14 +55,6 @@ def visible_addresses(service: Service, proxy: ProxyKind) -> tuple[str, ...]:
     if service.registry is Registry.KUBERNETES or not service.addresses:
         chosen = tuple(a for a in chosen if (proxy.ipv6 if ":" in a else proxy.ipv4))
     return tuple(a for a in chosen if a != UNSPECIFIED)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def short_names(host: str, dns_domain: str) -> tuple[str, ...]:

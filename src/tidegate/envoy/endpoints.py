@@ -1,6 +1,5 @@
 """Load assignments: the endpoints of a cluster by locality, with weights, health and priorities."""
 
-import ipaddress
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +10,7 @@ from tidegate.envoy.inputs import ClusterInput, EndpointsInput
 from tidegate.envoy.policy import Policy, effective, seeded, subset_labels
 from tidegate.envoy.resource import ENDPOINT, Origin, Resource, resource
 from tidegate.kit import naming
+from tidegate.kit.addresses import is_ip
 from tidegate.registry.model import Endpoint, Health, Labels
 from tidegate.registry.workloads import canonical_name, canonical_revision
 from tidegate.scope.proxy import ProxyKind
@@ -70,13 +70,7 @@ def _has(labels: Labels, wanted: tuple[tuple[str, str], ...]) -> bool:
 
 def is_address(address: str) -> bool:
     """True for an IP address and for a unix socket."""
-    if address.startswith(UNIX):
-        return True
-    try:
-        ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return True
+    return is_ip(address) or address.startswith(UNIX)
 
 
 def of_families(endpoints: list[Endpoint], proxy: ProxyKind) -> list[Endpoint]:

@@ -4,7 +4,6 @@ Envoy closes every connection of a listener of which a field outside its filter 
 here on nothing that changes with services, but for the listener filters of the small per-port listeners.
 """
 
-import ipaddress
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from tidegate.envoy.domains import visible_addresses
 from tidegate.envoy.inputs import CatchAll, ListenerDefaults, ListenerInput, Member
 from tidegate.envoy.resource import LISTENER, Decision, Fragments, Origin, Resource, resource
 from tidegate.kit import naming
+from tidegate.kit.addresses import is_ip, network
 from tidegate.registry.model import Port, Protocol, Registry, Resolution, Service
 from tidegate.scope.proxy import Interception, ProxyKind
 
@@ -66,14 +66,15 @@ def _bound_addresses(service: Service, proxy: ProxyKind) -> tuple[str, ...]:
 
 
 def _bind(address: str, proxy: ProxyKind) -> tuple[str, str]:
-    try:
-        network = ipaddress.ip_network(address, strict=False)
-    except ValueError:
+    if is_ip(address) and ":" not in address:
+        return address, address  # IPv4 has one spelling only
+    found = network(address)
+    if found is None:
         return proxy.wildcard, ""
-    if network.prefixlen == network.max_prefixlen:
-        plain = str(network.network_address)
+    if found.prefixlen == found.max_prefixlen:
+        plain = str(found.network_address)
         return plain, plain
-    return proxy.wildcard, str(network)
+    return proxy.wildcard, str(found)
 
 
 # Assembling

@@ -122,7 +122,8 @@ def _clear_run_folder(held: Lock, name: str, folders: Folders, state: State | No
             shutil.rmtree(folders.run / "proxies" / key, ignore_errors=True)
         if state is None:
             shutil.rmtree(folders.run / "proxies", ignore_errors=True)
-        (folders.run / "xds.sock").unlink(missing_ok=True)
+        for path in folders.run.glob("xds.sock*"):
+            path.unlink(missing_ok=True)
         held.remove()
     for path in (folders.run / "proxies", folders.run, folders.state / "labs", folders.state):
         with contextlib.suppress(OSError):

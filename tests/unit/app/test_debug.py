@@ -1,11 +1,12 @@
 """The control plane's HTTP endpoints, over real connection objects."""
 
+import asyncio
 import json
 import re
 from urllib.parse import urlencode
 
 import pytest
-from envoy.admin.v3 import config_dump_pb2
+from envoy.admin.v3 import config_dump_shared_pb2
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.extensions.transport_sockets.tls.v3 import tls_pb2
@@ -98,7 +99,7 @@ class Caller:
         sent: list[dict] = []
 
         async def receive():
-            return {"type": "http.request", "body": b"", "more_body": False}
+            await asyncio.Event().wait()  # the client neither says more nor goes away
 
         async def send(message):
             sent.append(message)
@@ -163,7 +164,7 @@ async def test_a_config_dump_is_envoys_and_has_no_secret(http):
     assert status == 200
     assert "TOP SECRET" not in text
     clusters, listeners, _ = json.loads(text)["configs"]
-    dump = config_dump_pb2.ClustersConfigDump()
+    dump = config_dump_shared_pb2.ClustersConfigDump()
     Parse(json.dumps({key: value for key, value in clusters.items() if key != "@type"}), dump)
     assert dump.version_info == "world-1"
     assert len(dump.dynamic_active_clusters) == 2

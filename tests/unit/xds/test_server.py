@@ -166,7 +166,7 @@ async def test_garbage_bytes_on_the_socket_disturb_nobody(server, hub, path):
         assert good.ended is None
 
 
-async def test_a_client_that_does_not_read_blocks_nobody_and_piles_nothing_up(server, hub, path):
+async def test_a_client_that_does_not_read_blocks_nobody(server, hub, path):
     big = [Item(f"big-{number}", bytes(1_000_000), "1") for number in range(20)]
     hub.view = FixedView("big", {CLUSTER: big, LISTENER: []})
     node = first_node(NODE)

@@ -9,6 +9,7 @@ import re2
 from tidegate.api.metadata import is_label_value, is_qualified_name
 from tidegate.api.networking import StringMatch
 from tidegate.api.validation.findings import Findings
+from tidegate.kit import addresses
 from tidegate.kit.durations import MILLISECOND, Duration
 from tidegate.kit.hosts import is_wildcard
 
@@ -30,11 +31,7 @@ def is_label(text: str) -> bool:
 
 def is_ip(text: str) -> bool:
     """An IP address; like Go's netip, a zone is allowed for IPv6."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+    return addresses.is_ip(text)
 
 
 def is_subnet(text: str) -> bool:
