@@ -1,19 +1,22 @@
 """Objects that the mutations start from, the world around them, and what a mutated field needs beside it."""
 
+import json
 from typing import Any
 
 CLIENT = {"namespace": "one", "labels": {"app": "client", "version": "v1"}, "address": "10.244.0.2"}
 SERVER = {"namespace": "one", "labels": {"app": "server", "version": "v1"}, "address": "10.244.0.3"}
 
+OTHER = {"namespace": "two", "labels": {"app": "other"}, "address": "10.244.0.4"}
+
 AROUND: list[dict[str, Any]] = [
     {"kind": "Namespace", "metadata": {"name": n}, "apiVersion": "v1"} for n in ("one", "two", "istio-system")
 ]
-for name, who in (("client", CLIENT), ("server", SERVER)):
+for name, who in (("client", CLIENT), ("server", SERVER), ("other", OTHER)):
     AROUND.append(
         {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": name, "namespace": "one", "labels": who["labels"], "uid": name},
+            "metadata": {"name": name, "namespace": who["namespace"], "labels": who["labels"], "uid": name},
             "spec": {"serviceAccountName": name, "containers": [{"name": "app"}], "nodeName": "node"},
             "status": {
                 "phase": "Running",
@@ -74,7 +77,7 @@ AROUND += [
 ]
 
 
-def entry(name: str, host: str, **more: Any) -> dict[str, Any]:
+def entry(name: str, host: str, namespace: str = "one", **more: Any) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "hosts": [host],
         "location": "MESH_INTERNAL",
@@ -87,23 +90,81 @@ def entry(name: str, host: str, **more: Any) -> dict[str, Any]:
         "endpoints": [
             {"address": "10.8.0.1", "labels": {"version": "v1"}, "locality": "r1/z1/s1"},
             {"address": "10.8.0.2", "labels": {"version": "v2"}, "locality": "r2/z2/s2"},
+            {"address": "10.8.0.3", "labels": {"version": "v1"}, "locality": "r2/z2/s2"},
+            {"address": "10.8.0.4", "labels": {"version": "v1"}, "locality": "r3/z3/s3"},
         ],
     }
     return {
         "apiVersion": "networking.istio.io/v1",
         "kind": "ServiceEntry",
-        "metadata": {"name": name, "namespace": "one", "uid": name},
+        "metadata": {"name": name, "namespace": namespace, "uid": name},
         "spec": {**spec, **more},
     }
 
 
+def istio(kind: str, name: str, namespace: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": namespace, "uid": f"{namespace}/{name}"},
+        "spec": spec,
+    }
+
+
+def leads_to(host: str, **more: Any) -> dict[str, Any]:
+    return {"route": [{"destination": {"host": host, "port": {"number": 80}, **more}}]}
+
+
+MESH = {
+    "accessLogFile": "/dev/stdout",
+    "enableTracing": False,
+    "enableAutoMtls": False,
+    "inboundClusterStatName": "%SERVICE%_%SERVICE_PORT_NAME%",
+}
+
 AROUND += [
     entry("b", "b.example", addresses=["10.9.0.2"]),
     entry("c", "c.example", addresses=["10.9.0.3"]),
-    entry("two", "two.example", addresses=["10.9.0.4"]),
-    entry("selecting", "selecting.example", addresses=["10.9.0.5"], endpoints=[], workloadSelector={"labels": {"app": "vm"}}),
+    entry("two", "two.example", addresses=["10.9.0.4"], namespace="two"),
+    entry("dns", "dns.example", addresses=["10.9.0.6"], resolution="DNS", endpoints=[]),
+    entry(
+        "selecting",
+        "selecting.example",
+        addresses=["10.9.0.5"],
+        endpoints=[],
+        workloadSelector={"labels": {"app": "vm"}},
+    ),
+    istio("WorkloadEntry", "vm", "one", {"address": "10.7.0.9", "labels": {"app": "vm"}, "ports": {"http": 8088}}),
+    entry("d", "d.example", addresses=["10.9.0.7"]),
+    istio(
+        "VirtualService",
+        "to-subset",
+        "one",
+        {
+            "hosts": ["d.example"],
+            "http": [leads_to("b.example", subset="v1")],
+            "tcp": [{"route": [{"destination": {"host": "b.example", "subset": "v1"}}]}],
+        },
+    ),
+    istio("VirtualService", "delegate", "one", {"http": [leads_to("c.example")]}),
+    istio("VirtualService", "delegate", "two", {"http": [leads_to("two.example")]}),
+    istio("DestinationRule", "c", "istio-system", {"host": "c.example", "trafficPolicy": {"outlierDetection": {}}}),
+    istio(
+        "DestinationRule",
+        "a",
+        "one",
+        {
+            "host": "a.example",
+            "trafficPolicy": {"portLevelSettings": [{"port": {"number": 7000}, "tls": {"mode": "SIMPLE"}}]},
+        },
+    ),
+    {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "istio", "namespace": "istio-system", "uid": "mesh"},
+        "data": {"mesh": json.dumps(MESH)},
+    },
 ]
-AROUND[-2]["metadata"]["namespace"] = "two"
 
 BASES: dict[str, dict[str, Any]] = {
     "ServiceEntry": entry("a", "a.example", addresses=["10.9.0.1"])["spec"],
@@ -134,6 +195,6 @@ BASES: dict[str, dict[str, Any]] = {
         "selector": {"app": "gateway"},
         "servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}],
     },
-    "MeshConfig": {"accessLogFile": "/dev/stdout", "enableTracing": False, "enableAutoMtls": False},
+    "MeshConfig": MESH,
 }
 """By kind: a body that is admitted and that shows in some resource."""

@@ -37,7 +37,7 @@ def values(shape: Shape) -> tuple[Any, ...]:
     """Two values or more of a leaf; None is "not set"."""
     match shape:
         case BoolShape():
-            return (None, True)
+            return (None, False, True)
         case DurationShape():
             return ("3s", "4s")
         case EnumShape(names=names):

@@ -37,10 +37,11 @@ def cases(kind: str) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
     shape, root = shape_for(kind), root_of(kind)
     for path, leaf in leaves(shape, root):
         body = BASES[kind]
-        for needed, value, other in context_of(kind, path):
-            body = put(shape, body, needed, value, other, root)
+        for needed in context_of(kind, path):
+            body = put(shape, body, needed.path, needed.value, needed.key, root)
         found, key = values_of(kind, path, leaf)
-        yield path, concrete(path, key), [put(shape, body, path, value, key, root) for value in found]
+        at = path if key else path.removesuffix("{}")
+        yield path, concrete(path, key), [put(shape, body, at, value, key, root) for value in found]
 
 
 def judge(kind: str, path: str, place: str, bodies: list[dict[str, Any]], on: Stage) -> Verdict:

@@ -31,8 +31,8 @@ OFFERED = json_format.MessageToDict(filters.offered_protocols_filter())
 
 
 def translated(value: Any) -> Any:
-    """Expected JSON with the two things that upstream Envoy spells otherwise: the ALPN filter, and max_grpc_timeout
-    (deprecated) as max_stream_duration.grpc_timeout_header_max."""
+    """Expected JSON with the two things that upstream Envoy spells otherwise: the ALPN filter, and a
+    max_grpc_timeout (deprecated) of no limit as max_stream_duration.grpc_timeout_header_max."""
     if isinstance(value, list):
         return [translated(each) for each in value]
     if not isinstance(value, dict):
@@ -40,7 +40,7 @@ def translated(value: Any) -> Any:
     if value.get("name") == "istio.alpn":
         return OFFERED
     out = {key: translated(each) for key, each in value.items()}
-    if "maxGrpcTimeout" in out:
+    if out.get("maxGrpcTimeout") == "0s":
         out["maxStreamDuration"] = {"grpcTimeoutHeaderMax": out.pop("maxGrpcTimeout")}
     return out
 

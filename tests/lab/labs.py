@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+import yaml
 
 from tidegate.lab import network, processes, settle
 from tidegate.lab.launch import Order, Started, start
@@ -166,6 +167,8 @@ class Lab:
         self.file.write_text(_SPEC.format(name=self.name, port=self.port, **places))
         (base / "objects.yaml").write_text(_OBJECTS)
         self._probes: dict[str, Probe] = {}
+        self._again: dict[str, Started] = {}
+        """Processes that run in place of the lab's own."""
 
     def command(self, *arguments: str) -> list[str]:
         if arguments[0] == "lab":
@@ -227,25 +230,20 @@ class Lab:
     @contextlib.contextmanager
     def mesh(self, config: Json) -> Iterator[None]:
         """Fields of the mesh configuration, as it was again at the end."""
-        before = json.loads(self.kubectl("get", "configmap", "istio", "-n", "istio-system", "-o", "json").stdout)
-        import yaml
-
-        old = yaml.safe_load(before["data"]["mesh"]) or {}
-        self._replace_mesh(before, yaml.safe_dump(old | config))
+        shown = self.kubectl("get", "configmap", "istio", "-n", "istio-system", "-o", "json")
+        before = json.loads(shown.stdout)["data"]["mesh"]
+        done = self.replace_mesh(yaml.safe_dump((yaml.safe_load(before) or {}) | config))
+        assert done.returncode == 0, done.stderr
         try:
             yield
         finally:
-            self._replace_mesh(before, yaml.safe_dump(old))
+            assert self.replace_mesh(before).returncode == 0
 
-    def _replace_mesh(self, configmap: Json, mesh: str) -> None:
-        found = {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "istio", "namespace": "istio-system"},
-            "data": configmap["data"] | {"mesh": mesh},
-        }
-        done = self.kubectl("replace", "-f", "-", stdin=json.dumps(found))
-        assert done.returncode == 0, done.stderr
+    def replace_mesh(self, mesh: str) -> subprocess.CompletedProcess[str]:
+        """kubectl replace of the ConfigMap istio, with this text as the mesh configuration."""
+        meta = {"name": "istio", "namespace": "istio-system"}
+        found = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"mesh": mesh}}
+        return self.kubectl("replace", "-f", "-", stdin=json.dumps(found))
 
     # The proxies
 
@@ -337,11 +335,6 @@ class Lab:
 
     def _running(self, name: str) -> Started:
         return self._again.get(name) or self.state.processes[name]
-
-    @property
-    def _again(self) -> dict[str, Started]:
-        """Processes that tests have started in place of the lab's."""
-        return self.__dict__.setdefault("_started", {})
 
     def _order(self, name: str, pid: int) -> Order:
         """The command with which a process runs, and where."""

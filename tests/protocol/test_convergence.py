@@ -57,8 +57,8 @@ class Client:
     held: dict[str, dict[str, str]] = field(default_factory=lambda: {url: {} for url in TYPES})
     certain: dict[str, dict[str, str]] = field(default_factory=lambda: {url: {} for url in TYPES})
     """What the server must know to be held."""
-    refused: set[tuple[str, str, str]] = field(default_factory=set)
-    """Refused as the only culprit, or told by name."""
+    refused: dict[tuple[str, str], str] = field(default_factory=dict)
+    """The version last refused, as the only culprit or told by name."""
     waiting: dict[str, bytes] = field(default_factory=dict)
 
     def take(self, sends: list[Send]) -> None:
@@ -75,7 +75,7 @@ class Client:
             for name in (*resources, *removed):
                 self.certain[url].pop(name, None)
             if self.telling or len(resources) == 1:
-                self.refused.update((url, name, resources[name]) for name in bad)
+                self.refused.update({(url, name): resources[name] for name in bad})
         if not bad or self.partial:
             self.held[url].update({name: version for name, version in resources.items() if name not in bad})
             for name in removed:
@@ -101,7 +101,7 @@ class DeltaModel:
         resources = {each.name: each.version for each in response.resources}
         for name, version in resources.items():
             assert self.client.certain[url].get(name) != version, "sent again what is held"
-            assert (url, name, version) not in self.client.refused, "sent again what was refused"
+            assert self.client.refused.get((url, name)) != version, "sent again what was refused"
         error = self.client.apply(url, resources, list(response.removed_resources))
         request = DeltaRequest(url, nonce=response.nonce, error=error)
         self.client.take(self.session.on_request(request))

@@ -408,3 +408,24 @@ def test_subscriptions_are_bounded(delta, world, monkeypatch):
     talk.says("rds", "a")
     with pytest.raises(ProtocolError, match="more than 2 resource types"):
         talk.says("sds", "a")
+
+
+def test_a_trial_that_became_pointless_holds_nothing_up(delta, world):
+    listeners = {"l": "1", "m": "bad"}
+    talk = delta(world(cds={"a": "1", "b": "bad"}, lds=listeners))
+    talk.says("cds")
+    talk.hears("cds", {"a": "1", "b": "bad"})
+    talk.says("lds")
+    talk.times_out()
+    talk.hears("lds", listeners)
+    talk.publishes(world(lds=listeners))
+    talk.nacks("cds", "refused")
+    talk.hears_nothing()  # both are gone, but listeners that may use them are not settled
+    talk.nacks("lds", "refused")
+    talk.hears("lds", {"l": "1"})
+    talk.acks("lds")
+    talk.hears("lds", {"m": "bad"})
+    talk.nacks("lds", "refused")
+    talk.hears("cds", gone=("a", "b"))
+    talk.acks("cds")
+    talk.hears_nothing()

@@ -9,7 +9,7 @@ from tidegate.kit.durations import Duration
 __all__ = ["Duration", "Int32", "Int64", "Message", "UInt32", "UInt64", "decode_hook", "doc", "encode_hook"]
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, gc=False):
     """An immutable protobuf-like message; JSON names are lowerCamelCase."""
 
 

@@ -35,7 +35,7 @@ class ObjectMeta(Message, frozen=True):
     finalizers: tuple[str, ...] = ()
 
 
-class Ref(msgspec.Struct, frozen=True, order=True):
+class Ref(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=False):
     """Which object: kind, namespace ("" for cluster-scoped), name. Prints as ``Kind/namespace/name``."""
 
     kind: str

@@ -24,10 +24,14 @@ class Unacted(msgspec.Struct, frozen=True):
 
 
 _GATEWAYS = "rules apply to sidecars only"
-_PLAINTEXT = "the connection is made without TLS; only mode DISABLE is acted on"
 _CERTIFICATES = "no certificates are issued, traffic between sidecars is plain text"
+_OWN_TLS = ("DISABLE", "SIMPLE", "MUTUAL")
+_INBOUND_RETRIES = (
+    "defaultInboundHttpRetryPolicy.retryRemoteLocalities",
+    "defaultInboundHttpRetryPolicy.retryIgnorePreviousHosts",
+)
 _TELEMETRY = "only the access log and Envoy's own statistics are made"
-_CONTROL_PLANE = "tidegate's own options decide this"
+_NETWORKS = "endpoints of other networks are called directly; only subsets and failoverPriority heed it, as a label"
 
 
 def _policy(at: str) -> tuple[Unacted, ...]:
@@ -35,9 +39,27 @@ def _policy(at: str) -> tuple[Unacted, ...]:
     return (
         Unacted(f"{at}.loadBalancer.backendUtilization", "the default load balancer is used"),
         Unacted(f"{at}.loadBalancer.zoneAwareLbSetting", "endpoints are chosen without regard to zones"),
-        Unacted(f"{at}.loadBalancer.warmupDurationSecs", "new endpoints get their full share at once; use warmup"),
-        Unacted(f"{at}.tls", _PLAINTEXT, acted=({"mode": "DISABLE"}, {})),
+        Unacted(f"{at}.tls.mode", "there are no certificates, connections are refused", acted=_OWN_TLS),
+        Unacted(f"{at}.tls.credentialName", "Secrets are not served to sidecars, connections fail; use files"),
+        *_outliers(f"{at}.outlierDetection"),
     )
+
+
+def _outliers(at: str) -> tuple[Unacted, ...]:
+    return (Unacted(f"{at}.consecutiveErrors", "use consecutive5xxErrors or consecutiveGatewayErrors"),)
+
+
+def _whole_policy(at: str) -> tuple[Unacted, ...]:
+    """What is not acted on in a traffic policy with its ports' policies."""
+    return (
+        *_policy(at),
+        *_policy(f"{at}.portLevelSettings[]"),
+        Unacted(f"{at}.retryBudget.budgetInterval", "the share is of the requests under way at the moment"),
+    )
+
+
+def _upgrade(at: str) -> Unacted:
+    return Unacted(f"{at}.http.h2UpgradePolicy", "the port's protocol alone is spoken to the application")
 
 
 def _mesh(effect: str, *names: str) -> tuple[Unacted, ...]:
@@ -45,24 +67,32 @@ def _mesh(effect: str, *names: str) -> tuple[Unacted, ...]:
 
 
 UNACTED: dict[str, tuple[Unacted, ...]] = {
-    "ServiceEntry": (),
-    "WorkloadEntry": (),
+    "ServiceEntry": (
+        Unacted("spec.endpoints[].network", _NETWORKS),
+        Unacted("spec.endpoints[].serviceAccount", _CERTIFICATES),
+    ),
+    "WorkloadEntry": (
+        Unacted("spec.network", _NETWORKS),
+        Unacted("spec.serviceAccount", _CERTIFICATES),
+    ),
     "WorkloadGroup": (Unacted("spec", "workloads are not registered from groups; create WorkloadEntries"),),
     "Gateway": (Unacted("spec", "gateways are not acted on yet"),),
-    "Sidecar": (Unacted("spec.ingress[].tls", "TLS is not terminated; the connection is forwarded as it is"),),
+    "Sidecar": (
+        Unacted("spec.ingress[].tls", "TLS is not terminated; the connection is forwarded as it is"),
+        _upgrade("spec.ingress[].connectionPool"),
+        _upgrade("spec.inboundConnectionPool"),
+        Unacted("spec.egress[].port.name", "nothing is named after it"),
+    ),
     "VirtualService": (
         Unacted("spec.gateways[]", _GATEWAYS, acted=("mesh",)),
         Unacted("spec.http[].match[].gateways[]", _GATEWAYS, acted=("mesh",)),
-        Unacted("spec.http[].match[].statPrefix", "no statistics are kept for the route"),
         Unacted("spec.tls[].match[].gateways[]", _GATEWAYS, acted=("mesh",)),
         Unacted("spec.tcp[].match[].gateways[]", _GATEWAYS, acted=("mesh",)),
         Unacted("spec.tcp[].match[].sourceSubnet", "clients are not told apart by address"),
     ),
     "DestinationRule": (
-        *_policy("spec.trafficPolicy"),
-        *_policy("spec.trafficPolicy.portLevelSettings[]"),
-        *_policy("spec.subsets[].trafficPolicy"),
-        *_policy("spec.subsets[].trafficPolicy.portLevelSettings[]"),
+        *_whole_policy("spec.trafficPolicy"),
+        *_whole_policy("spec.subsets[].trafficPolicy"),
     ),
     "MeshConfig": (
         *_mesh("no HTTP proxy listener is opened", "proxyHttpPort"),
@@ -77,7 +107,9 @@ UNACTED: dict[str, tuple[Unacted, ...]] = {
         *_mesh("objects are read from the Kubernetes API only", "configSources"),
         Unacted("enableAutoMtls", _CERTIFICATES, acted=(False,)),
         *_mesh(_CERTIFICATES, "trustDomainAliases", "caCertificates", "certificates", "ca", "meshMTLS", "tlsDefaults"),
-        *_mesh(_CERTIFICATES, "verifyCertificateAtClient"),
+        *_mesh(_CERTIFICATES, "verifyCertificateAtClient", "trustDomain"),
+        *_mesh("an inbound port has one endpoint", *_INBOUND_RETRIES),
+        *_outliers("defaultTrafficPolicy.outlierDetection"),
         *_mesh("endpoints are chosen without regard to zones", "zoneAwareLbSetting"),
         *_mesh("there is one cluster", "serviceSettings", "serviceScopeConfigs"),
         *_mesh("every namespace is watched", "discoverySelectors"),

@@ -17,7 +17,7 @@ from tidegate.envoy.resource import Decision
 from tidegate.envoy.view import InboundState, ProxyView, build_inbound, inbound_input
 from tidegate.kit import hosts
 from tidegate.registry.model import ServiceKey
-from tidegate.scope.labels import mentioned
+from tidegate.scope.labels import mentioned, mentioned_by_mesh
 from tidegate.scope.proxy import Proxy, ProxyKind
 from tidegate.snapshot.state import Snapshot
 from tidegate.snapshot.world import Changed, Event
@@ -48,6 +48,7 @@ class Hub:
         self._shown: dict[ProxyKind, set[Shown]] = defaultdict(set)
         self._mentions: dict[Ref, frozenset[str]] = {}
         self._mentioned: Counter[str] = Counter()
+        self._mentioned_by_mesh = mentioned_by_mesh(self.world.mesh)
         self._node_local: set[ServiceKey] = set()
 
     # Proxies
@@ -75,7 +76,7 @@ class Hub:
         return self._outbound(kind).decisions()
 
     def _proxy(self, node: Node) -> Proxy:
-        keys = frozenset(self._mentioned)
+        keys = self._label_keys()
         return make_proxy(self.world, node, lambda n, w: make_kind(self.world, n, w, keys, bool(self._node_local)))
 
     def _outbound(self, kind: ProxyKind) -> Outbound:
@@ -160,7 +161,7 @@ class Hub:
 
     def _note_mentions(self, changed: Changed) -> bool:
         """Keep count of the label keys that objects test; True when their set changed."""
-        before = frozenset(self._mentioned)
+        before = self._label_keys()
         sources: tuple[tuple[frozenset[Ref], Mapping[Ref, Object[VirtualService | DestinationRule | Sidecar]]], ...] = (
             (changed.virtual_services, self.world.virtual_services),
             (changed.destination_rules, self.world.destination_rules),
@@ -174,7 +175,11 @@ class Hub:
                     self._mentions[ref] = keys
                     self._mentioned.update(keys)
         self._mentioned = +self._mentioned
-        return frozenset(self._mentioned) != before
+        self._mentioned_by_mesh = mentioned_by_mesh(self.world.mesh)
+        return self._label_keys() != before
+
+    def _label_keys(self) -> frozenset[str]:
+        return self._mentioned_by_mesh.union(self._mentioned)
 
     def _note_node_local(self, changed: Changed) -> bool:
         """Keep the set of services that stay on their node; True when there came to be some, or none."""

@@ -97,10 +97,16 @@ def _conditions(retry_on: str) -> tuple[str, list[int]]:
 
 
 def set_timeout(action: Any, timeout: Duration | None) -> None:
-    """Limit of the whole request, and of what a caller may ask by ``grpc-timeout``; 0 is no limit."""
+    """Limit of the whole request, and of what a caller may ask by ``grpc-timeout``; 0 is no limit.
+
+    Envoy ignores ``timeout`` on a route that has ``max_stream_duration``, so a limit needs the deprecated field.
+    """
     value = protos.duration(timeout or Duration(0))
     action.timeout.CopyFrom(value)
-    action.max_stream_duration.grpc_timeout_header_max.CopyFrom(value)
+    if timeout:
+        action.max_grpc_timeout.CopyFrom(value)
+    else:
+        action.max_stream_duration.grpc_timeout_header_max.CopyFrom(value)
 
 
 def rewrite(action: Any, given: HTTPRewrite) -> None:

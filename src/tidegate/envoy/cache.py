@@ -1,6 +1,6 @@
 """Builders run through caches that are keyed by their inputs."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
@@ -19,7 +19,7 @@ class Builders:
     """
 
     def __init__(self) -> None:
-        self._results: dict[str, WeakValueDictionary[Any, Resource]] = {}
+        self._results: defaultdict[str, WeakValueDictionary[Any, Resource]] = defaultdict(WeakValueDictionary)
         self.built: Counter[str] = Counter()
 
     def get(self, build: Callable[[I], Resource | None], given: I) -> Resource | None:
@@ -27,7 +27,7 @@ class Builders:
 
     def run(self, name: str, build: Callable[[I], Resource | None], given: I) -> Resource | None:
         """As :meth:`get`, for a builder without a name of its own."""
-        results = self._results.setdefault(name, WeakValueDictionary())
+        results = self._results[name]
         found = results.get(given)
         if found is None:
             self.built[name] += 1

@@ -29,7 +29,7 @@ Want = tuple[str, str, int]
 """Host, namespace of the VirtualService that names it, port or 0 for all."""
 
 
-class Claim(msgspec.Struct, frozen=True):
+class Claim(msgspec.Struct, frozen=True, gc=False):
     """A virtual host that a host wants in a shared route configuration, before domains are settled."""
 
     table: str
@@ -44,7 +44,7 @@ class Claim(msgspec.Struct, frozen=True):
     """``domains`` holds all candidates."""
 
 
-class Seat(msgspec.Struct, frozen=True):
+class Seat(msgspec.Struct, frozen=True, gc=False):
     """A place that a service port takes in a listener."""
 
     bind: str
@@ -59,7 +59,7 @@ class Seat(msgspec.Struct, frozen=True):
     """From a Sidecar egress listener with a port of its own."""
 
 
-class Contribution(msgspec.Struct, frozen=True):
+class Contribution(msgspec.Struct, frozen=True, gc=False):
     """Everything that one host name brings."""
 
     clusters: tuple[ClusterInput, ...] = ()
@@ -255,7 +255,8 @@ class _Evaluation:
                 continue
             rules = choice.virtual_services(self.around.world, self.around.kind, listener, service.host)
             self._consult(rules)
-            for port in service.ports:
+            for each in service.ports:
+                port = _as_heard(listener, each)
                 claims.extend(self._claims(listener, service, port, rules))
                 seats.extend(self._seats(listener, service, port, rules, sniffed))
         return Contribution(
@@ -455,6 +456,14 @@ class _Evaluation:
             targets=self._targets([*names, service.host]),
             endpoint=endpoint,
         )
+
+
+def _as_heard(listener: EgressListener, port: Port) -> Port:
+    """A service port with the protocol that an egress listener of its own number declares for the way in."""
+    declared = listener.protocol
+    if not listener.port or declared in (Protocol.AUTO, Protocol.HTTP_PROXY) or port.protocol is Protocol.UDP:
+        return port
+    return msgspec.structs.replace(port, protocol=declared)
 
 
 def hosts_share_table(bind: str, kind: ProxyKind) -> bool:

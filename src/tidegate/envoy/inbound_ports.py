@@ -128,13 +128,19 @@ def _of_listener(
         service_port=number,
         operation=f"{sidecar.ref.name}.{sidecar.ref.namespace}",
         services=(served.service,) if served else (),
-        port=served.port if served else None,
+        port=_named(served.port, listener) if served else None,
         endpoint=_endpoint(listener.default_endpoint, given.address),
         pool=listener.connection_pool if listener.connection_pool is not None else whole,
         config=config_path(sidecar),
         captured=not bound,
         origin=Origin("", sidecar.ref, f"spec.ingress[{index}]"),
     )
+
+
+def _named(served: Port, listener: IstioIngressListener) -> Port:
+    """The service's port under the name that the listener gives it, which statistics may be called after."""
+    name = listener.port.name if listener.port else ""
+    return msgspec.structs.replace(served, name=name or served.name)
 
 
 def _endpoint(text: str, address: str) -> str:

@@ -23,7 +23,7 @@ from tidegate.registry.model import Endpoint, Port, Service, ServiceTarget
 from tidegate.scope.proxy import ProxyKind
 
 
-class Input(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):
+class Input(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True, gc=False):
     """Base of inputs: immutable, hashed once."""
 
 

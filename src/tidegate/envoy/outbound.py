@@ -79,7 +79,7 @@ class Outbound:
             self._around = self._surroundings(world, slices)
         else:
             self._around = Surroundings(world, self.kind, before.egress, before.slices, self._aliases)
-        if self._around.egress != before.egress or self._around.slices != before.slices:
+        if _common(self._around) != _common(before):
             return self._rebuild()
         return self._update(self._affected(before.world, world, changed) | renamed)
 
@@ -271,6 +271,19 @@ class _Moved:
         self.routes: dict[str, Resource | None] = {}
         self.tables: set[str] = set()
         self.addresses: set[tuple[str, int]] = set()
+
+
+def _common(around: Surroundings) -> tuple[object, ...]:
+    """What every host is evaluated with: when it changes, all of them are evaluated again."""
+    mesh = around.world.mesh
+    return (
+        around.egress,
+        around.slices,
+        mesh.root_namespace,
+        mesh.default_service_export_to,
+        mesh.default_virtual_service_export_to,
+        mesh.default_destination_rule_export_to,
+    )
 
 
 def _wildcards_over(world: World, names: set[str]) -> set[str]:

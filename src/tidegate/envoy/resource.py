@@ -18,7 +18,7 @@ VIRTUAL_HOST = "type.googleapis.com/envoy.config.route.v3.VirtualHost"
 SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 
 
-class Origin(msgspec.Struct, frozen=True):
+class Origin(msgspec.Struct, frozen=True, gc=False):
     """Which object and field a part of a resource comes from.
 
     path: protobuf path within the resource, ``virtual_hosts[2].routes[0].route.timeout``, "" for all of it.
@@ -30,7 +30,7 @@ class Origin(msgspec.Struct, frozen=True):
     """``spec.http[0].timeout``; "" for the object as a whole."""
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """A choice among objects, kept for explain: who won, who lost, by which rule."""
 
     subject: str

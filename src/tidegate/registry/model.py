@@ -80,7 +80,7 @@ class Registry(enum.StrEnum):
     EXTERNAL = "External"
 
 
-class Port(msgspec.Struct, frozen=True):
+class Port(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     """A service port. ``target_port`` is 0 where the endpoints alone know it."""
 
     number: int
@@ -89,7 +89,7 @@ class Port(msgspec.Struct, frozen=True):
     target_port: int = 0
 
 
-class ServiceKey(msgspec.Struct, frozen=True, order=True):
+class ServiceKey(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=False):
     """One host name as one namespace defines it."""
 
     namespace: str
@@ -99,7 +99,7 @@ class ServiceKey(msgspec.Struct, frozen=True, order=True):
 UNSPECIFIED = "0.0.0.0"  # noqa: S104 -- the "no address" mark of Istio's model, never bound
 
 
-class Service(msgspec.Struct, frozen=True):
+class Service(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     """A host name with its ports: one Kubernetes Service, or one host of a ServiceEntry (or of several that merge).
 
     addresses: VIPs and CIDRs in the order of the object, empty when the host has none ("no address" mark
@@ -162,7 +162,7 @@ class Health(enum.StrEnum):
     DRAINING = "DRAINING"
 
 
-class Endpoint(msgspec.Struct, frozen=True):
+class Endpoint(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     """One address that serves one port of a service."""
 
     address: str

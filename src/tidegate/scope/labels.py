@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tidegate.api.networking import DestinationRule, Sidecar, VirtualService
+from tidegate.api.mesh import MeshConfig
+from tidegate.api.networking import DestinationRule, LocalityLoadBalancerSetting, Sidecar, VirtualService
 from tidegate.registry.model import Labels
 
 
@@ -27,7 +28,16 @@ def _failover_keys(spec: DestinationRule) -> set[str]:
     balancers = [p.load_balancer for p in policies]
     balancers += [level.load_balancer for p in policies for level in p.port_level_settings]
     settings = [b.locality_lb_setting for b in balancers if b and b.locality_lb_setting]
-    return {word.partition("=")[0] for s in settings for word in s.failover_priority}
+    return {key for s in settings for key in _priority_keys(s)}
+
+
+def mentioned_by_mesh(mesh: MeshConfig) -> frozenset[str]:
+    """Label keys that the mesh's own failoverPriority compares."""
+    return _priority_keys(mesh.locality_lb_setting) if mesh.locality_lb_setting else frozenset()
+
+
+def _priority_keys(setting: LocalityLoadBalancerSetting) -> frozenset[str]:
+    return frozenset(word.partition("=")[0] for word in setting.failover_priority)
 
 
 def project(labels: Labels, keys: frozenset[str]) -> Labels:

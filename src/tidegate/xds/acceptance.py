@@ -45,11 +45,10 @@ class ProxyMemory:
             del known[next(iter(known))]
 
     def accepted(self, type_url: str, resource: Resource) -> None:
-        """Forget a refusal that something newer has overtaken."""
+        """Should the refused version come back, this one stays instead."""
         known = self.refusals.get(type_url)
-        found = known.get(resource.name) if known else None
-        if known and found and found.fallback is not resource and found.fallback != resource:
-            del known[resource.name]
+        if known and resource.name in known:
+            known[resource.name] = replace(known[resource.name], fallback=resource)
 
     def gone(self, type_url: str, name: str) -> None:
         """The resource is no more. Should it come back in the refused version, that is refused as before, but what

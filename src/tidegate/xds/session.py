@@ -93,7 +93,7 @@ class Session(abc.ABC):
         or clusters that are gone for a returning client to ask for its listeners. When this lasts, call
         :meth:`on_timeout`."""
         waiting = (
-            watch.flight is None and (watch.owed or watch.dirty) and self._must_wait(watch, {})
+            watch.flight is None and (watch.owed or watch.dirty or watch.trials) and self._must_wait(watch, {})
             for watch in self._watches.values()
         )
         clusters = self._watches.get(CLUSTER)
@@ -230,6 +230,8 @@ class Session(abc.ABC):
             plan = Plan()
             while watch.trials and not plan:
                 plan = self._plan(watch, watch.trials[0])
+                watch.mark(plan.gone)  # no culprit, and to be told when that is due
+                plan.gone.clear()
                 if not plan:
                     watch.trials.popleft()
             plans[watch.type_url] = plan or self._plan(watch, list(watch.dirty))

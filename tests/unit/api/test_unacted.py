@@ -53,16 +53,17 @@ def test_every_istio_kind_has_its_list() -> None:
         ),
         (
             "VirtualService",
-            {"http": [{}, {"match": [{}, {"statPrefix": "x"}]}]},
-            ["spec.http[1].match[1].statPrefix: not acted on yet; no statistics are kept for the route"],
+            {"http": [{}, {"match": [{}, {"gateways": ["mesh", "x"]}]}]},
+            ["spec.http[1].match[1].gateways[1]: not acted on yet; rules apply to sidecars only"],
         ),
         ("DestinationRule", {"trafficPolicy": {"tls": {"mode": "DISABLE"}}}, []),
+        ("DestinationRule", {"trafficPolicy": {"tls": {"mode": "SIMPLE", "sni": "a"}}}, []),
         (
             "DestinationRule",
-            {"subsets": [{"trafficPolicy": {"portLevelSettings": [{"tls": {"mode": "SIMPLE"}}]}}]},
+            {"subsets": [{"trafficPolicy": {"portLevelSettings": [{"tls": {"mode": "ISTIO_MUTUAL"}}]}}]},
             [
-                "spec.subsets[0].trafficPolicy.portLevelSettings[0].tls: not acted on yet; "
-                "the connection is made without TLS; only mode DISABLE is acted on"
+                "spec.subsets[0].trafficPolicy.portLevelSettings[0].tls.mode: not acted on yet; "
+                "there are no certificates, connections are refused"
             ],
         ),
         ("MeshConfig", {"enableAutoMtls": False, "accessLogFile": "/dev/stdout"}, []),
@@ -105,7 +106,6 @@ ACTED_MESH = frozenset(
         "defaultInboundHttpRetryPolicy",
         "defaultTrafficPolicy",
         "enableTracing",
-        "trustDomain",
     ]
 )
 

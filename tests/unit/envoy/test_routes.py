@@ -110,7 +110,14 @@ def test_weights_of_zero_are_dropped():
 def test_timeout_limits_what_grpc_callers_may_ask():
     found = built(timeout="3s", route=[TO_ORDERS]).route
     assert found.timeout.seconds == 3
-    assert found.max_stream_duration.grpc_timeout_header_max.seconds == 3
+    assert found.max_grpc_timeout.seconds == 3
+    assert not found.HasField("max_stream_duration")  # Envoy would ignore the timeout
+
+
+def test_no_timeout_is_no_limit_for_grpc_callers_either():
+    found = built(route=[TO_ORDERS]).route
+    assert found.HasField("timeout") and found.timeout.seconds == 0
+    assert found.max_stream_duration.HasField("grpc_timeout_header_max")
     assert not found.HasField("max_grpc_timeout")
 
 

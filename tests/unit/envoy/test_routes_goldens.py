@@ -54,7 +54,7 @@ def expected_host(shared: Path, scenario: str, table: str, host: str) -> Any:
     config = recorded(shared, scenario, "rds", table)
     found = json_format.ParseDict(next(v for v in config["virtualHosts"] if v["name"] == host), protos.VirtualHost())
     for route in found.routes:
-        if route.route.HasField("max_grpc_timeout"):
+        if route.route.HasField("max_grpc_timeout") and not route.route.max_grpc_timeout.ToNanoseconds():
             limit = route.route.max_grpc_timeout
             route.route.max_stream_duration.grpc_timeout_header_max.CopyFrom(limit)
             route.route.ClearField("max_grpc_timeout")
