@@ -183,7 +183,7 @@ VALUES: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     (r"distribute\[\]\.to", ({"r1/*": 100}, {"r1/*": 60, "r2/*": 40}), ""),
     (r"failover\[\]\.from", ("r1", "r9"), "-"),
     (r"failover\[\]\.to", ("r2", "r3"), "-"),
-    (r"DestinationRule .*failoverPriority", ("topology.kubernetes.io/region", "app"), "-"),
+    (r"DestinationRule .*localityLbSetting\.failoverPriority", ("topology.kubernetes.io/region", "app"), "-"),
     (r"failoverPriority", ("version", "app"), "-"),
     (r"MeshConfig .*defaultConfig\.(.*[aA]ddress)$", ("a.example:80", "b.example:80"), "-"),
     (r"MeshConfig .*http2Initial", (65536, 65537), "-"),
@@ -213,6 +213,16 @@ REFUSED: frozenset[tuple[str, str]] = frozenset(
     ]
 )
 """Fields that Istio's rules never admit: an error that names them is the answer to writing one."""
+
+
+PARTLY: frozenset[tuple[str, str]] = frozenset(
+    ("DestinationRule", f"{policy}.tls.{field}")
+    for field in ("mode", "credentialName")
+    for at in ("spec.trafficPolicy", "spec.subsets[].trafficPolicy")
+    for policy in (at, f"{at}.portLevelSettings[]")
+)
+"""Fields that change a resource and warn nevertheless: mutual TLS without a certificate refuses connections, and a
+Secret's name leaves them without one."""
 
 
 def context_of(kind: str, path: str) -> list[Needed]:

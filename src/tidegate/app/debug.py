@@ -6,6 +6,7 @@ Paths and JSON follow Istio's debug endpoints, so that its tools can read them.
 import asyncio
 import datetime
 import html
+import itertools
 import json
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ _COLUMNS = {
     "extensionconfig": EXTENSION,
 }
 _LOOPBACK = ("127.0.0.1", "::1", "testclient")
+MAX_ORIGINS = 10
+"""Objects that are told of one resource."""
 _DUMP_TYPES = {"cds": CLUSTER, "eds": ENDPOINT, "lds": LISTENER, "rds": ROUTE}
 
 
@@ -159,11 +162,31 @@ def sync_status(connection: Connection) -> dict[str, Any]:
             "sentTime": _time(connection.sent_at.get(each.type_url)),
             "lastError": each.last_error,
             "state": each.state.value,
-            "quarantined": [{"name": q.name, "version": q.version, "error": q.error} for q in each.quarantined],
+            "quarantined": [
+                {
+                    "name": q.name,
+                    "version": q.version,
+                    "error": q.error,
+                    "origins": origins(connection.session.view.get(each.type_url, q.name)),
+                }
+                for q in each.quarantined
+            ],
         }
         for each in status.types
     }
     return row
+
+
+def origins(resource: Any) -> list[str]:
+    """The objects that a resource was made from: ``VirtualService/shop/a spec.http[0].timeout``, at most a few.
+
+    Resources of the builders know it (:meth:`tidegate.envoy.resource.Resource.all_origins`); others tell nothing.
+    """
+    known = getattr(resource, "all_origins", None)
+    if known is None:
+        return []
+    found = dict.fromkeys(f"{each.ref} {each.field}".strip() for each in itertools.islice(known(), MAX_ORIGINS * 100))
+    return list(found)[:MAX_ORIGINS]
 
 
 def _clients(sources: Sources, describe: Callable[[Connection], dict[str, Any]]) -> dict[str, Any]:

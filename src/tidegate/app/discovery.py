@@ -14,7 +14,7 @@ import uvicorn
 
 from tidegate.api import decode
 from tidegate.api.objects import Ref
-from tidegate.app.debug import debug_app
+from tidegate.app.debug import debug_app, origins
 from tidegate.app.hub import Hub, Shown
 from tidegate.app.metrics import Metrics
 from tidegate.app.proxies import Node, read_metadata
@@ -23,8 +23,9 @@ from tidegate.snapshot.world import Event, Verb
 from tidegate.store.client import KubeStore
 from tidegate.store.informer import Batch, Change, follow
 from tidegate.store.model import StoreError, WatchType
+from tidegate.xds.acceptance import Refusal
 from tidegate.xds.node import parse_node_id
-from tidegate.xds.server import AttachError, DiscoveryServer, Identity
+from tidegate.xds.server import AttachError, Connection, DiscoveryServer, Identity
 from tidegate.xds.server import Metadata as CallMetadata
 from tidegate.xds.source import Subscription, Update, View
 from tidegate.xds.wire import Node as WireNode
@@ -59,6 +60,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     domain: str = "cluster.local"
 
 
+class _Notices(Metrics):
+    """Metrics, and a line in the log for each refused resource that names the objects it was made from."""
+
+    def refused(self, connection: Connection, type_url: str, refusals: list[Refusal], error: str) -> None:
+        super().refused(connection, type_url, refusals, error)
+        for each in refusals:
+            made_from = ", ".join(origins(each.resource)) or "no object"
+            log.warning("%s keeps its last %s: made from %s", connection.proxy.pod, each.resource.name, made_from)
+
+
 class _Attached:
     """A :class:`Subscription` that leaves the hub when its stream ends."""
 
@@ -83,7 +94,7 @@ class Discovery:
     def __init__(self, settings: Settings, store: KubeStore) -> None:
         self.settings, self._store = settings, store
         self.hub = Hub(settings.domain)
-        self.metrics = Metrics()
+        self.metrics = _Notices()
         self.server = DiscoveryServer(self._authenticate, self._attach, self.metrics)
         self.synced = asyncio.Event()
         self.undecodable: dict[Ref, str] = {}

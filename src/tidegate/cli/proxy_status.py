@@ -1,6 +1,7 @@
 """``tidegate proxy-status``: which proxies are connected and whether they run what they were told."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,8 @@ def _row(proxy: dict[str, Any], verbosity: int) -> tuple[str, ...]:
 def _state(resource: dict[str, Any] | None) -> str:
     if not resource:
         return "IGNORED"
+    if "state" in resource:
+        return str(resource["state"])
     if resource.get("lastError"):
         return "ERROR"
     if not resource.get("sent"):
@@ -93,10 +96,13 @@ def _state(resource: dict[str, Any] | None) -> str:
     return "SYNCED" if resource.get("sent") == resource.get("acked") else "STALE"
 
 
-def _errors(proxies: list[dict[str, Any]]) -> list[str]:
-    return [
-        f"{_name(p)}: {_SHORT.get(url, url)}: {resource['lastError']}"
-        for p in proxies
-        for url, resource in (p.get("resources") or {}).items()
-        if resource.get("lastError")
-    ]
+def _errors(proxies: list[dict[str, Any]]) -> Iterator[str]:
+    """What a proxy refused: the resource, why, and the objects that it was made from."""
+    for proxy in proxies:
+        for url, resource in (proxy.get("resources") or {}).items():
+            kind = f"{_name(proxy)}: {_SHORT.get(url, url)}"
+            for each in resource.get("quarantined") or ():
+                made = "; ".join(each.get("origins") or ())
+                yield f"{kind}: {each['name']} refused: {each['error']}" + (f" (made from {made})" if made else "")
+            if resource.get("lastError") and not resource.get("quarantined"):
+                yield f"{kind}: {resource['lastError']}"

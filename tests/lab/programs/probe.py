@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 SECONDS = 20.0
-SILENCE = 3.0
+SILENCE = 1.0
 
 
 def one(connection: http.client.HTTPConnection, path: str, headers: dict[str, str]) -> dict[str, Any]:

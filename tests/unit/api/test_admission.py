@@ -131,10 +131,10 @@ def test_missing_sni_hosts() -> None:
 
 
 def test_what_is_not_acted_on_warns_by_path() -> None:
-    match = [{"uri": {"prefix": "/"}, "statPrefix": "x"}]
-    accepted = admit(virtual_service(http=[{"match": match, "route": [{"destination": {"host": "web"}}]}]))
+    match = [{"sourceSubnet": "10.0.0.0/8"}]
+    accepted = admit(virtual_service(tcp=[{"match": match, "route": [{"destination": {"host": "web"}}]}]))
     assert accepted.warnings == (
-        "spec.http[0].match[0].statPrefix: not acted on yet; no statistics are kept for the route",
+        "spec.tcp[0].match[0].sourceSubnet: not acted on yet; clients are not told apart by address",
     )
 
 
