@@ -147,7 +147,7 @@ VALUES: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     (r"(ServiceEntry spec\.endpoints\[\]|WorkloadEntry spec)\.ports\{\}", (8080, 8090), "http"),
     (r"(ServiceEntry spec\.endpoints\[\]|WorkloadEntry spec)\.labels", ("v1", "v2"), "version"),
     (r"ServiceEntry spec\.workloadSelector", ("vm", "nobody"), "app"),
-    (r" spec\.exportTo", ("*", "."), "-"),
+    (r" spec\.exportTo", (".", "two"), "-"),
     (r"Gateway spec\.servers\[\]\.bind", ("10.0.0.1", "10.0.0.2"), "-"),
     (r"Gateway spec\.servers\[\]\.hosts", ("a.example", "b.example"), "-"),
     (r"Gateway spec\.servers\[\]\.tls\.mode|Sidecar spec\.ingress\[\]\.tls\.mode", ("SIMPLE", "PASSTHROUGH"), "-"),
@@ -156,7 +156,7 @@ VALUES: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     (r"Sidecar spec\.ingress\[\]\.bind", ("10.244.0.2", "127.0.0.2"), "-"),
     (r"Sidecar spec\.egress\[\]\.bind", ("127.0.0.2", "127.0.0.3"), "-"),
     (r"Sidecar spec\.ingress\[\]\.defaultEndpoint", ("127.0.0.1:8080", "127.0.0.1:9090"), "-"),
-    (r"Sidecar spec\.egress\[\]\.hosts", ("*/*", "two/*"), "-"),
+    (r"Sidecar spec\.egress\[\]\.hosts", ("one/*", "two/*"), "-"),
     (r"port\.number$", (80, 7000), "-"),
     (r"VirtualService spec\.tls\[\]\.match\[\]\.port$", (443, 7000), "-"),
     (r"match\[\]\.port$", (80, 7000), "-"),
@@ -189,7 +189,7 @@ VALUES: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     (r"MeshConfig .*http2Initial", (65536, 65537), "-"),
     (r"MeshConfig .*controlPlaneAuthPolicy", ("NONE", "MUTUAL_TLS"), "-"),
     (r"MeshConfig .*rootNamespace", ("istio-system", "two"), "-"),
-    (r"MeshConfig .*default\w+ExportTo", ("*", "."), "-"),
+    (r"MeshConfig .*default\w+ExportTo", (".", "two"), "-"),
 )
 """(pattern of kind and path, values, key in maps; "" for values of a whole map)."""
 
@@ -215,6 +215,12 @@ REFUSED: frozenset[tuple[str, str]] = frozenset(
 """Fields that Istio's rules never admit: an error that names them is the answer to writing one."""
 
 
+SECOND: dict[tuple[str, str], Any] = {
+    ("ServiceEntry", "spec.ports[]"): {"number": 81, "name": "more", "protocol": "HTTP"},
+    ("VirtualService", "spec.http[].route[]"): {"destination": {"host": "c.example"}, "weight": 1},
+}
+"""(kind, list) to an item that may stand beside the usual one."""
+
 PARTLY: frozenset[tuple[str, str]] = frozenset(
     ("DestinationRule", f"{policy}.tls.{field}")
     for field in ("mode", "credentialName")
@@ -239,3 +245,7 @@ def values_of(kind: str, path: str, leaf: Shape) -> tuple[tuple[Any, ...], str]:
         if re.search(pattern, f"{kind} {path}"):
             return found, key
     return values(leaf), "x-key"
+
+
+def of_kind(kind: str, paths: frozenset[tuple[str, str]]) -> set[str]:
+    return {path for k, path in paths if k == kind}

@@ -41,7 +41,7 @@ VIP, SELF_VIP = "10.96.60.1", "10.96.60.2"
 
 _SPEC = """
 name: {name}
-controlPlane: {{monitoringPort: {port}}}
+controlPlane: {{apiPort: {api_port}, monitoringPort: {port}}}
 objects: [objects.yaml]
 dns: {{address: 10.122.24.53}}
 hosts:
@@ -163,7 +163,7 @@ class Lab:
         self.folders = Folders(base / "run", base / "state")
         self.file = base / "lab.yaml"
         shutil.copytree(HERE / "programs", base / "programs")
-        places = {"web": OUTSIDE_WEB, "echo": OUTSIDE_ECHO, "programs": "programs"}
+        places = {"web": OUTSIDE_WEB, "echo": OUTSIDE_ECHO, "programs": "programs", "api_port": free_port()}
         self.file.write_text(_SPEC.format(name=self.name, port=self.port, **places))
         (base / "objects.yaml").write_text(_OBJECTS)
         self._probes: dict[str, Probe] = {}

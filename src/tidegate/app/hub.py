@@ -21,7 +21,7 @@ from tidegate.scope.labels import mentioned, mentioned_by_mesh
 from tidegate.scope.proxy import Proxy, ProxyKind
 from tidegate.snapshot.state import Snapshot
 from tidegate.snapshot.world import Changed, Event
-from tidegate.xds.mailbox import Mailbox
+from tidegate.xds.mailbox import Mailbox, merge
 from tidegate.xds.source import Delta
 
 
@@ -31,6 +31,11 @@ class Shown:
     def __init__(self, node: Node, proxy: Proxy, inbound: InboundState, view: ProxyView) -> None:
         self.node, self.proxy, self.inbound = node, proxy, inbound
         self.mailbox = Mailbox(view)
+
+    @property
+    def pod(self) -> Ref:
+        """Its Pod, whether or not the store knows it yet."""
+        return Ref("Pod", self.node.namespace, self.node.pod)
 
     @property
     def target_hosts(self) -> set[str]:
@@ -46,6 +51,7 @@ class Hub:
         self.slices: Slices = slices(self.world.mesh, domain)
         self._kinds: dict[ProxyKind, Outbound] = {}
         self._shown: dict[ProxyKind, set[Shown]] = defaultdict(set)
+        self._of_pod: dict[Ref, set[Shown]] = defaultdict(set)
         self._mentions: dict[Ref, frozenset[str]] = {}
         self._mentioned: Counter[str] = Counter()
         self._mentioned_by_mesh = mentioned_by_mesh(self.world.mesh)
@@ -59,21 +65,29 @@ class Hub:
         inbound = build_inbound(inbound_input(self.world, proxy, self.slices), self.builders)
         shown = Shown(node, proxy, inbound, self._view(proxy, inbound))
         self._shown[proxy.kind].add(shown)
+        self._of_pod[shown.pod].add(shown)
         return shown
 
     def detach(self, shown: Shown) -> None:
         """The proxy has gone; a kind of which none is left is forgotten."""
-        kind = shown.proxy.kind
+        self._of_pod[shown.pod].discard(shown)
+        if not self._of_pod[shown.pod]:
+            del self._of_pod[shown.pod]
+        self._leave(shown.proxy.kind, shown)
+
+    def _leave(self, kind: ProxyKind, shown: Shown) -> None:
         self._shown[kind].discard(shown)
         if not self._shown[kind]:
-            self._shown.pop(kind)
+            del self._shown[kind]
             self._kinds.pop(kind, None)
 
     def attached(self) -> list[Shown]:
         return [each for group in self._shown.values() for each in group]
 
     def decisions(self, kind: ProxyKind) -> Iterable[Decision]:
-        return self._outbound(kind).decisions()
+        """What was decided among objects for a kind of proxy; nothing for one that is not in use."""
+        found = self._kinds.get(kind)
+        return found.decisions() if found is not None else ()
 
     def _proxy(self, node: Node) -> Proxy:
         keys = self._label_keys()
@@ -106,29 +120,27 @@ class Hub:
         deltas = {
             kind: _present(outbound.advance(self.world, changed, self.slices)) for kind, outbound in self._kinds.items()
         }
-        touched = self._touched(before, changed)
-        for shown in self.attached():
-            self._show(shown, deltas.get(shown.proxy.kind, {}), renamed or shown in touched, since)
+        touched = set(self.attached()) if renamed else self._touched(before, changed)
+        for kind, delta in deltas.items():
+            for shown in self._shown[kind] - touched if delta else ():
+                shown.mailbox.publish(self._view(shown.proxy, shown.inbound), delta, since)
+        for shown in touched:
+            self._show(shown, deltas.get(shown.proxy.kind, {}), since)
         return changed
 
-    def _show(self, shown: Shown, delta: Delta, own: bool, since: float | None) -> None:
-        if own and (proxy := self._proxy(shown.node)) != shown.proxy:
-            self._move(shown, proxy, since)
-            return
-        merged = dict(delta)
-        if own:
-            for url, names in self._refresh_inbound(shown).items():
-                merged[url] = merged.get(url, frozenset()) | names
-        if merged:
-            shown.mailbox.publish(self._view(shown.proxy, shown.inbound), merged, since)
-
-    def _move(self, shown: Shown, proxy: Proxy, since: float | None) -> None:
-        """The proxy became another kind (its labels, its node): anything may differ."""
-        self.detach(shown)
-        shown.proxy = proxy
-        self._refresh_inbound(shown)
-        self._shown[proxy.kind].add(shown)
-        shown.mailbox.publish(self._view(proxy, shown.inbound), None, since)
+    def _show(self, shown: Shown, delta: Delta, since: float | None) -> None:
+        """Look at one proxy anew; it may have become another kind (its labels, its node), so that all may differ."""
+        before, shown.proxy = shown.proxy, self._proxy(shown.node)
+        own = self._refresh_inbound(shown)
+        view = self._view(shown.proxy, shown.inbound)  # before the old kind is left, and its cached results with it
+        if shown.proxy.kind != before.kind:
+            self._leave(before.kind, shown)
+            self._shown[shown.proxy.kind].add(shown)
+            shown.mailbox.publish(view, None, since)
+        elif shown.proxy.addresses != before.addresses:
+            shown.mailbox.publish(view, None, since)
+        elif delta or own:
+            shown.mailbox.publish(view, merge(delta, own), since)
 
     def _refresh_inbound(self, shown: Shown) -> dict[str, frozenset[str]]:
         given = inbound_input(self.world, shown.proxy, self.slices)
@@ -144,11 +156,11 @@ class Hub:
 
     def _touched(self, before: Snapshot, changed: Changed) -> set[Shown]:
         """Proxies whose own (inbound) side may have changed."""
-        everybody = self.attached()
-        if changed.mesh or changed.sidecars or changed.namespaces:
-            return set(everybody)
-        spaces = {key.namespace for key in changed.services | changed.endpoints}
-        touched = {s for s in everybody if s.proxy.workload in changed.workloads or s.proxy.kind.namespace in spaces}
+        spaces = {each.namespace for each in changed.services | changed.endpoints | changed.sidecars}
+        if changed.mesh or any(ref.namespace == self.world.mesh.root_namespace for ref in changed.sidecars):
+            return set(self.attached())
+        touched = {s for kind, group in self._shown.items() if kind.namespace in spaces for s in group}
+        touched.update(s for ref in changed.workloads for s in self._of_pod.get(ref, ()))
         rules = [
             rule
             for ref in changed.destination_rules
@@ -156,7 +168,7 @@ class Hub:
             if (rule := world.destination_rules.get(ref))
         ]
         if rules:
-            touched |= {s for s in everybody if _concerns(rules, s.target_hosts)}
+            touched.update(s for s in self.attached() if _concerns(rules, s.target_hosts))
         return touched
 
     def _note_mentions(self, changed: Changed) -> bool:

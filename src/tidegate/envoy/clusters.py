@@ -1,13 +1,14 @@
 """Outbound clusters: one for each service port and subset."""
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from tidegate.api.networking import ProxyProtocolVersion
+from tidegate.api.networking import DestinationRule, ProxyProtocolVersion
 from tidegate.api.objects import Object
 from tidegate.envoy import balancing, endpoints, locality, pool, protos, tls
-from tidegate.envoy.inputs import ClusterInput
+from tidegate.envoy.inputs import ClusterDefaults, ClusterInput
 from tidegate.envoy.policy import Policy, effective, seeded, subset_decisions
 from tidegate.envoy.resource import CLUSTER, Decision, Origin, Resource, resource
 from tidegate.envoy.stat_names import alt_stat_name
@@ -17,6 +18,7 @@ from tidegate.registry.model import Protocol, Registry, Resolution, Service
 from tidegate.scope.proxy import ProxyKind
 
 Type = protos.Cluster.DiscoveryType
+_EDS, _ORIGINAL_DST = Type.EDS, Type.ORIGINAL_DST
 DNS_JITTER = Duration(100 * MILLISECOND)
 """Spreads the refreshes of many clusters."""
 
@@ -82,15 +84,14 @@ def _discovery(parts: _Parts, cluster: Any) -> tuple[Origin, ...] | None:
         _original_destination(parts, cluster)
         return ()
     if resolution is Resolution.CLIENT_SIDE:
-        cluster.type = Type.EDS
-        cluster.eds_cluster_config.eds_config.CopyFrom(protos.ads())
+        cluster.type = _EDS
         cluster.eds_cluster_config.service_name = parts.name
         return ()
     return _resolved(parts, cluster)
 
 
 def _original_destination(parts: _Parts, cluster: Any) -> None:
-    cluster.type, cluster.lb_policy = Type.ORIGINAL_DST, balancing.LB.Value("CLUSTER_PROVIDED")
+    cluster.type, cluster.lb_policy = _ORIGINAL_DST, balancing.LB.Value("CLUSTER_PROVIDED")
     port = parts.given.port
     if parts.given.service.registry is Registry.EXTERNAL and port.target_port not in (0, port.number):
         cluster.original_dst_lb_config.upstream_port_override.value = port.target_port
@@ -153,32 +154,47 @@ def dns_cache(service: Service, proxy: ProxyKind) -> Any:
 
 
 def _settings(parts: _Parts, cluster: Any) -> tuple[Decision, ...]:
-    defaults = parts.given.defaults
-    tcp = pool.tcp_of(parts.policy.connection_pool)
-    timeout = tcp.connect_timeout if tcp.connect_timeout is not None else defaults.connect_timeout
-    cluster.connect_timeout.CopyFrom(protos.duration(timeout))
+    given = parts.given
+    at = (given.port.number, given.subset) if given.rule is not None else (0, "")
+    cluster.MergeFrom(_alike(given.rule, at, cluster.type, given.service.traffic_distribution, given.defaults))
     cluster.alt_stat_name = _stat_name(parts)
-    cluster.circuit_breakers.CopyFrom(pool.circuit_breakers(parts.policy.connection_pool, parts.policy.retry_budget))
-    pool.put_keepalive(cluster, defaults.tcp_keepalive, tcp.tcp_keepalive)
-    _balancing(parts, cluster)
-    cluster.metadata.CopyFrom(_metadata(parts))
+    _put_metadata(parts, cluster)
     return _security(parts, cluster)
 
 
-def _balancing(parts: _Parts, cluster: Any) -> None:
-    balancing.put_outlier_detection(cluster, parts.policy.outlier_detection)
-    if cluster.type == Type.ORIGINAL_DST:
-        return
-    balancing.put_load_balancer(cluster, parts.policy.load_balancer)
-    plan = locality.plan(parts.policy, parts.given.service, parts.given.defaults)
-    if plan is not None and plan.weighted:
-        cluster.common_lb_config.locality_weighted_lb_config.SetInParent()
+@lru_cache(maxsize=1024)
+def _alike(
+    rule: Object[DestinationRule] | None,
+    at: tuple[int, str],
+    discovery: int,
+    distribution: str,
+    defaults: ClusterDefaults,
+) -> Any:
+    """What the clusters of one policy have in common; most have no rule, and writing this takes longer than all that
+    is their own. ``at``: port and subset, which select within a rule. Never change what is returned."""
+    policy = seeded(effective(rule, *at), defaults)
+    tcp = pool.tcp_of(policy.connection_pool)
+    timeout = tcp.connect_timeout if tcp.connect_timeout is not None else defaults.connect_timeout
+    cluster = protos.Cluster(
+        connect_timeout=protos.duration(timeout),
+        circuit_breakers=pool.circuit_breakers(policy.connection_pool, policy.retry_budget),
+    )
+    pool.put_keepalive(cluster, defaults.tcp_keepalive, tcp.tcp_keepalive)
+    balancing.put_outlier_detection(cluster, policy.outlier_detection)
+    if discovery == _EDS:
+        cluster.eds_cluster_config.eds_config.CopyFrom(protos.ads())
+    if discovery != _ORIGINAL_DST:
+        balancing.put_load_balancer(cluster, policy.load_balancer)
+        plan = locality.plan(policy, distribution, defaults)
+        if plan is not None and plan.weighted:
+            cluster.common_lb_config.locality_weighted_lb_config.SetInParent()
+    return cluster
 
 
 def _security(parts: _Parts, cluster: Any) -> tuple[Decision, ...]:
     given = parts.given
     http = pool.protocol(given.port.protocol, parts.policy.connection_pool, mesh_upgrade=given.defaults.h2_upgrade)
-    original = cluster.type == Type.ORIGINAL_DST
+    original = cluster.type == _ORIGINAL_DST
     detection = parts.policy.outlier_detection
     secured = tls.upstream(given, parts.policy.tls, http2=http.http2, original_dst=original)
     pool.put_http_options(
@@ -229,9 +245,9 @@ def _stat_name(parts: _Parts) -> str:
     return alt_stat_name(given.defaults.outbound_stat_name, parts.name, given.service, given.port, given.subset)
 
 
-def _metadata(parts: _Parts) -> Any:
-    service, message = parts.given.service, protos.Metadata()
-    istio = message.filter_metadata["istio"].fields
+def _put_metadata(parts: _Parts, cluster: Any) -> None:
+    service = parts.given.service
+    istio = cluster.metadata.filter_metadata["istio"].fields
     put_services(istio, (service,))
     if service.external and not parts.given.subset:  # Istio marks the whole, not its subsets
         istio["external"].bool_value = True
@@ -239,7 +255,6 @@ def _metadata(parts: _Parts) -> Any:
         istio["config"].string_value = config_path(parts.given.rule)
     if parts.given.subset:
         istio["subset"].string_value = parts.given.subset
-    return message
 
 
 def put_services(fields: Any, services: tuple[Service, ...]) -> None:

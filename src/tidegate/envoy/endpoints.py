@@ -1,6 +1,7 @@
 """Load assignments: the endpoints of a cluster by locality, with weights, health and priorities."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from tidegate.api.networking import ClientTLSSettingsMode
@@ -102,8 +103,8 @@ def _other_families(endpoints: Iterable[Endpoint], proxy: ProxyKind) -> dict[tup
 def _grouped(
     given: ClusterInput | EndpointsInput, policy: Policy, endpoints: Iterable[Endpoint]
 ) -> list[locality.Group]:
-    groups = locality.group(endpoints)
-    return locality.apply(locality.plan(policy, given.service, given.defaults), groups, given.proxy)
+    plan = locality.plan(policy, given.service.traffic_distribution, given.defaults)
+    return locality.apply(plan, locality.group(endpoints), given.proxy)
 
 
 def _assignment(
@@ -119,9 +120,10 @@ def _assignment(
     for group in groups:
         place = message.endpoints.add(priority=group.priority)
         place.load_balancing_weight.value = min(group.weight, _LARGEST_WEIGHT)
-        place.locality.region, place.locality.zone, place.locality.sub_zone = locality.parts(group.locality)
+        where = place.locality
+        where.region, where.zone, where.sub_zone = locality.parts(group.locality)
         for endpoint in group.endpoints:
-            member = place.lb_endpoints.add()
+            member = place.lb_endpoints.add(health_status=_health(endpoint))
             _write(member, endpoint, proxy.cluster_id, meshed)
             pod = _pod(endpoint) if others and ":" not in endpoint.address else None
             if others and pod and (other := others.get(pod)):
@@ -131,14 +133,12 @@ def _assignment(
 
 
 def _write(member: Any, endpoint: Endpoint, cluster_id: str, meshed: bool) -> None:
-    address = member.endpoint.address
     if endpoint.address.startswith(UNIX):
-        address.pipe.path = endpoint.address.removeprefix(UNIX)
+        member.endpoint.address.pipe.path = endpoint.address.removeprefix(UNIX)
     else:
-        address.socket_address.address = endpoint.address
-        address.socket_address.port_value = endpoint.port
+        address = member.endpoint.address.socket_address
+        address.address, address.port_value = endpoint.address, endpoint.port
     member.load_balancing_weight.value = locality.weight_of(endpoint)
-    member.health_status = _health(endpoint)
     described = workload_text(endpoint, cluster_id)
     if described:
         member.metadata.filter_metadata["istio"].fields["workload"].string_value = described
@@ -160,16 +160,23 @@ def workload_text(endpoint: Endpoint, cluster_id: str) -> str:
     """
     if not endpoint.workload_name:
         return ""
-    name = canonical_name(endpoint.labels, endpoint.workload_name)
-    revision = canonical_revision(endpoint.labels)
+    labels = dict(endpoint.labels)
+    name = canonical_name(labels, endpoint.workload_name)
+    revision = canonical_revision(labels)
     shown = "" if revision == "latest" else revision
     return f"{endpoint.workload_name};{endpoint.workload_namespace};{name};{shown};{cluster_id}"
 
 
 def origins_of(groups: list[locality.Group], prefix: str = "") -> tuple[Origin, ...]:
     return tuple(
-        Origin(f"{prefix}endpoints[{i}].lb_endpoints[{j}]", endpoint.source, endpoint.source_path)
+        Origin(_path(prefix, i, j), endpoint.source, endpoint.source_path)
         for i, group in enumerate(groups)
         for j, endpoint in enumerate(group.endpoints)
         if endpoint.source is not None
     )
+
+
+@lru_cache(maxsize=4096)
+def _path(prefix: str, group: int, member: int) -> str:
+    """Made once: the same few paths stand in every load assignment."""
+    return f"{prefix}endpoints[{group}].lb_endpoints[{member}]"

@@ -5,6 +5,7 @@ here on nothing that changes with services, but for the listener filters of the 
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -234,25 +235,34 @@ def _shadowing(given: ListenerInput, name: str, taken: Sequence[Resource]) -> tu
 
 def _frame(given: ListenerInput, name: str, taken: Sequence[Resource]) -> Resource:
     """Everything of a listener but its chains."""
+    sniffed = any(c.name == chains.SNIFFED_HTTP for c in taken)
+    named = any("sni=" in c.name for c in taken)
+    timeout = given.defaults.detection_timeout if sniffed else Duration(0)
+    message = protos.Listener()
+    message.CopyFrom(_outbound_settings(named, sniffed, timeout, given.bind_to_port))
+    message.name = name
+    message.address.CopyFrom(address(given.bind, given.port))
+    message.additional_addresses.extend(_additional(given))
+    return resource(name, LISTENER, message)
+
+
+@lru_cache(maxsize=64)
+def _outbound_settings(named: bool, sniffed: bool, timeout: Duration, bind_to_port: bool) -> Any:
+    """What outbound listeners share. ``named``: server names are matched. Never change it: copy it."""
     message = protos.Listener(
-        name=name,
-        address=address(given.bind, given.port),
-        additional_addresses=_additional(given),
         traffic_direction=protos.TrafficDirection.OUTBOUND,
         continue_on_listener_filters_timeout=True,
+        listener_filters_timeout=protos.duration(timeout),
     )
-    sniffed = any(c.name == chains.SNIFFED_HTTP for c in taken)
-    if any("sni=" in c.name for c in taken):
+    if named:
         message.listener_filters.append(tls_inspector())
     if sniffed:
         message.listener_filters.append(http_inspector())
-    timeout = given.defaults.detection_timeout if sniffed else Duration(0)
-    message.listener_filters_timeout.CopyFrom(protos.duration(timeout))
-    if given.bind_to_port:
+    if bind_to_port:
         message.max_connections_to_accept_per_socket_event.value = 1
     else:
         message.bind_to_port.value = False
-    return resource(name, LISTENER, message)
+    return message
 
 
 def address(bind: str, port: int) -> Any:

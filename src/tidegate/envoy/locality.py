@@ -17,7 +17,7 @@ from tidegate.api.networking import (
 from tidegate.envoy.inputs import ClusterDefaults
 from tidegate.envoy.policy import Policy
 from tidegate.registry import topology
-from tidegate.registry.model import Endpoint, Labels, Service
+from tidegate.registry.model import Endpoint, Labels
 from tidegate.scope.proxy import ProxyKind
 
 _NEAR = (topology.NETWORK, topology.REGION, topology.ZONE, topology.SUBZONE)
@@ -52,7 +52,7 @@ class Group(msgspec.Struct):
     priority: int = 0
 
 
-def plan(policy: Policy, service: Service, defaults: ClusterDefaults) -> Plan | None:
+def plan(policy: Policy, distribution: str, defaults: ClusterDefaults) -> Plan | None:
     """The locality setting that holds, by precedence: DestinationRule, trafficDistribution, mesh. None: none.
 
     Without outlier detection Envoy never leaves a priority, so failover counts only with it, or where
@@ -62,7 +62,7 @@ def plan(policy: Policy, service: Service, defaults: ClusterDefaults) -> Plan | 
     own = policy.load_balancer.locality_lb_setting if policy.load_balancer else None
     if own is not None:
         return None if own.enabled is False else Plan(own, detects)
-    if near := _DISTRIBUTIONS.get(service.traffic_distribution):
+    if near := _DISTRIBUTIONS.get(distribution):
         return Plan(near, True)
     mesh = defaults.locality_lb.value if defaults.locality_lb else None
     return Plan(mesh, detects) if mesh is not None and mesh.enabled else None

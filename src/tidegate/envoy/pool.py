@@ -115,6 +115,8 @@ def put_http_options(
     error_codes: tuple[int, ...] = (),
 ) -> None:
     """Write HttpProtocolOptions, only when something differs from Envoy's default of plain HTTP/1.1."""
+    if pool is None and not (http.http2 or http.as_downstream or auto_sni or error_codes):
+        return
     options = protos.HttpProtocolOptions()
     common = _put_common(options, pool)
     if auto_sni:

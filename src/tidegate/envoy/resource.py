@@ -1,7 +1,7 @@
 """What a builder returns."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -109,12 +109,12 @@ class Fragments:
         self._pieces += (_prefix(number, len(body)), body)
         self._versions.append(hashlib.blake2b(body, digest_size=8).hexdigest())
 
-    def put_all(self, number: int, parts: Iterable[Resource]) -> None:
+    def put_all(self, number: int, parts: Sequence[Resource]) -> None:
         """Append repeated field ``number``, one element a part."""
         for part in parts:
             body = part.body
             self._pieces += (_prefix(number, len(body)), body)
-            self._versions.append(f"{number}:{part.version}")
+        self._versions += [f"{number}:{part.version}" for part in parts]
 
     def merge(self, body: bytes, version: str) -> None:
         """Append the fields of a message of the same type."""

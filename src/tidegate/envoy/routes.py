@@ -9,12 +9,19 @@ from typing import Any
 
 import msgspec
 
-from tidegate.api.networking import Destination, HTTPMatchRequest, HTTPRoute, HTTPRouteDestination, VirtualService
+from tidegate.api.networking import (
+    Destination,
+    HTTPMatchRequest,
+    HTTPRetry,
+    HTTPRoute,
+    HTTPRouteDestination,
+    VirtualService,
+)
 from tidegate.api.objects import Object, Ref
 from tidegate.envoy import actions, matches, policy, protos
 from tidegate.envoy.clusters import config_path
 from tidegate.envoy.domains import domains, own_domains
-from tidegate.envoy.inputs import CatchAll, Target, VirtualHostInput
+from tidegate.envoy.inputs import CatchAll, RouteDefaults, Target, VirtualHostInput
 from tidegate.envoy.resource import ROUTE, VIRTUAL_HOST, Fragments, Origin, Resource, resource
 from tidegate.kit import naming
 from tidegate.kit.hosts import resolve_short
@@ -90,12 +97,11 @@ class _Routes:
     def add_default(self, service: Service) -> None:
         given = self.given
         cluster = self._cluster(Destination(host=service.host), given.port, self._targets.get(service.host))
-        route = protos.Route(name=naming.DEFAULT_ROUTE, match=matches.route_match(None))
+        route = protos.Route()
+        route.CopyFrom(_default_route(given.defaults))
         route.decorator.operation = f"{given.host}:{given.port}/*"
         route.route.cluster = cluster.name
         self._add_hashing(route.route, [cluster])
-        actions.set_timeout(route.route, None)
-        self._add_retries(route.route, None, False)
         self.routes.append(route)
         index = next((i for i, p in enumerate(service.ports) if p.number == given.port), None)
         field = "" if index is None else f"spec.ports[{index}]"
@@ -198,11 +204,8 @@ class _Routes:
                 self.origins.append(Origin(path, *cluster.hash_origin))
             action.hash_policy.append(cluster.hashing)
 
-    def _add_retries(self, action: Any, http: HTTPRoute | None, hashed: bool) -> None:
-        given = http.retries if http is not None and http.retries is not None else self.given.defaults.retry
-        found = actions.retry_policy(given, hashed)
-        if found is not None:
-            action.retry_policy.CopyFrom(found)
+    def _add_retries(self, action: Any, http: HTTPRoute, hashed: bool) -> None:
+        _put_retries(action, http.retries if http.retries is not None else self.given.defaults.retry, hashed)
 
     def _destination(self, rule: Object[VirtualService], given: Destination | None) -> _Cluster:
         if given is None or not given.host:
@@ -217,6 +220,21 @@ class _Routes:
         hashing, origin = _hashing(target, port, given.subset)
         name = naming.outbound_cluster(port, given.subset, given.host)
         return _Cluster(name, given.host, port, hashing, origin)
+
+
+@lru_cache(maxsize=64)
+def _default_route(defaults: RouteDefaults) -> Any:
+    """What the default routes of all hosts share. Never change it: copy it."""
+    route = protos.Route(name=naming.DEFAULT_ROUTE, match=matches.route_match(None))
+    actions.set_timeout(route.route, None)
+    _put_retries(route.route, defaults.retry, hashed=False)
+    return route
+
+
+def _put_retries(action: Any, retry: HTTPRetry | None, hashed: bool) -> None:
+    found = actions.retry_policy(retry, hashed)
+    if found is not None:
+        action.retry_policy.CopyFrom(found)
 
 
 def destination_port(given: Destination, target: Target | None, listener_port: int) -> int:

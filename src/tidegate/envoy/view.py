@@ -123,8 +123,8 @@ def _pools(
         if target.endpoint_port in seen:
             continue
         seen.add(target.endpoint_port)
-        rule = choice.destination_rule(world, proxy.kind, target.service)
-        if rule is None or (rule.spec.workload_selector and rule.spec.workload_selector.match_labels):
+        rule = choice.destination_rule(world, proxy.kind, target.service, selectors=False)
+        if rule is None:
             continue
         pool = policy.effective(rule, target.port.number, "").connection_pool
         yield target.endpoint_port, pool, rule.ref

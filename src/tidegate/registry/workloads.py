@@ -8,7 +8,7 @@ from tidegate.api.core import Container, PodSpec, PodStatus
 from tidegate.api.networking import WorkloadEntry
 from tidegate.api.objects import Object, ObjectMeta
 from tidegate.registry import topology
-from tidegate.registry.model import Labels, Workload, labels_of
+from tidegate.registry.model import Workload, labels_of
 
 CANONICAL_NAME, CANONICAL_REVISION = "service.istio.io/canonical-name", "service.istio.io/canonical-revision"
 WORKLOAD_NAME = "service.istio.io/workload-name"
@@ -94,15 +94,13 @@ def tls_mode(labels: Mapping[str, str], service_account: str) -> str:
     return labels.get(TLS_MODE) or ("istio" if service_account else "disabled")
 
 
-def canonical_name(labels: Labels, workload_name: str) -> str:
+def canonical_name(labels: Mapping[str, str], workload_name: str) -> str:
     """The canonical service of a workload."""
-    mine = dict(labels)
-    keys = (CANONICAL_NAME, "app.kubernetes.io/name", "app")
-    return next((mine[k] for k in keys if mine.get(k)), workload_name)
+    named = labels.get(CANONICAL_NAME) or labels.get("app.kubernetes.io/name") or labels.get("app")
+    return named or workload_name
 
 
-def canonical_revision(labels: Labels) -> str:
+def canonical_revision(labels: Mapping[str, str]) -> str:
     """The canonical revision of a workload, "latest" when nothing says it."""
-    mine = dict(labels)
-    keys = (CANONICAL_REVISION, "app.kubernetes.io/version", "version")
-    return next((mine[k] for k in keys if mine.get(k)), "latest")
+    named = labels.get(CANONICAL_REVISION) or labels.get("app.kubernetes.io/version") or labels.get("version")
+    return named or "latest"

@@ -1,6 +1,6 @@
 """Which object holds for a host as one kind of proxy sees it: the service, its DestinationRule, its VirtualServices."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from tidegate.api.networking import DestinationRule, VirtualService
 from tidegate.api.objects import Object
@@ -40,37 +40,57 @@ def _exported(rule: Object[DestinationRule], default: Iterable[str], viewer: str
     return visible(rule.spec.export_to or None, default, rule.ref.namespace, viewer)
 
 
-def _selects(rule: Object[DestinationRule], kind: ProxyKind) -> bool:
+def _private(rule: Object[DestinationRule], default: Iterable[str]) -> bool:
+    """Exported to the rule's own namespace alone, as every rule with a workloadSelector is."""
+    scopes = set(rule.spec.export_to or default)
+    return bool(_selector(rule)) or bool(scopes) and scopes <= {".", rule.ref.namespace}
+
+
+def _selector(rule: Object[DestinationRule]) -> dict[str, str]:
     selector = rule.spec.workload_selector
-    if selector is None or not selector.match_labels:
+    return selector.match_labels if selector is not None else {}
+
+
+def _selects(rule: Object[DestinationRule], kind: ProxyKind) -> bool:
+    selector = _selector(rule)
+    if not selector:
         return True
     mine = dict(kind.labels)
-    return rule.ref.namespace == kind.namespace and all(mine.get(k) == v for k, v in selector.match_labels.items())
+    return rule.ref.namespace == kind.namespace and all(mine.get(k) == v for k, v in selector.items())
 
 
-def destination_rule(world: World, kind: ProxyKind, service: Service) -> Object[DestinationRule] | None:
-    """The DestinationRule that holds for a service: the client's namespace's, else the service's namespace's, else
-    the root namespace's (the latter two only where exported to the client)."""
-    return destination_rule_for(world, kind, service.host, service.namespace)
+def destination_rule(
+    world: World, kind: ProxyKind, service: Service, *, selectors: bool = True
+) -> Object[DestinationRule] | None:
+    """As :func:`destination_rule_for`, for a service."""
+    return destination_rule_for(world, kind, service.host, service.namespace, selectors=selectors)
 
 
 def destination_rule_for(
-    world: World, kind: ProxyKind, host: str, service_namespace: str
+    world: World, kind: ProxyKind, host: str, service_namespace: str, *, selectors: bool = True
 ) -> Object[DestinationRule] | None:
+    """The DestinationRule that holds for a host: the client's namespace's, else the service's namespace's, else the
+    root namespace's (the latter two only where exported to the client).
+
+    A client of the root namespace begins with the rules there that are exported to nobody else.
+    ``selectors`` False leaves out rules with a workloadSelector, which hold for outbound traffic only.
+    """
     default = world.mesh.default_destination_rule_export_to
     root = world.mesh.root_namespace
 
-    def first(namespace: str, *, exported: bool) -> Object[DestinationRule] | None:
+    def first(namespace: str, holds: Callable[[Object[DestinationRule]], bool]) -> Object[DestinationRule] | None:
         for rule in world.destination_rules_for(namespace, host):
-            if _selects(rule, kind) and (not exported or _exported(rule, default, kind.namespace)):
+            if holds(rule) and (_selects(rule, kind) if selectors else not _selector(rule)):
                 return rule
         return None
 
-    if kind.namespace != root and (rule := first(kind.namespace, exported=False)):
-        return rule
-    if service_namespace and (rule := first(service_namespace, exported=True)):
-        return rule
-    return first(root, exported=kind.namespace != root)
+    def exported(rule: Object[DestinationRule]) -> bool:
+        return _exported(rule, default, kind.namespace)
+
+    own = first(kind.namespace, lambda rule: kind.namespace != root or _private(rule, default))
+    if own is None and service_namespace:
+        own = first(service_namespace, exported)
+    return own or first(root, exported)
 
 
 def mesh_bound(rule: Object[VirtualService]) -> bool:

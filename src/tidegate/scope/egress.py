@@ -40,8 +40,9 @@ class EgressListener(msgspec.Struct, frozen=True):
         return _decide(self.imports, namespace, host)
 
     def imports_virtual_service(self, namespace: str, vs_hosts: tuple[str, ...]) -> bool:
-        wanted = [i for i in self.imports if not i.exclude]
-        return any(i.touches(namespace, host) for i in wanted for host in vs_hosts)
+        """Whether some host of a VirtualService meets what is imported and is not wholly excluded."""
+        left = [host for host in vs_hosts if not any(i.exclude and i.covers(namespace, host) for i in self.imports)]
+        return any(not i.exclude and i.touches(namespace, host) for i in self.imports for host in left)
 
 
 DEFAULT_EGRESS = (EgressListener(imports=(Import("*", "*"),)),)

@@ -86,6 +86,8 @@ class HostIndex(Generic[V]):
 
     def meeting(self, host: str) -> list[tuple[str, V]]:
         """Hosts of the index that have a name in common with ``host``, most specific first."""
+        if not (hosts.is_wildcard(host) or self._loose):
+            return self.covering(host)  # one name: what meets it covers it
         host = host.lower()
         found = dict(self.covering(host))
         if hosts.is_wildcard(host):

@@ -156,7 +156,9 @@ async def test_syncz_names_what_is_quarantined(http, sidecar):
     sidecar.session.on_request(DeltaRequest(CLUSTER, nonce=sent.nonce, error="cluster a: bad"))
     (row,) = json.loads((await http.get("/debug/syncz", pretty=""))[1])
     assert row["resources"][CLUSTER]["state"] == "ERROR"
-    assert row["resources"][CLUSTER]["quarantined"] == [{"name": "a", "version": "1", "error": "cluster a: bad"}]
+    assert row["resources"][CLUSTER]["quarantined"] == [
+        {"name": "a", "version": "1", "error": "cluster a: bad", "origins": []}
+    ]
 
 
 async def test_a_config_dump_is_envoys_and_has_no_secret(http):

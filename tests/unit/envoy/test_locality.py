@@ -118,7 +118,7 @@ def plan(raw, mesh=None, distribution="", detects=False):
         block["outlierDetection"] = {}
     held = policy.effective(given.rule(block), 80)
     defaults = given.defaults(locality_lb=Keyed(setting(mesh or {}), b"x") if mesh is not None else None)
-    return locality.plan(held, given.service(traffic_distribution=distribution), defaults)
+    return locality.plan(held, distribution, defaults)
 
 
 def test_precedence_of_settings():

@@ -69,9 +69,9 @@ def test_a_workload_entrys_health_counts_only_where_it_is_checked(conditions: An
 
 
 def test_names_for_telemetry_and_mutual_tls() -> None:
-    labels = labels_of({"app": "orders", "version": "v2"})
+    labels = {"app": "orders", "version": "v2"}
     assert (canonical_name(labels, "w"), canonical_revision(labels)) == ("orders", "v2")
-    assert (canonical_name((), "w"), canonical_revision(())) == ("w", "latest")
+    assert (canonical_name({}, "w"), canonical_revision({})) == ("w", "latest")
     assert [tls_mode({}, ""), tls_mode({}, "sa"), tls_mode({"security.istio.io/tlsMode": "disabled"}, "sa")] == [
         "disabled",
         "istio",

@@ -1,0 +1,67 @@
+"""Every item of a list counts, not only the first."""
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.completeness.bases import BASES
+from tests.completeness.context import SECOND
+from tests.completeness.judge import Answer, Verdict, answered, cases, judge
+from tests.completeness.mutations import steps
+from tests.completeness.stage import root_of, stage
+
+
+def lists(path: str) -> list[str]:
+    """``spec.a[].b[]`` -> ["spec.a[]", "spec.a[].b[]"]."""
+    return [path[: at + 2] for at in range(len(path)) if path.startswith("[]", at)]
+
+
+def items(body: dict[str, Any], path: str, root: str) -> list[Any]:
+    """The list at ``path``, by way of the first items of the lists that it stands in; [] where there is none."""
+    at: Any = body
+    for step in steps(path.removeprefix(f"{root}."))[:-1]:
+        at = at[0] if step == "[]" else at.get(step, [])
+        if not at:
+            return []
+    return list(at)
+
+
+def replaced(body: dict[str, Any], path: str, root: str, new: list[Any]) -> dict[str, Any]:
+    out = copy.deepcopy(body)
+    at: Any = out
+    for step in steps(path.removeprefix(f"{root}."))[:-1]:
+        at = at[0] if step == "[]" else at[step]
+    at[:] = new
+    return out
+
+
+def pairs(kind: str) -> Iterator[tuple[str, dict[str, Any], Any, Any]]:
+    """For each list below which a field acts: its path, a body that has it, and two items that differ."""
+    seen, root = set(), root_of(kind)
+    for leaf, _, bodies in cases(kind):
+        for path in lists(leaf) if leaf in answered(kind, Answer.ACTS) else ():
+            first, last = items(bodies[0], path, root), items(bodies[-1], path, root)
+            other = SECOND.get((kind, path)) or (last[0] if last else None)
+            if path not in seen and first and other not in (None, first[0]):
+                seen.add(path)
+                yield path, bodies[0], first[0], other
+
+
+def longer(kind: str, path: str, body: dict[str, Any], one: Any, other: Any) -> Verdict:
+    """Whether either item, put behind the other, changes something."""
+    root, place = root_of(kind), path.replace("[]", "[0]")
+    found = []
+    for a, b in ((one, other), (other, one)):
+        bodies = [replaced(body, path, root, new) for new in ([a], [a, b])]
+        found.append(judge(kind, path, place, bodies, stage()))
+    return next((v for v in found if v.answer is Answer.ACTS), found[0])
+
+
+@pytest.mark.parametrize("kind", sorted(BASES))
+def test_every_item_of_a_list_counts(kind: str) -> None:
+    found = {case[0]: longer(kind, *case) for case in pairs(kind)}
+    wrong = [v for v in found.values() if v.answer is not Answer.ACTS]
+    assert not wrong, "\n".join(map(str, wrong))
+    assert found.keys() == {path for leaf in answered(kind, Answer.ACTS) for path in lists(leaf)}
