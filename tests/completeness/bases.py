@@ -92,6 +92,7 @@ def entry(name: str, host: str, namespace: str = "one", **more: Any) -> dict[str
             {"address": "10.8.0.2", "labels": {"version": "v2"}, "locality": "r2/z2/s2"},
             {"address": "10.8.0.3", "labels": {"version": "v1"}, "locality": "r2/z2/s2"},
             {"address": "10.8.0.4", "labels": {"version": "v1"}, "locality": "r3/z3/s3"},
+            {"address": "10.8.0.5", "labels": {"version": "v1"}, "locality": "r1/z9/s9"},
         ],
     }
     return {

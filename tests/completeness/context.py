@@ -20,6 +20,11 @@ N = Needed
 
 _POLICY = r"^(.*rafficPolicy(?:\.portLevelSettings\[\])?)\."
 """A traffic policy, or a port's."""
+_POLICIES = [
+    f"{at}{ports}"
+    for at in ("spec.trafficPolicy", "spec.subsets[].trafficPolicy")
+    for ports in ("", ".portLevelSettings[]")
+]
 _TLS_ON_GATEWAY = {"mode": "SIMPLE", "serverCertificate": "/etc/cert.pem", "privateKey": "/etc/key.pem"}
 _TWO_ROUTES = [
     {"destination": {"host": "b.example", "port": {"number": 7000}}, "weight": 50},
@@ -217,15 +222,26 @@ REFUSED: frozenset[tuple[str, str]] = frozenset(
 
 SECOND: dict[tuple[str, str], Any] = {
     ("ServiceEntry", "spec.ports[]"): {"number": 81, "name": "more", "protocol": "HTTP"},
+    ("VirtualService", "spec.http[]"): {"match": [{"uri": {"prefix": "/x"}}], "route": _ONE_ROUTE},
+    ("VirtualService", "spec.http[].match[]"): {"uri": {"prefix": "/x"}},
     ("VirtualService", "spec.http[].route[]"): {"destination": {"host": "c.example"}, "weight": 1},
+    ("MeshConfig", "data.mesh.localityLbSetting.failoverPriority[]"): "topology.kubernetes.io/region",
+    **{
+        ("DestinationRule", f"{policy}.loadBalancer.localityLbSetting.failoverPriority[]"): "topology.kubernetes.io/zone"
+        for policy in _POLICIES
+    },
 }
-"""(kind, list) to an item that may stand beside the usual one."""
+"""(kind, list) to an item that may stand beside the usual one, and that matters there."""
+
+BESIDE: dict[tuple[str, str], tuple[Needed, ...]] = {
+    ("ServiceEntry", "spec.hosts[]"): (N("spec.ports", [{"number": 80, "name": "http", "protocol": "HTTP"}]),),
+}
+"""(kind, list) to what is put first where it has two items."""
 
 PARTLY: frozenset[tuple[str, str]] = frozenset(
     ("DestinationRule", f"{policy}.tls.{field}")
     for field in ("mode", "credentialName")
-    for at in ("spec.trafficPolicy", "spec.subsets[].trafficPolicy")
-    for policy in (at, f"{at}.portLevelSettings[]")
+    for policy in _POLICIES
 )
 """Fields that change a resource and warn nevertheless: mutual TLS without a certificate refuses connections, and a
 Secret's name leaves them without one."""

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from tests.completeness.bases import BASES
-from tests.completeness.context import SECOND
+from tests.completeness.context import BESIDE, SECOND
 from tests.completeness.judge import Answer, Verdict, answered, cases, judge
-from tests.completeness.mutations import steps
-from tests.completeness.stage import root_of, stage
+from tests.completeness.mutations import put, steps
+from tests.completeness.stage import root_of, shape_for, stage
 
 
 def lists(path: str) -> list[str]:
@@ -46,7 +46,10 @@ def pairs(kind: str) -> Iterator[tuple[str, dict[str, Any], Any, Any]]:
             other = SECOND.get((kind, path)) or (last[0] if last else None)
             if path not in seen and first and other not in (None, first[0]):
                 seen.add(path)
-                yield path, bodies[0], first[0], other
+                body = bodies[0]
+                for needed in BESIDE.get((kind, path), ()):
+                    body = put(shape_for(kind), body, needed.path, needed.value, needed.key, root)
+                yield path, body, first[0], other
 
 
 def longer(kind: str, path: str, body: dict[str, Any], one: Any, other: Any) -> Verdict:

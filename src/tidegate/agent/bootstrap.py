@@ -61,6 +61,7 @@ def encoded(settings: Settings) -> bytes:
 
 def _node(settings: Settings) -> dict[str, Any]:
     metadata = {
+        "ISTIO_VERSION": __version__,
         **settings.metadata,
         "NAME": settings.name,
         "NAMESPACE": settings.namespace,

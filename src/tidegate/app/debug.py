@@ -81,7 +81,7 @@ async def _metrics(sources: Sources, _request: Request) -> Response:
 
 
 async def _version(_sources: Sources, _request: Request) -> Response:
-    return PlainTextResponse(f"tidegate {__version__}\n")
+    return PlainTextResponse(f"{__version__}\n")
 
 
 async def _index(_sources: Sources, _request: Request) -> Response:

@@ -41,12 +41,12 @@ def _remote(address: str | None) -> dict[str, object]:
     from tidegate.kit.errors import TidegateError
 
     try:
-        plane = json.loads(reach.discovery("/version", address, 1 << 20))
+        plane = reach.discovery("/version", address, 1 << 20).decode(errors="replace").strip()
         proxies = json.loads(reach.discovery("/debug/syncz", address, 64 << 20))
     except TidegateError:
         return {}
     seen = sorted({str(p.get("istio_version") or "-") for p in proxies})
     return {
-        "controlPlaneVersion": plane.get("version", "-") if isinstance(plane, dict) else str(plane),
+        "controlPlaneVersion": plane,
         "dataPlaneVersion": f"{', '.join(seen) or '-'} ({len(proxies)} proxies)",
     }

@@ -6,6 +6,7 @@ cluster and Envoy would refuse a cluster or listener that names it: files and th
 Envoy itself.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -77,15 +78,20 @@ def upstream(
 def _automatic(given: ClusterInput, http2: bool) -> tuple[Any, ...]:
     sni = naming.sni_cluster(given.port.number, given.subset, given.service.host)
     mutual = protos.Cluster.TransportSocketMatch(
-        name="tlsMode-istio", transport_socket=_tls_socket(_mesh_context(given, sni, given.peers, http2))
+        name="tlsMode-istio", transport_socket=_tls_socket(_mesh_context(sni, given.peers, http2))
     )
     mutual.match.fields["tlsMode"].string_value = "istio"
-    plain = protos.Cluster.TransportSocketMatch(
+    return (mutual, _plain_match())
+
+
+@lru_cache(maxsize=1)
+def _plain_match() -> Any:
+    """The transport socket of endpoints that take no mutual TLS. Never change it: copy it."""
+    return protos.Cluster.TransportSocketMatch(
         name="tlsMode-disabled",
         match=protos.Struct(),
         transport_socket=protos.transport_socket("envoy.transport_sockets.raw_buffer", protos.RawBuffer()),
     )
-    return (mutual, plain)
 
 
 def _mutual(given: ClusterInput, settings: ClientTLSSettings, http2: bool) -> UpstreamTls:
@@ -93,17 +99,25 @@ def _mutual(given: ClusterInput, settings: ClientTLSSettings, http2: bool) -> Up
         return UpstreamTls(refused=True)
     sni = settings.sni or naming.sni_cluster(given.port.number, given.subset, given.service.host)
     names = settings.subject_alt_names or given.peers
-    return UpstreamTls(socket=_tls_socket(_mesh_context(given, sni, names, http2)))
+    return UpstreamTls(socket=_tls_socket(_mesh_context(sni, names, http2)))
 
 
-def _mesh_context(given: ClusterInput, sni: str, names: tuple[str, ...], http2: bool) -> Any:
-    common = protos.CommonTlsContext(
-        tls_params=_client_params(given.defaults, of_mesh=True),
+def _mesh_context(sni: str, names: tuple[str, ...], http2: bool) -> Any:
+    context = protos.UpstreamTlsContext(common_tls_context=_mesh_common(http2), sni=sni)
+    validation = context.common_tls_context.combined_validation_context.default_validation_context
+    validation.match_subject_alt_names.extend({"exact": name} for name in names)
+    return context
+
+
+@lru_cache(maxsize=2)
+def _mesh_common(http2: bool) -> Any:
+    """What mutual TLS to all services shares: the constructors of other messages copy it."""
+    return protos.CommonTlsContext(
+        tls_params=_client_params(None),
         alpn_protocols=(*MESH_ALPN, "h2") if http2 else MESH_ALPN,
         tls_certificate_sds_secret_configs=[workload_secret(WORKLOAD_SECRET)],
-        combined_validation_context=_combined(_exact(names), workload_secret(WORKLOAD_ROOTS)),
+        combined_validation_context=_combined(_exact(()), workload_secret(WORKLOAD_ROOTS)),
     )
-    return protos.UpstreamTlsContext(common_tls_context=common, sni=sni)
 
 
 def _originated(given: ClusterInput, settings: ClientTLSSettings, http2: bool) -> UpstreamTls:
@@ -115,7 +129,7 @@ def _originated(given: ClusterInput, settings: ClientTLSSettings, http2: bool) -
     if not names and given.service.registry is Registry.EXTERNAL:
         names = given.service.subject_alt_names
     common = protos.CommonTlsContext(
-        tls_params=_client_params(given.defaults, of_mesh=False), alpn_protocols=("h2",) if http2 else ()
+        tls_params=_client_params(given.defaults), alpn_protocols=("h2",) if http2 else ()
     )
     _put_certificates(common, settings, sds=given.proxy.mtls)
     _put_validation(common, settings, names, sds=given.proxy.mtls)
@@ -216,13 +230,13 @@ def _kubernetes_secret(credential: str) -> Any:
     return protos.SdsSecretConfig(name=name, sds_config=source)
 
 
-def _client_params(defaults: ClusterDefaults, *, of_mesh: bool) -> Any:
-    """Mesh ``tlsDefaults`` hold for TLS other than the mesh's own."""
-    lowest = _VERSIONS.get("" if of_mesh else defaults.tls_min_version, protos.TlsParameters.TLSv1_2)
+def _client_params(defaults: ClusterDefaults | None) -> Any:
+    """Mesh ``tlsDefaults`` hold for TLS other than the mesh's own, which goes without them."""
+    lowest = _VERSIONS.get(defaults.tls_min_version if defaults else "", protos.TlsParameters.TLSv1_2)
     return protos.TlsParameters(
         tls_minimum_protocol_version=lowest,
         tls_maximum_protocol_version=protos.TlsParameters.TLSv1_3,
-        cipher_suites=() if of_mesh else defaults.tls_ciphers,
+        cipher_suites=defaults.tls_ciphers if defaults else (),
     )
 
 

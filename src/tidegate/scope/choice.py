@@ -1,6 +1,6 @@
 """Which object holds for a host as one kind of proxy sees it: the service, its DestinationRule, its VirtualServices."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
 from tidegate.api.networking import DestinationRule, VirtualService
 from tidegate.api.objects import Object
@@ -36,14 +36,14 @@ def imported_service(
     return (found[0], tuple(found[1:])) if found else None
 
 
-def _exported(rule: Object[DestinationRule], default: Iterable[str], viewer: str) -> bool:
+def _exported(rule: Object[DestinationRule], default: Collection[str], viewer: str) -> bool:
     return visible(rule.spec.export_to or None, default, rule.ref.namespace, viewer)
 
 
-def _private(rule: Object[DestinationRule], default: Iterable[str]) -> bool:
+def _private(rule: Object[DestinationRule], default: Collection[str]) -> bool:
     """Exported to the rule's own namespace alone, as every rule with a workloadSelector is."""
     scopes = set(rule.spec.export_to or default)
-    return bool(_selector(rule)) or bool(scopes) and scopes <= {".", rule.ref.namespace}
+    return bool(_selector(rule)) or (bool(scopes) and scopes <= {".", rule.ref.namespace})
 
 
 def _selector(rule: Object[DestinationRule]) -> dict[str, str]:

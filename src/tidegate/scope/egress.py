@@ -17,7 +17,7 @@ class Import(msgspec.Struct, frozen=True):
     exclude: bool = False
 
     def covers(self, namespace: str, host: str) -> bool:
-        return self.namespace in ("*", namespace) and hosts.covers(self.host, host)
+        return self.namespace in ("*", namespace) and (self.host == "*" or hosts.covers(self.host, host))
 
     def touches(self, namespace: str, host: str) -> bool:
         """For VirtualServices: either side's wildcard may match the other."""

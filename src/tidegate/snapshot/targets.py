@@ -40,10 +40,11 @@ def selected_by(
 
 
 def _listing(state: State, workload: Workload) -> Iterator[ServiceKey]:
-    """Services with the workload, or an address of it, among their endpoints."""
+    """Services of its namespace with the workload, or an address of it, among their endpoints. Those of others do not
+    count: nobody opens ports of a workload from outside of its namespace."""
     for address in workload.addresses:
         for key in state.serving.get(address, ()):
-            if any(_is_for(e, workload) for e in state.endpoints.get(key, ())):
+            if key.namespace == workload.namespace and any(_is_for(e, workload) for e in state.endpoints.get(key, ())):
                 yield key
 
 
