@@ -49,6 +49,9 @@ def main() -> int:
     except StageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     finally:
         if not options.keep:
             stage.down()

@@ -4,6 +4,7 @@ import re
 from typing import Any, NamedTuple
 
 from tests.completeness.mutations import values
+
 from tidegate.api.shapes import Shape
 
 
@@ -56,7 +57,12 @@ CONTEXTS: tuple[tuple[str, str, tuple[Needed, ...]], ...] = (
     (
         "DestinationRule|MeshConfig",
         r"^(.*\.(?:tls|tlsSettings))\.",
-        (N(r"\1", {"mode": "MUTUAL", "clientCertificate": "/c.pem", "privateKey": "/k.pem", "caCertificates": "/a.pem"}),),
+        (
+            N(
+                r"\1",
+                {"mode": "MUTUAL", "clientCertificate": "/c.pem", "privateKey": "/k.pem", "caCertificates": "/a.pem"},
+            ),
+        ),
     ),
     (
         "DestinationRule|MeshConfig",
@@ -104,7 +110,11 @@ CONTEXTS: tuple[tuple[str, str, tuple[Needed, ...]], ...] = (
         r"^(.*\[\]\.tls)\.caCrl",
         (N(r"\1.mode", "MUTUAL"), N(r"\1.caCertificates", "/ca.pem")),
     ),
-    ("Sidecar", r"^spec\.egress\[\]\.port", (N("spec.egress[].port", {"number": 80, "name": "http", "protocol": "HTTP"}),)),
+    (
+        "Sidecar",
+        r"^spec\.egress\[\]\.port",
+        (N("spec.egress[].port", {"number": 80, "name": "http", "protocol": "HTTP"}),),
+    ),
     ("Sidecar", r"^spec\.inboundConnectionPool", (N("spec.workloadSelector.labels{}", "server", "app"),)),
     (
         "Sidecar",
@@ -227,7 +237,10 @@ SECOND: dict[tuple[str, str], Any] = {
     ("VirtualService", "spec.http[].route[]"): {"destination": {"host": "c.example"}, "weight": 1},
     ("MeshConfig", "data.mesh.localityLbSetting.failoverPriority[]"): "topology.kubernetes.io/region",
     **{
-        ("DestinationRule", f"{policy}.loadBalancer.localityLbSetting.failoverPriority[]"): "topology.kubernetes.io/zone"
+        (
+            "DestinationRule",
+            f"{policy}.loadBalancer.localityLbSetting.failoverPriority[]",
+        ): "topology.kubernetes.io/zone"
         for policy in _POLICIES
     },
 }
@@ -239,9 +252,7 @@ BESIDE: dict[tuple[str, str], tuple[Needed, ...]] = {
 """(kind, list) to what is put first where it has two items."""
 
 PARTLY: frozenset[tuple[str, str]] = frozenset(
-    ("DestinationRule", f"{policy}.tls.{field}")
-    for field in ("mode", "credentialName")
-    for policy in _POLICIES
+    ("DestinationRule", f"{policy}.tls.{field}") for field in ("mode", "credentialName") for policy in _POLICIES
 )
 """Fields that change a resource and warn nevertheless: mutual TLS without a certificate refuses connections, and a
 Secret's name leaves them without one."""

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from tests.completeness.bases import AROUND
+
 from tidegate.api import decode
 from tidegate.api.decode import Admitted
 from tidegate.api.kinds import KINDS

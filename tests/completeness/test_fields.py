@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.completeness.bases import BASES
 from tests.completeness.context import PARTLY, REFUSED, of_kind
 from tests.completeness.judge import Answer, answered, cases, judge, verdicts
 from tests.completeness.stage import MESH, Stage, root_of, stage
+
 from tidegate.api import unacted
 
 KINDS = sorted(BASES)
@@ -33,9 +33,7 @@ LEAST_UNACTED = {
 def test_every_field_acts_or_warns(kind: str) -> None:
     known = of_kind(kind, REFUSED)
     wrong = [
-        v
-        for v in verdicts(kind)
-        if v.answer is Answer.SILENT or (v.answer is Answer.REFUSED and v.path not in known)
+        v for v in verdicts(kind) if v.answer is Answer.SILENT or (v.answer is Answer.REFUSED and v.path not in known)
     ]
     assert not wrong, f"{len(wrong)} fields:\n" + "\n".join(map(str, wrong))
 

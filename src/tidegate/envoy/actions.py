@@ -181,7 +181,7 @@ def percentage(share: Percent | None, whole: int) -> Any:
     """FractionalPercent of a share in per cent, to one part in a million; ``whole`` per cent without it."""
     if share is None:
         return protos.FractionalPercent(numerator=max(whole, 0))
-    parts = min(max(round(share.value * 10_000), 0), 1_000_000) if math.isfinite(share.value) else 0
+    parts = round(min(max(share.value, 0.0), 100.0) * 10_000) if math.isfinite(share.value) else 0
     return protos.FractionalPercent(numerator=parts, denominator=protos.FractionalPercent.MILLION)
 
 

@@ -3,12 +3,14 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any, TypeVar
-from weakref import WeakValueDictionary
+from weakref import ref
 
 from tidegate.envoy.inputs import Input
 from tidegate.envoy.resource import Resource
 
 I = TypeVar("I", bound=Input)  # noqa: E741 -- an input
+
+_SMALLEST_SWEEP = 1024
 
 
 class Builders:
@@ -19,7 +21,8 @@ class Builders:
     """
 
     def __init__(self) -> None:
-        self._results: defaultdict[str, WeakValueDictionary[Any, Resource]] = defaultdict(WeakValueDictionary)
+        self._results: defaultdict[str, dict[Any, ref[Resource]]] = defaultdict(dict)
+        self._limits: defaultdict[str, int] = defaultdict(lambda: _SMALLEST_SWEEP)
         self.built: Counter[str] = Counter()
 
     def get(self, build: Callable[[I], Resource | None], given: I) -> Resource | None:
@@ -28,10 +31,21 @@ class Builders:
     def run(self, name: str, build: Callable[[I], Resource | None], given: I) -> Resource | None:
         """As :meth:`get`, for a builder without a name of its own."""
         results = self._results[name]
-        found = results.get(given)
+        held = results.get(given)
+        found = held() if held is not None else None
         if found is None:
             self.built[name] += 1
             found = build(given)
             if found is not None:
-                results[given] = found
+                results[given] = ref(found)
+                if len(results) > self._limits[name]:
+                    self._sweep(name)
         return found
+
+    def _sweep(self, name: str) -> None:
+        """Forget inputs whose results are gone. A WeakValueDictionary would do so at once, at a tenth of the time of
+        a first configuration."""
+        results = self._results[name]
+        for given in [given for given, held in results.items() if held() is None]:
+            del results[given]
+        self._limits[name] = max(_SMALLEST_SWEEP, 2 * len(results))

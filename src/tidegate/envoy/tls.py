@@ -105,7 +105,8 @@ def _mutual(given: ClusterInput, settings: ClientTLSSettings, http2: bool) -> Up
 def _mesh_context(sni: str, names: tuple[str, ...], http2: bool) -> Any:
     context = protos.UpstreamTlsContext(common_tls_context=_mesh_common(http2), sni=sni)
     validation = context.common_tls_context.combined_validation_context.default_validation_context
-    validation.match_subject_alt_names.extend({"exact": name} for name in names)
+    for name in names:
+        validation.match_subject_alt_names.add(exact=name)
     return context
 
 

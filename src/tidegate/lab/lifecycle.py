@@ -25,9 +25,10 @@ def up(plan: Plan, file: Path, folders: Folders, report: Reporter) -> None:
         state = _begin(held, plan, file, folders)
         try:
             asyncio.run(Builder(plan, folders, state, report).build())
-        except (TidegateError, OSError) as error:
+        except (TidegateError, OSError, KeyboardInterrupt) as error:
+            what = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
             hint = f"lab {name} is half-built: `tidegate lab down --name {name}` removes it"
-            raise TidegateError(f"{error}\n{hint}") from error
+            raise TidegateError(f"{what}\n{hint}") from error
 
 
 def _check_machine() -> None:

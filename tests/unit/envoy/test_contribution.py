@@ -1,0 +1,292 @@
+"""What one host brings to the configuration of one kind of proxy, by the objects around it."""
+
+from typing import Any
+
+import pytest
+from tests.worlds import Shop, entry, made, mesh, policy, put, routing, service, sidecar
+
+from tidegate.api import decode
+from tidegate.envoy.resource import ENDPOINT, LISTENER, ROUTE
+from tidegate.scope.proxy import Interception
+
+A, B = "a.example", "b.example"
+NAMED_A = "outbound|80||a.example"
+
+
+def hosts(*egress: Any, **spec: Any) -> Any:
+    return sidecar("shop/s", *egress, **spec)
+
+
+def listening(number: int, protocol: str, *imports: str, **more: Any) -> dict[str, Any]:
+    return {"hosts": list(imports), "port": {"number": number, "name": "p", "protocol": protocol}, **more}
+
+
+class TestWhatIsInScope:
+    @pytest.mark.parametrize(
+        ("imports", "clusters"),
+        [
+            (["./*"], {"outbound|80||a.example"}),
+            (["other/*"], {"outbound|80||b.example"}),
+            (["*/b.example"], {"outbound|80||b.example"}),
+            (["*/*"], {"outbound|80||a.example", "outbound|80||b.example"}),
+            (["~/*"], set()),
+            (["*/*", "~other/b.example"], {"outbound|80||a.example"}),
+        ],
+    )
+    def test_what_the_sidecar_imports(self, imports: list[str], clusters: set[str]) -> None:
+        assert Shop(entry("shop/a", A), entry("other/b", B), hosts(imports)).clusters() == clusters
+
+    def test_of_a_port_with_a_number_only_services_that_have_it(self) -> None:
+        given = [entry("shop/a", A, (80, "HTTP"), (81, "HTTP")), entry("shop/b", B, (82, "HTTP"))]
+        assert Shop(*given, hosts(listening(81, "HTTP", "./*"))).clusters() == {"outbound|81||a.example"}
+
+    def test_of_an_http_proxy_port_all_their_ports(self) -> None:
+        given = entry("shop/a", A, (80, "HTTP"), (81, "HTTP"))
+        shop = Shop(given, hosts(listening(3128, "HTTP_PROXY", "./*", bind="127.0.0.1")))
+        assert shop.clusters() == {"outbound|80||a.example", "outbound|81||a.example"}
+
+    def test_export_to_keeps_a_host_from_other_namespaces(self) -> None:
+        given = entry("other/b", B, exportTo=["."])
+        assert Shop(given).clusters() == set()
+        assert Shop(given, namespace="other").clusters() == {"outbound|80||b.example"}
+
+    def test_of_one_name_in_two_namespaces_the_own(self) -> None:
+        given = [
+            entry("other/a", A, day=1, endpoints=[{"address": "10.8.0.7"}]),
+            entry("shop/a", A, day=9, endpoints=[{"address": "10.8.0.9"}]),
+        ]
+        assert b"10.8.0.9" in Shop(*given).view.resources[ENDPOINT][NAMED_A].body
+        metadata = Shop(*given).cluster(NAMED_A).metadata.filter_metadata["istio"]
+        assert metadata["services"][0]["namespace"] == "shop"
+
+    def test_udp_ports_bring_nothing(self) -> None:
+        shop = Shop(service("shop/dns", (53, "udp-dns"), address="10.96.0.1"))
+        assert (shop.clusters(), shop.listeners()) == (set(), set())
+
+
+class TestDestinationsOfRoutes:
+    """A destination that a route names is in scope, imported or not, with the ports that are named."""
+
+    def given(self, to: str, *more: Any) -> Shop:
+        return Shop(
+            entry("shop/a", A),
+            entry("other/b", B, (80, "HTTP"), (81, "HTTP")),
+            routing("shop/r", [A], to),
+            hosts(["./*"]),
+            *more,
+        )
+
+    def test_all_ports_where_none_is_named(self) -> None:
+        assert self.given(B).clusters() == {NAMED_A, "outbound|80||b.example", "outbound|81||b.example"}
+
+    def test_the_named_port_alone(self) -> None:
+        shop = self.given(f"{B}:81")
+        assert shop.clusters() == {NAMED_A, "outbound|81||b.example"}
+        assert shop.target("80", "a.example:80") == "outbound|81||b.example"
+
+    def test_but_they_have_no_routes_and_no_listeners_of_their_own(self) -> None:
+        shop = self.given(f"{B}:81")
+        assert list(shop.domains("80")) == ["a.example:80", "allow_any"]
+        assert shop.listeners() == {"0.0.0.0_80"}
+
+    def test_the_definition_of_the_rules_own_namespace_counts_even_if_hidden(self) -> None:
+        hidden = [entry("other/b", B, exportTo=["."]), entry("third/b", B, day=9)]
+        rule = routing("other/r", [A], B)
+        shop = Shop(entry("shop/a", A), *hidden, rule, hosts(["./*", "other/a.example"]))
+        metadata = shop.cluster("outbound|80||b.example").metadata.filter_metadata["istio"]
+        assert metadata["services"][0]["namespace"] == "other"
+
+    def test_mirrors_and_tls_and_tcp_routes_count_too(self) -> None:
+        http = [{"route": [{"destination": {"host": A}}], "mirror": {"host": "m.example"}}]
+        tls = [{"match": [{"sniHosts": ["t.example"]}], "route": [{"destination": {"host": "u.example"}}]}]
+        tcp = [{"route": [{"destination": {"host": "v.example"}}]}]
+        shop = Shop(
+            entry("shop/a", A),
+            entry("shop/t", "t.example", (443, "TLS"), (7000, "TCP")),
+            *(entry(f"other/{n}", f"{n}.example") for n in "muv"),
+            made("VirtualService", "shop/r", hosts=[A], http=http),
+            made("VirtualService", "shop/q", hosts=["t.example"], tls=tls, tcp=tcp),
+            hosts(["./*"]),
+        )
+        assert {f"outbound|80||{n}.example" for n in "muv"} <= shop.clusters()
+
+    def test_they_leave_when_the_route_does(self) -> None:
+        shop = self.given(B)
+        shop.advance(put(routing("shop/r", [A], A)))
+        assert shop.clusters() == {NAMED_A}
+        assert dict(shop.view._wanted) == {}
+
+    def test_a_destination_that_does_not_exist_brings_nothing(self) -> None:
+        assert self.given("nowhere.example").clusters() == {NAMED_A}
+
+
+class TestRoutes:
+    def test_the_most_specific_then_the_oldest_virtual_service_holds(self) -> None:
+        wide = routing("shop/wide", ["*.example"], "wide.test", day=1)
+        young = routing("shop/young", [A], "young.test", day=3)
+        old = routing("shop/old", [A], "old.test", day=2)
+        assert Shop(entry("shop/a", A), wide, young, old).target("80", "a.example:80") == "outbound|80||old.test"
+        assert Shop(entry("shop/a", A), wide).target("80", "a.example:80") == "outbound|80||wide.test"
+
+    def test_source_labels_make_kinds(self) -> None:
+        http = [
+            {"match": [{"sourceLabels": {"app": "web"}}], "route": [{"destination": {"host": B}}]},
+            {"route": [{"destination": {"host": A}}]},
+        ]
+        given = [entry("shop/a", A), entry("shop/b", B), made("VirtualService", "shop/r", hosts=[A], http=http)]
+        assert Shop(*given, labels={"app": "web"}).target("80", "a.example:80") == "outbound|80||b.example"
+        assert Shop(*given, labels={"app": "x"}).target("80", "a.example:80") == NAMED_A
+
+    def test_a_host_that_only_a_virtual_service_knows_is_served_on_port_80(self) -> None:
+        shop = Shop(entry("shop/a", A, (80, "HTTP"), (8080, "HTTP")), routing("shop/r", ["new.example"], A))
+        assert shop.domains("80")["new.example:80"] == ["new.example"]
+        assert shop.target("80", "new.example:80") == NAMED_A
+        assert "new.example:8080" not in shop.domains("8080")
+
+    def test_and_so_is_a_registered_one_without_port_80(self) -> None:
+        shop = Shop(entry("shop/a", A, (8080, "HTTP")), routing("shop/r", [A], A))
+        assert shop.domains("80")["a.example:80"] == ["a.example"]
+
+    def test_a_wildcard_stands_for_itself_only_where_it_covers_no_host(self) -> None:
+        rule = routing("shop/r", ["*.example"], A)
+        assert "*.example:80" in Shop(rule).domains("80")
+        covered = Shop(rule, entry("shop/a", A))
+        assert list(covered.domains("80")) == ["a.example:80", "allow_any"]
+
+    def test_one_of_a_namespace_that_is_not_imported_does_not_hold(self) -> None:
+        given = [entry("shop/a", A), routing("other/r", [A], B)]
+        assert Shop(*given).target("80", "a.example:80") == "outbound|80||b.example"
+        assert Shop(*given, hosts(["./*"])).target("80", "a.example:80") == NAMED_A
+
+    def test_the_alias_of_a_host_is_one_of_its_names(self) -> None:
+        """ExternalName: no cluster, no listener, no virtual host of its own, but domains at the host it stands for."""
+        alias = service("shop/shortcut", type="ExternalName", externalName=A)
+        shop = Shop(entry("shop/a", A), alias)
+        assert "shortcut.shop.svc.cluster.local" in shop.domains("80")["a.example:80"]
+        assert shop.clusters() == {NAMED_A}
+        assert list(shop.domains("80")) == ["a.example:80", "allow_any"]
+
+    def test_an_alias_that_is_not_imported_is_none(self) -> None:
+        alias = service("other/shortcut", type="ExternalName", externalName=A)
+        shop = Shop(entry("shop/a", A), alias, hosts(["./*"]))
+        assert shop.domains("80")["a.example:80"] == ["a.example", "a.example."]
+
+    def test_an_alias_of_an_unknown_host_brings_nothing(self) -> None:
+        shop = Shop(service("shop/shortcut", type="ExternalName", externalName="nowhere.example"))
+        assert (shop.clusters(), shop.listeners(), shop.names(ROUTE)) == (set(), set(), set())
+
+
+class TestEgressListeners:
+    def test_a_port_with_a_number_is_closed_to_the_catch_all(self) -> None:
+        """Explicit-port listeners come first and take nothing from the catch-all for their address."""
+        given = [entry("shop/a", A), entry("other/b", B), entry("other/t", "t.example", (80, "TCP"))]
+        shop = Shop(*given, hosts(listening(80, "HTTP", "./*"), ["*/*"]))
+        assert list(shop.domains("80")) == ["a.example:80", "allow_any"]
+        assert "outbound|80||b.example" in shop.clusters()
+        assert b"t.example" not in shop.view.resources[LISTENER]["0.0.0.0_80"].body
+
+    def test_capture_mode_none_really_binds_on_loopback(self) -> None:
+        shop = Shop(entry("shop/a", A), hosts(listening(80, "HTTP", "./*", captureMode="NONE")))
+        found = shop.listener("127.0.0.1_80")
+        assert found.bind_to_port.value
+        assert shop.listeners() == {"127.0.0.1_80"}
+
+    def test_a_bind_of_its_own(self) -> None:
+        shop = Shop(entry("shop/a", A), hosts(listening(80, "HTTP", "./*", bind="127.0.0.3")))
+        assert shop.listeners() == {"127.0.0.3_80"}
+        assert not shop.listener("127.0.0.3_80").bind_to_port.value
+
+    def test_a_bound_listener_is_bound_whatever_the_catch_all_has_there(self) -> None:
+        bound = listening(80, "HTTP", "shop/*", bind="0.0.0.0", captureMode="NONE")
+        older = entry("other/b", B, day=1)
+        shop = Shop(older, entry("shop/a", A, day=9), hosts(bound, ["*/*"]))
+        assert shop.listener("0.0.0.0_80").bind_to_port.value
+
+    def test_without_interception_every_listener_is_bound(self) -> None:
+        shop = Shop(entry("shop/a", A), interception=Interception.NONE)
+        assert shop.names(LISTENER) == {"127.0.0.1_80"}
+        assert shop.listener("127.0.0.1_80").bind_to_port.value
+
+    def test_a_unix_socket_is_served_by_a_route_table_of_its_name(self) -> None:
+        """Port 0: every domain with its port; those of port 80 without as well."""
+        socket = "unix:///run/egress.sock"
+        given = entry("shop/a", A, (80, "HTTP"), (8080, "HTTP"))
+        shop = Shop(given, hosts(listening(0, "HTTP", "./*", bind=socket)))
+        found = shop.domains(socket)
+        assert found["a.example:80"] == ["a.example", "a.example.", "a.example:80", "a.example.:80"]
+        assert found["a.example:8080"] == ["a.example:8080", "a.example.:8080"]
+
+
+class TestPolicies:
+    def test_the_rule_that_holds_shapes_the_cluster_and_its_subsets(self) -> None:
+        subsets = [{"name": "v1", "labels": {"version": "v1"}}]
+        shop = Shop(entry("other/a", A), policy("other/p", A, connections=7, subsets=subsets))
+        assert shop.clusters() == {NAMED_A, "outbound|80|v1|a.example"}
+        assert shop.connections(NAMED_A) == 7
+
+    def test_the_clients_namespace_goes_first(self) -> None:
+        rules = [policy("other/p", A, connections=7), policy("shop/p", A, connections=3)]
+        assert Shop(entry("other/a", A), *rules).connections(NAMED_A) == 3
+        assert Shop(entry("other/a", A), *rules, namespace="third").connections(NAMED_A) == 7
+
+    def test_a_workload_selector_makes_kinds(self) -> None:
+        rules = [
+            policy("shop/p", A, connections=7),
+            policy("shop/q", A, connections=3, day=9, workloadSelector={"matchLabels": {"app": "web"}}),
+        ]
+        assert Shop(entry("shop/a", A), *rules, labels={"app": "web"}).connections(NAMED_A) == 3
+        assert Shop(entry("shop/a", A), *rules, labels={"app": "x"}).connections(NAMED_A) == 7
+
+    def test_pass_through_has_no_endpoints(self) -> None:
+        through = {"loadBalancer": {"simple": "PASSTHROUGH"}}
+        shop = Shop(entry("shop/a", A), policy("shop/p", A, trafficPolicy=through))
+        assert shop.assignments() == set()
+        assert shop.cluster(NAMED_A).type == shop.cluster("PassthroughCluster").type
+
+
+class TestHeadless:
+    def slice(self, *addresses: str) -> Any:
+        return decode.stored(
+            {
+                "apiVersion": "discovery.k8s.io/v1",
+                "kind": "EndpointSlice",
+                "metadata": {
+                    "name": "db-1",
+                    "namespace": "shop",
+                    "labels": {"kubernetes.io/service-name": "db"},
+                },
+                "addressType": "IPv4",
+                "endpoints": [{"addresses": [a], "conditions": {"ready": True}} for a in addresses],
+                "ports": [{"name": "mysql", "port": 3306}, {"name": "http", "port": 80}],
+            }
+        )
+
+    def test_one_listener_for_each_endpoint_of_an_opaque_port(self) -> None:
+        db = service("shop/db", (3306, "mysql"))
+        shop = Shop(db, self.slice("10.1.0.1", "10.1.0.2"))
+        assert shop.listeners() == {"10.1.0.1_3306", "10.1.0.2_3306"}
+
+    def test_none_without_endpoints(self) -> None:
+        assert Shop(service("shop/db", (3306, "mysql"))).listeners() == set()
+
+    def test_http_shares_the_wildcard_with_names_of_its_pods(self) -> None:
+        shop = Shop(service("shop/db", (80, "http")), self.slice("10.1.0.1"))
+        assert shop.listeners() == {"0.0.0.0_80"}
+        domains = shop.domains("80")["db.shop.svc.cluster.local:80"]
+        assert {"*.db.shop.svc.cluster.local", "*.db"} <= set(domains)
+
+
+class TestMeshDefaults:
+    @pytest.mark.parametrize("kind", ["Service", "VirtualService", "DestinationRule"])
+    def test_visibility(self, kind: str) -> None:
+        objects = [
+            entry("other/a", A, exportTo=["*"] if kind != "Service" else []),
+            routing("other/r", [A], B, exportTo=["*"] if kind != "VirtualService" else []),
+            policy("other/p", A, connections=7, exportTo=["*"] if kind != "DestinationRule" else []),
+        ]
+        shop = Shop(*objects, mesh(f"default{kind}ExportTo: ['.']"))
+        if kind == "Service":
+            assert shop.clusters() == set()
+            return
+        assert (shop.target("80", "a.example:80") == NAMED_A) is (kind == "VirtualService")
+        assert shop.connections(NAMED_A) == (0 if kind == "DestinationRule" else 7)
