@@ -1,17 +1,24 @@
 """The pure core at growing sizes: a first full configuration, and one edit.
 
 Shape: N ServiceEntries, STATIC, MESH_INTERNAL, an address of their own, one HTTP and one TCP port, three endpoints; one
-default sidecar. Prints one JSON line for each size; ratios compare sizes within the run.
+default sidecar. Prints one JSON line for each size, each measured in a process of its own and with the garbage
+collector as discovery sets it; ratios compare sizes within the run. Memory is what the process came to hold beyond the
+events' JSON: the decoded objects, the world and all that one kind of proxy is shown.
 """
 
 import argparse
 import gc
 import json
+import resource
 import statistics
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from tidegate.api import decode
+from tidegate.app.heap import settle, spare
 from tidegate.app.hub import Hub
 from tidegate.app.proxies import Node
 from tidegate.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE
@@ -55,9 +62,17 @@ def milliseconds(since: float) -> float:
     return round((time.perf_counter() - since) * 1000, 3)
 
 
+def resident() -> int:
+    """Bytes of memory that the process has in RAM."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
 def measure(size: int) -> dict[str, Any]:
+    spare()
     raws = [entry(n) for n in range(size)]
     gc.collect()
+    empty = resident()
     start = time.perf_counter()
     events = [put(raw) for raw in raws]
     decoding = milliseconds(start)
@@ -65,10 +80,13 @@ def measure(size: int) -> dict[str, Any]:
     start = time.perf_counter()
     hub.apply(events)
     world = milliseconds(start)
+    settle()
     node = Node(name="client.bench", namespace="bench", pod="", service_account="default", address="10.1.1.1")
     start = time.perf_counter()
     shown = hub.attach(node)
     first = milliseconds(start)
+    gc.collect()
+    memory = resident() - empty
     view = shown.mailbox.view
     sizes = {}
     for name, url in TYPES.items():
@@ -83,17 +101,18 @@ def measure(size: int) -> dict[str, Any]:
         "world_ms": world,
         "first_configuration_ms": first,
         "second_proxy_ms": warm,
+        "rss_mib_per_1000": round(memory / size * 1000 / 2**20, 2),
         "bytes": sizes,
         **edits(hub, size),
     }
 
 
 def edits(hub: Hub, size: int) -> dict[str, Any]:
-    """One endpoint's weight, then one host name, in the middle of the others."""
+    """One endpoint's weight, again and again, then one host name, in the middle of the others."""
     times: dict[str, list[float]] = {"endpoint": [], "host": []}
     calls: dict[str, int] = {}
-    for number in range(EDITS):
-        for kind in times:
+    for kind in times:
+        for number in range(EDITS):
             raw = entry(size // 2, weight=2 + number)
             if kind == "host":
                 raw["spec"]["hosts"] = [f"renamed-{number}.bench.example"]
@@ -116,9 +135,15 @@ def edits(hub: Hub, size: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sizes", nargs="*", type=int, default=[100, 1000, 5000])
-    rows = [measure(size) for size in parser.parse_args().sizes]
-    for row in rows:
-        print(json.dumps(row))
+    sizes = parser.parse_args().sizes
+    if len(sizes) == 1:
+        print(json.dumps(measure(sizes[0])))
+        return
+    rows = []
+    for size in sizes:
+        done = subprocess.run([sys.executable, __file__, str(size)], check=True, stdout=subprocess.PIPE, timeout=600)
+        rows.append(json.loads(done.stdout))
+        print(json.dumps(rows[-1]), flush=True)
     first, last = rows[0], rows[-1]
     if first is not last:
         grown = last["services"] / first["services"]

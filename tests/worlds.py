@@ -148,6 +148,11 @@ class Shop:
     def listener(self, name: str) -> Any:
         return protos.Listener.FromString(self.view.resources[LISTENER][name].body)
 
+    def binds(self, name: str) -> bool:
+        """Whether a listener really binds its port, as Envoy does unless told otherwise."""
+        found = self.listener(name)
+        return not found.HasField("bind_to_port") or bool(found.bind_to_port.value)
+
     def connections(self, name: str) -> int:
         """The limit of connections, by which tests tell DestinationRules apart; 0 for none."""
         limit = int(self.cluster(name).circuit_breakers.thresholds[0].max_connections.value)

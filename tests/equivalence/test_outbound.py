@@ -122,12 +122,31 @@ def changes(draw: st.DrawFn) -> Event:
     return Event(Verb.PUT, ref, decode.stored(raw))
 
 
+meshes = st.sampled_from(
+    [
+        "",
+        "outboundTrafficPolicy: {mode: REGISTRY_ONLY}",
+        "rootNamespace: two",
+        "defaultServiceExportTo: ['.']",
+        "defaultVirtualServiceExportTo: ['.']",
+        "defaultDestinationRuleExportTo: ['.']",
+    ]
+)
+
+
+def mesh_change(text: str) -> Event:
+    metadata = {"name": "istio", "namespace": "istio-system", "uid": "mesh"}
+    raw = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"mesh": text}}
+    found = decode.stored(raw)
+    return Event(Verb.PUT, found.ref, found)
+
+
 def bodies(view: Outbound) -> dict[str, dict[str, bytes]]:
     return {url: {name: r.body for name, r in view.resources[url].items()} for url in TYPES}
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(changes(), min_size=1, max_size=14))
+@given(st.lists(st.one_of(changes(), changes(), changes(), st.builds(mesh_change, meshes)), min_size=1, max_size=14))
 def test_advancing_equals_building_anew(events: list[Event]) -> None:
     world = Snapshot.empty("cluster.local")
     cut = slices(world.mesh, world.domain)
@@ -135,6 +154,7 @@ def test_advancing_equals_building_anew(events: list[Event]) -> None:
     for event in events:
         before = bodies(view)
         world, changed = world.apply([event])
+        cut = slices(world.mesh, world.domain)
         told = view.advance(world, changed, cut)
         after = bodies(view)
         for url in TYPES:

@@ -28,7 +28,7 @@ T = TypeVar("T")
 Json = dict[str, Any]
 
 HERE = Path(__file__).resolve().parent
-PATIENCE = 60.0
+PATIENCE = 30.0
 """Seconds within which anything expected must have come about."""
 UP_SECONDS = 240
 NEEDS = [

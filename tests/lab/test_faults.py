@@ -13,7 +13,6 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-
 from tests.lab.labs import NEEDS, Lab, kill, running_lab, until
 
 pytestmark = NEEDS

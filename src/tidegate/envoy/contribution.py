@@ -121,9 +121,21 @@ def _imports(
         chosen = choice.imported_service(around.world, around.kind, listener, host)
         if chosen and (trimmed := _trim(chosen[0], listener)):
             found.append((listener, trimmed))
-    if wanted and not found and (service := _named(around, host, wanted)):
-        found.append((None, _only_ports(service, frozenset(port for _, port in wanted))))
+    if wanted and (service := _named(around, host, wanted)):
+        found.extend(_missing(service, frozenset(port for _, port in wanted), [s for _, s in found]))
     return found
+
+
+def _missing(service: Service, wanted: frozenset[int], imported: list[Service]) -> Iterator[tuple[None, Service]]:
+    """What routes need of a service beyond what is imported of it; where another namespace's definition of the name
+    is imported, that one stands."""
+    needed = _only_ports(service, wanted)
+    if not imported:
+        yield None, needed
+    elif imported[0].key == service.key:
+        there = {port for each in imported for port in each.ports}
+        if left := tuple(port for port in needed.ports if port not in there):
+            yield None, msgspec.structs.replace(service, ports=left)
 
 
 def _named(around: Surroundings, host: str, wanted: frozenset[tuple[str, int]]) -> Service | None:

@@ -95,6 +95,8 @@ class Outbound:
                     target = service.external_name.lower()
                     edit(self._aliases[target], key.host.lower())
                     touched.add(target)
+        for target in [t for t in touched if not self._aliases[t]]:
+            del self._aliases[target]
         return touched
 
     def _rebuild(self) -> dict[str, frozenset[str]]:
@@ -166,15 +168,20 @@ class Outbound:
             self._contributions.pop(host, None)
         else:
             self._contributions[host] = new
-        for key in (*old.targets, *old.refs):
+        before, after = {*old.targets, *old.refs}, {*new.targets, *new.refs}
+        for key in before - after:
             self._users[key].discard(host)
-        for key in (*new.targets, *new.refs):
+            if not self._users[key]:
+                del self._users[key]
+        for key in after - before:
             self._users[key].add(host)
         for target, namespace, port in old.wants - new.wants:
             wanted = self._wanted[target]
             wanted[namespace, port] -= 1
             if not wanted[namespace, port]:
                 del wanted[namespace, port]
+            if not wanted:
+                del self._wanted[target]
         for target, namespace, port in new.wants - old.wants:
             self._wanted[target][namespace, port] += 1
         return {want[0] for want in old.wants ^ new.wants}
@@ -194,9 +201,9 @@ class Outbound:
             self._reseat(old.seats, new.seats, moved)
 
     def _reclaim(self, host: str, old: Contribution, new: Contribution, moved: "_Moved") -> None:
-        wanted = {claim.table: claim for claim in new.claims}
-        for table in {c.table for c in old.claims} | wanted.keys():
-            self._routes.setdefault(table, RouteTable(table)).put(host, wanted.get(table))
+        wanted = {(claim.table, claim.given.port): claim for claim in new.claims}
+        for table, port in {(c.table, c.given.port) for c in old.claims} | wanted.keys():
+            self._routes.setdefault(table, RouteTable(table)).put((host, port), wanted.get((table, port)))
             moved.tables.add(table)
 
     def _swap_sniffed(self, host: str, given: tuple[VirtualHostInput, ...]) -> dict[str, Resource | None]:
@@ -204,7 +211,8 @@ class Outbound:
         for each in given:
             name = sniffed_name(each)
             out[name] = sniffed_route(each, name, self._builders)
-        self._sniffed[host] = tuple(n for n, r in out.items() if r is not None)
+        if held := tuple(n for n, r in out.items() if r is not None):
+            self._sniffed[host] = held
         return out
 
     def _reseat(self, old: tuple[Seat, ...], new: tuple[Seat, ...], moved: "_Moved") -> None:

@@ -111,10 +111,12 @@ class Fragments:
 
     def put_all(self, number: int, parts: Sequence[Resource]) -> None:
         """Append repeated field ``number``, one element a part."""
+        pieces = self._pieces
         for part in parts:
             body = part.body
-            self._pieces += (_prefix(number, len(body)), body)
-        self._versions += [f"{number}:{part.version}" for part in parts]
+            pieces += (_prefix(number, len(body)), body)
+        if parts:
+            self._versions.append(f"{number}:" + f"/{number}:".join([part.version for part in parts]))
 
     def merge(self, body: bytes, version: str) -> None:
         """Append the fields of a message of the same type."""

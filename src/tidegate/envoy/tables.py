@@ -2,6 +2,7 @@
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable
+from itertools import chain
 
 import msgspec
 
@@ -16,8 +17,11 @@ from tidegate.registry.model import Service
 UNIX = "unix://"
 """A Sidecar's egress listener on a unix socket: its routes are named by the socket."""
 
-Claimant = tuple[bool, tuple[object, ...], str]
-"""(alternate, order, host): the first by sorting has the domain."""
+Holder = tuple[str, int]
+"""Host and service port: one route configuration of a unix socket serves several ports of a host."""
+
+Claimant = tuple[bool, tuple[object, ...], Holder]
+"""(alternate, order, who): the first by sorting has the domain."""
 
 
 class RouteTable:
@@ -28,17 +32,17 @@ class RouteTable:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._claims: dict[str, Claim] = {}
+        self._claims: dict[Holder, Claim] = {}
         self._domains: dict[str, list[Claimant]] = {}
         self._fragments: dict[str, Resource] = {}
         self._names: list[str] = []
-        self._hosts: dict[str, str] = {}
-        self._stale: set[str] = set()
+        self._hosts: dict[Holder, str] = {}
+        self._stale: set[Holder] = set()
 
     def __bool__(self) -> bool:
         return bool(self._claims)
 
-    def put(self, host: str, claim: Claim | None) -> None:
+    def put(self, host: Holder, claim: Claim | None) -> None:
         """Replace what ``host`` claims; None withdraws it."""
         old = self._claims.pop(host, None)
         for domain, alternate in _domains(old):
@@ -70,7 +74,7 @@ class RouteTable:
         fragments = [self._fragments[name] for name in self._names]
         return routes.route_config(self.name, fragments, around.slices.catch_all)
 
-    def _refresh(self, host: str, builders: Builders) -> None:
+    def _refresh(self, host: Holder, builders: Builders) -> None:
         previous = self._hosts.pop(host, None)
         claim = self._claims.get(host)
         fragment = self._fragment(host, claim, builders) if claim else None
@@ -84,7 +88,7 @@ class RouteTable:
         self._fragments[fragment.name] = fragment
         self._hosts[host] = fragment.name
 
-    def _fragment(self, host: str, claim: Claim, builders: Builders) -> Resource | None:
+    def _fragment(self, host: Holder, claim: Claim, builders: Builders) -> Resource | None:
         domains = tuple(d for d in claim.given.domains if self._domains[d.lower()][0][2] == host)
         if not domains:
             return None
@@ -158,7 +162,7 @@ class ListenerTable:
         explicit = self._explicit > 0  # a Sidecar's listener for this port is closed to the catch-all's services
         http = self._first_http(explicit)
         members = tuple(_member(s) for _, s in self._members if s.member and s.explicit == explicit)
-        first = self._http[0][1] if self._http else self._members[0][1]
+        first = next(s for _, s in chain(self._http, self._members) if s.explicit == explicit)
         given = ListenerInput(
             bind=self.bind,
             port=self.port,

@@ -384,7 +384,7 @@ class Session(abc.ABC):
 
 
 def _state(watch: Watch, quarantined: bool) -> SyncState:
-    if not watch.nonce:
+    if not watch.nonce and not watch.held:
         return SyncState.NOT_SENT
     if quarantined or watch.last_error:
         return SyncState.ERROR

@@ -96,6 +96,13 @@ class TestDestinationsOfRoutes:
         metadata = shop.cluster("outbound|80||b.example").metadata.filter_metadata["istio"]
         assert metadata["services"][0]["namespace"] == "other"
 
+    def test_a_port_that_is_named_besides_those_imported(self) -> None:
+        given = [entry("shop/a", A), entry("other/b", B, (80, "HTTP"), (81, "HTTP"), (82, "HTTP"))]
+        limited = hosts(listening(80, "HTTP", "*/*"))
+        shop = Shop(*given, routing("shop/r", [A], f"{B}:81"), limited)
+        assert shop.clusters() == {NAMED_A, "outbound|80||b.example", "outbound|81||b.example"}
+        assert list(shop.domains("80")) == ["a.example:80", "b.example:80", "allow_any"]
+
     def test_mirrors_and_tls_and_tcp_routes_count_too(self) -> None:
         http = [{"route": [{"destination": {"host": A}}], "mirror": {"host": "m.example"}}]
         tls = [{"match": [{"sniHosts": ["t.example"]}], "route": [{"destination": {"host": "u.example"}}]}]
@@ -114,7 +121,7 @@ class TestDestinationsOfRoutes:
         shop = self.given(B)
         shop.advance(put(routing("shop/r", [A], A)))
         assert shop.clusters() == {NAMED_A}
-        assert dict(shop.view._wanted) == {}
+        assert set(shop.view._wanted) == {A}
 
     def test_a_destination_that_does_not_exist_brings_nothing(self) -> None:
         assert self.given("nowhere.example").clusters() == {NAMED_A}
@@ -187,25 +194,24 @@ class TestEgressListeners:
 
     def test_capture_mode_none_really_binds_on_loopback(self) -> None:
         shop = Shop(entry("shop/a", A), hosts(listening(80, "HTTP", "./*", captureMode="NONE")))
-        found = shop.listener("127.0.0.1_80")
-        assert found.bind_to_port.value
+        assert shop.binds("127.0.0.1_80")
         assert shop.listeners() == {"127.0.0.1_80"}
 
     def test_a_bind_of_its_own(self) -> None:
         shop = Shop(entry("shop/a", A), hosts(listening(80, "HTTP", "./*", bind="127.0.0.3")))
         assert shop.listeners() == {"127.0.0.3_80"}
-        assert not shop.listener("127.0.0.3_80").bind_to_port.value
+        assert not shop.binds("127.0.0.3_80")
 
     def test_a_bound_listener_is_bound_whatever_the_catch_all_has_there(self) -> None:
         bound = listening(80, "HTTP", "shop/*", bind="0.0.0.0", captureMode="NONE")
         older = entry("other/b", B, day=1)
         shop = Shop(older, entry("shop/a", A, day=9), hosts(bound, ["*/*"]))
-        assert shop.listener("0.0.0.0_80").bind_to_port.value
+        assert shop.binds("0.0.0.0_80")
 
     def test_without_interception_every_listener_is_bound(self) -> None:
         shop = Shop(entry("shop/a", A), interception=Interception.NONE)
         assert shop.names(LISTENER) == {"127.0.0.1_80"}
-        assert shop.listener("127.0.0.1_80").bind_to_port.value
+        assert shop.binds("127.0.0.1_80")
 
     def test_a_unix_socket_is_served_by_a_route_table_of_its_name(self) -> None:
         """Port 0: every domain with its port; those of port 80 without as well."""
