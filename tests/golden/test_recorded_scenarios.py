@@ -31,8 +31,8 @@ OFFERED = json_format.MessageToDict(filters.offered_protocols_filter())
 
 
 def translated(value: Any) -> Any:
-    """Expected JSON with the two things that upstream Envoy spells otherwise: the ALPN filter, and a
-    max_grpc_timeout (deprecated) of no limit as max_stream_duration.grpc_timeout_header_max."""
+    """Expected JSON with what is spelled otherwise for upstream Envoy: the ALPN filter; and max_grpc_timeout, which is
+    deprecated, as max_stream_duration.grpc_timeout_header_max where it is no limit, else not at all."""
     if isinstance(value, list):
         return [translated(each) for each in value]
     if not isinstance(value, dict):
@@ -40,8 +40,8 @@ def translated(value: Any) -> Any:
     if value.get("name") == "istio.alpn":
         return OFFERED
     out = {key: translated(each) for key, each in value.items()}
-    if out.get("maxGrpcTimeout") == "0s":
-        out["maxStreamDuration"] = {"grpcTimeoutHeaderMax": out.pop("maxGrpcTimeout")}
+    if out.pop("maxGrpcTimeout", None) == "0s":
+        out["maxStreamDuration"] = {"grpcTimeoutHeaderMax": "0s"}
     return out
 
 

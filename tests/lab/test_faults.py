@@ -239,24 +239,46 @@ async def test_messages_that_are_no_discovery_requests_end_their_stream_alone(
     _still_serves(lab)
 
 
-def test_what_envoy_refuses_is_quarantined_with_its_origin_and_the_rest_goes_on(lab: Lab) -> None:
-    """A path that no Unix socket can have passes Istio's rules for a ServiceEntry, and Envoy refuses it."""
-    spec = {
-        "hosts": ["long.example"],
-        "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}],
-        "resolution": "STATIC",
-        "endpoints": [{"address": "unix:///" + "long/" * 40}],
-    }
-    meta = {"name": "long", "namespace": "front"}
-    entry = {"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": meta, "spec": spec}
-    with lab.applied(json.dumps(entry)):
+def _object(kind: str, name: str, **spec: Any) -> str:
+    meta = {"name": name, "namespace": "front"}
+    return json.dumps({"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": meta, "spec": spec})
+
+
+HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
+LONG = {"address": "unix:///" + "long/" * 40 + "socket"}
+"""A path that no Unix socket can have."""
+REFUSED_BY_ENVOY = [
+    (
+        "ServiceEntry/front/bad",
+        "outbound|80||long.example",
+        _object("ServiceEntry", "bad", hosts=["long.example"], ports=[HTTP], resolution="STATIC", endpoints=[LONG]),
+    ),
+    (
+        "DestinationRule/front/bad",
+        "outbound|8000||self.shop.svc.cluster.local",
+        _object(
+            "DestinationRule",
+            "bad",
+            host="self.shop.svc.cluster.local",
+            trafficPolicy={"tls": {"mode": "SIMPLE", "caCertificates": "/no/such/file.pem"}},
+        ),
+    ),
+]
+"""What Istio's rules for the object let pass, and Envoy refuses."""
+
+
+@pytest.mark.parametrize(("origin", "resource", "manifest"), REFUSED_BY_ENVOY, ids=["ServiceEntry", "DestinationRule"])
+def test_what_envoy_refuses_is_quarantined_with_its_origin_and_the_rest_goes_on(
+    lab: Lab, origin: str, resource: str, manifest: str
+) -> None:
+    with lab.applied(manifest):
         found = until(lambda: _quarantined(lab, CLIENT))
-        assert [each["name"] for each in found] == ["outbound|80||long.example"]
-        assert any("ServiceEntry/front/long" in origin for origin in found[0]["origins"]) and found[0]["error"]
+        assert [each["name"] for each in found] == [resource]
+        assert any(each.startswith(origin) for each in found[0]["origins"]) and found[0]["error"]
         _still_serves(lab)
         assert _quarantined(lab, CLIENT) == found
         status = lab.run("proxy-status", "-v", "1", "--xds-address", f"http://127.0.0.1:{lab.port}")
-        assert "ERROR" in status.stdout and "UNIX domain socket" in status.stderr
+        assert "ERROR" in status.stdout and found[0]["error"].strip()[:20] in status.stderr
     until(lambda: not _quarantined(lab, CLIENT))
     until(lab.synced)
 

@@ -14,6 +14,7 @@ import uvicorn
 
 from tidegate.api import decode
 from tidegate.api.objects import Ref
+from tidegate.app import heap
 from tidegate.app.debug import debug_app, origins
 from tidegate.app.hub import Hub, Shown
 from tidegate.app.metrics import Metrics
@@ -168,6 +169,7 @@ def _ref(change: Change) -> Ref:
 
 async def run(settings: Settings, on_ready: Callable[[str], None]) -> None:
     """Run a control plane until SIGTERM or SIGINT. ``on_ready`` gets the debug port's address."""
+    heap.spare()
     store = KubeStore.from_kubeconfig(settings.kubeconfig)
     plane = Discovery(settings, store)
     settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -187,6 +189,7 @@ async def _serve(plane: Discovery, ready: Callable[[], None]) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(plane.follow())
         await plane.synced.wait()
+        heap.settle()
         await plane.server.start(plane.settings.run_dir / "xds.sock")
         ready()
 

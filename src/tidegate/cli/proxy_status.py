@@ -91,8 +91,6 @@ def _state(resource: dict[str, Any] | None) -> str:
         return str(resource["state"])
     if resource.get("lastError"):
         return "ERROR"
-    if known := resource.get("state"):  # tidegate's own: a returning proxy may hold everything without being sent it
-        return str(known)
     if not resource.get("sent"):
         return "NOT SENT"
     return "SYNCED" if resource.get("sent") == resource.get("acked") else "STALE"

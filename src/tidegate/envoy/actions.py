@@ -99,13 +99,13 @@ def _conditions(retry_on: str) -> tuple[str, list[int]]:
 def set_timeout(action: Any, timeout: Duration | None) -> None:
     """Limit of the whole request, and of what a caller may ask by ``grpc-timeout``; 0 is no limit.
 
-    Envoy ignores ``timeout`` on a route that has ``max_stream_duration``, so a limit needs the deprecated field.
+    Envoy ignores ``timeout`` on a route that has ``max_stream_duration``, and max_grpc_timeout is deprecated and warned
+    of at every update. So a route with a limit has ``timeout`` alone: it also ends gRPC calls, and a caller's own
+    shorter ``grpc-timeout`` is kept by the caller.
     """
     value = protos.duration(timeout or Duration(0))
     action.timeout.CopyFrom(value)
-    if timeout:
-        action.max_grpc_timeout.CopyFrom(value)
-    else:
+    if not timeout:
         action.max_stream_duration.grpc_timeout_header_max.CopyFrom(value)
 
 

@@ -42,6 +42,10 @@ class Builders:
                     self._sweep(name)
         return found
 
+    def remembered(self) -> int:
+        """Number of inputs that entries stand for, those of results that are gone among them."""
+        return sum(map(len, self._results.values()))
+
     def _sweep(self, name: str) -> None:
         """Forget inputs whose results are gone. A WeakValueDictionary would do so at once, at a tenth of the time of
         a first configuration."""

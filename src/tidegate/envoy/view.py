@@ -62,7 +62,8 @@ class ProxyView:
 
 
 class Names(Collection[str]):
-    """The names of one type in one view, without a copy of them."""
+    """The names of one type in one view, each once, without a copy of them. Where both sides have a name, it is the
+    inbound one's."""
 
     __slots__ = ("_hidden", "_own", "_shared")
 
@@ -80,7 +81,7 @@ class Names(Collection[str]):
         return sum(1 for _ in self)
 
     def _skips(self, name: str) -> bool:
-        return bool(self._hidden) and name.rpartition("_")[0] in self._hidden
+        return name in self._own or (bool(self._hidden) and name.rpartition("_")[0] in self._hidden)
 
 
 class InboundState(msgspec.Struct, frozen=True):

@@ -362,16 +362,18 @@ class Session(abc.ABC):
 
     def _type_status(self, watch: Watch) -> TypeStatus:
         quarantined = tuple(self._quarantined(watch))
+        # Otherwise what was refused is wanted no more, without anything to send that could be acknowledged.
+        error = watch.last_error if quarantined or watch.trials or watch.flight else ""
         return TypeStatus(
             type_url=watch.type_url,
-            state=_state(watch, bool(quarantined)),
+            state=_state(watch, bool(quarantined or error)),
             sent_nonce=watch.nonce,
             acked_nonce=watch.acked,
             wildcard=watch.wildcard,
             names=tuple(sorted(watch.names)),
             held=len(watch.held),
             rejects=watch.rejects,
-            last_error=watch.last_error,
+            last_error=error,
             quarantined=quarantined,
         )
 
@@ -383,10 +385,10 @@ class Session(abc.ABC):
                 yield Quarantined(name, refusal.resource.version, refusal.error, accepted)
 
 
-def _state(watch: Watch, quarantined: bool) -> SyncState:
+def _state(watch: Watch, refused: bool) -> SyncState:
     if not watch.nonce and not watch.held:
         return SyncState.NOT_SENT
-    if quarantined or watch.last_error:
+    if refused:
         return SyncState.ERROR
     if watch.flight is not None or watch.trials or watch.dirty:
         return SyncState.STALE

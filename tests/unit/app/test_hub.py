@@ -17,9 +17,7 @@ REGISTRY_ONLY = mesh("outboundTrafficPolicy: {mode: REGISTRY_ONLY}")
 
 
 def node(name: str, namespace: str = "shop", address: str = "10.1.0.9") -> Node:
-    return Node(
-        name=f"{name}.{namespace}", namespace=namespace, pod=name, service_account="default", address=address
-    )
+    return Node(name=f"{name}.{namespace}", namespace=namespace, pod=name, service_account="default", address=address)
 
 
 def ports(number: int = 8080) -> list[dict[str, Any]]:

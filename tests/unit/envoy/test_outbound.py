@@ -56,7 +56,9 @@ class TestManyServicesOnOnePort:
     def test_a_client_of_the_same_namespace_has_the_short_name_too(self) -> None:
         found = self.shop("open").domains("8001")["merchant-center.open.svc.cluster.local:8001"]
         assert "merchant-center" in found
-        assert "cashier-busi-svc" not in self.shop("open").domains("8001")["cashier-busi-svc.pay.svc.cluster.local:8001"]
+        assert (
+            "cashier-busi-svc" not in self.shop("open").domains("8001")["cashier-busi-svc.pay.svc.cluster.local:8001"]
+        )
 
     def test_virtual_hosts_stand_by_name_the_catch_all_last(self) -> None:
         names = list(self.shop().domains("8001"))
@@ -99,7 +101,7 @@ class TestDomainConflicts:
         shop = Shop(
             entry("shop/b", B, day=1, addresses=["10.9.0.1"]), entry("shop/a", A, day=2, addresses=["10.9.0.1"])
         )
-        (found,) = [d for d in shop.view.decisions() if "domain 10.9.0.1" in d.about]
+        (found,) = [d for d in shop.view.decisions() if "domain 10.9.0.1" in d.subject]
         assert (found.winner.name, [each.name for each in found.losers]) == ("b", ["a"])
 
 

@@ -107,10 +107,10 @@ def test_weights_of_zero_are_dropped():
     assert found.decorator.operation == "orders:8080/*"
 
 
-def test_timeout_limits_what_grpc_callers_may_ask():
+def test_a_timeout_stands_alone():
     found = built(timeout="3s", route=[TO_ORDERS]).route
     assert found.timeout.seconds == 3
-    assert found.max_grpc_timeout.seconds == 3
+    assert not found.HasField("max_grpc_timeout")  # deprecated
     assert not found.HasField("max_stream_duration")  # Envoy would ignore the timeout
 
 

@@ -50,13 +50,15 @@ def upstream(value: Any) -> Any:
 
 
 def expected_host(shared: Path, scenario: str, table: str, host: str) -> Any:
-    """The recorded virtual host; a deprecated limit is read as the field that took its place."""
+    """The recorded virtual host; no limit in the deprecated field is read as in the one that took its place, and a
+    limit there goes without saying: ``timeout`` is the same."""
     config = recorded(shared, scenario, "rds", table)
     found = json_format.ParseDict(next(v for v in config["virtualHosts"] if v["name"] == host), protos.VirtualHost())
     for route in found.routes:
-        if route.route.HasField("max_grpc_timeout") and not route.route.max_grpc_timeout.ToNanoseconds():
+        if route.route.HasField("max_grpc_timeout"):
             limit = route.route.max_grpc_timeout
-            route.route.max_stream_duration.grpc_timeout_header_max.CopyFrom(limit)
+            if not limit.ToNanoseconds():
+                route.route.max_stream_duration.grpc_timeout_header_max.CopyFrom(limit)
             route.route.ClearField("max_grpc_timeout")
     return found
 
