@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import pytest
 import yaml
 
-from tidegate.lab import network, processes, settle
+from tidegate.lab import namespaces, processes, settle
 from tidegate.lab.launch import Order, Started, start
 from tidegate.lab.plan import netns_prefix
 from tidegate.lab.state import Folders, State, read_state
@@ -353,7 +353,7 @@ class Lab:
     def left_behind(self) -> list[str]:
         mark = settle.mark(self.folders, self.name)
         found = [str(process.pid) for process in processes.belonging(mark, [])]
-        found += network.existing(netns_prefix(self.name))
+        found += namespaces.existing(netns_prefix(self.name))
         found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if self.name in line]
         return found + [str(path) for path in (self.folders.run, self.folders.state) if path.exists()]
 

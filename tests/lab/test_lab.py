@@ -214,3 +214,36 @@ def test_a_program_that_ends_or_does_not_listen_fails_the_lab_with_its_log(lab: 
     assert "web/http: it ended" in failed.stderr and "no luck" in failed.stderr and "half-built" in failed.stderr
     lab.must("down", "-f", str(lab.file))
     assert lab.left_behind() == []
+
+
+@pytest.fixture
+def small_disk(lab: Lab) -> Iterator[Path]:
+    """The lab's state folder on a disk of its own, a few MiB large."""
+    lab.folders.state.mkdir(parents=True)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m,mode=755", "tmpfs", str(lab.folders.state)], check=True, timeout=10
+    )
+    try:
+        yield lab.folders.state
+    finally:
+        lab("down", "--name", lab.name)
+        subprocess.run(["umount", "--lazy", str(lab.folders.state)], check=True, timeout=10)
+        lab.folders.state.rmdir()
+
+
+@pytest.mark.parametrize("free", [0, 64, 1024], ids=lambda kib: f"{kib} KiB free")
+def test_a_full_disk_leaves_nothing_behind(lab: Lab, small_disk: Path, free: int) -> None:
+    filler = small_disk / "filler"
+    with filler.open("wb") as file:
+        statistics = os.statvfs(small_disk)
+        file.write(b"x" * max(0, statistics.f_bavail * statistics.f_frsize - free * 1024))
+    done = lab("up", "-f", str(lab.file))
+    if done.returncode:
+        assert "Traceback" not in done.stderr
+        assert done.stderr.strip(), "a lab that does not come up says why"
+    else:
+        filler.write_bytes(b"x" * 8192)  # the disk of a running lab fills up
+    filler.unlink()
+    assert lab("down", "--name", lab.name).returncode == 0
+    found = [each for each in lab.left_behind() if str(small_disk) not in each]
+    assert not found

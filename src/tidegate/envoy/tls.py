@@ -129,9 +129,7 @@ def _originated(given: ClusterInput, settings: ClientTLSSettings, http2: bool) -
     names = settings.subject_alt_names
     if not names and given.service.registry is Registry.EXTERNAL:
         names = given.service.subject_alt_names
-    common = protos.CommonTlsContext(
-        tls_params=_client_params(given.defaults), alpn_protocols=("h2",) if http2 else ()
-    )
+    common = protos.CommonTlsContext(tls_params=_client_params(given.defaults), alpn_protocols=("h2",) if http2 else ())
     _put_certificates(common, settings, sds=given.proxy.mtls)
     _put_validation(common, settings, names, sds=given.proxy.mtls)
     checked = not settings.insecure_skip_verify

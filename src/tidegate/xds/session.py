@@ -109,7 +109,15 @@ class Session(abc.ABC):
                 watch.mark(self._reach(watch))
             elif changed := delta.get(watch.type_url):
                 watch.mark(sorted(changed if watch.wildcard else changed & watch.names))
-        return self._pump()
+        sends = self._pump()
+        for watch in self._watches.values():
+            self._forget_error(watch)
+        return sends
+
+    def _forget_error(self, watch: Watch) -> None:
+        """What was refused may be wanted no more, with nothing to send that could be acknowledged."""
+        if watch.last_error and not (watch.flight or watch.trials or any(self._quarantined(watch))):
+            watch.last_error = ""
 
     def on_timeout(self) -> list[Send]:
         """Hold listeners and routes back no longer; until the next acknowledgement of clusters."""
@@ -362,18 +370,16 @@ class Session(abc.ABC):
 
     def _type_status(self, watch: Watch) -> TypeStatus:
         quarantined = tuple(self._quarantined(watch))
-        # Otherwise what was refused is wanted no more, without anything to send that could be acknowledged.
-        error = watch.last_error if quarantined or watch.trials or watch.flight else ""
         return TypeStatus(
             type_url=watch.type_url,
-            state=_state(watch, bool(quarantined or error)),
+            state=_state(watch, bool(quarantined)),
             sent_nonce=watch.nonce,
             acked_nonce=watch.acked,
             wildcard=watch.wildcard,
             names=tuple(sorted(watch.names)),
             held=len(watch.held),
             rejects=watch.rejects,
-            last_error=error,
+            last_error=watch.last_error,
             quarantined=quarantined,
         )
 
@@ -385,10 +391,10 @@ class Session(abc.ABC):
                 yield Quarantined(name, refusal.resource.version, refusal.error, accepted)
 
 
-def _state(watch: Watch, refused: bool) -> SyncState:
+def _state(watch: Watch, quarantined: bool) -> SyncState:
     if not watch.nonce and not watch.held:
         return SyncState.NOT_SENT
-    if refused:
+    if quarantined or watch.last_error:
         return SyncState.ERROR
     if watch.flight is not None or watch.trials or watch.dirty:
         return SyncState.STALE

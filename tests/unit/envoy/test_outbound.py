@@ -24,7 +24,7 @@ def catch_all(shop: Shop, table: str = "80") -> tuple[str, str]:
 class TestManyServicesOnOnePort:
     """S000-6: services that share a port have one listener, one route configuration, a virtual host each."""
 
-    CLUSTER_IPS = {  # noqa: RUF012 -- read only
+    CLUSTER_IPS = {
         "merchant-center.open": "10.233.60.59",
         "cashier-busi-svc.pay": "10.233.17.123",
         "center-job.manager": "10.233.34.158",

@@ -6,7 +6,7 @@ import pytest
 
 from tidegate.api.decode import stored
 from tidegate.registry import topology
-from tidegate.registry.model import Workload, labels_of
+from tidegate.registry.model import Workload
 from tidegate.registry.workloads import canonical_name, canonical_revision, entry_workload, pod_workload, tls_mode
 
 
