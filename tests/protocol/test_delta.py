@@ -89,6 +89,7 @@ def test_a_quarantined_change_that_is_taken_back_needs_no_response(delta, world)
     talk.publishes(world(cds={"a": "1"}))
     talk.hears_nothing()
     assert talk.quarantined("cds") == {}
+    assert talk.state("cds") == "SYNCED"
 
 
 def test_what_was_refused_with_others_is_settled_even_if_it_changes_back(delta, world):
@@ -287,6 +288,7 @@ def test_resume_with_equal_versions_answers_wildcards_emptily_and_names_not_at_a
     talk.hears("lds")
     talk.says("eds", "a", holds={"a": "1"})
     talk.hears_nothing()
+    assert talk.state("eds") == "SYNCED"
 
 
 def test_a_cluster_that_was_still_warming_gets_its_endpoints_on_the_next_stream(delta, world):

@@ -32,7 +32,7 @@ OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 _OPEN = "x-kubernetes-preserve-unknown-fields"
 _KEY, _STRATEGY = "x-kubernetes-patch-merge-key", "x-kubernetes-patch-strategy"
 
-_MERGE_KEYS: Mapping[str, Mapping[str, str]] = {
+MERGE_KEYS: Mapping[str, Mapping[str, str]] = {
     "Pod": {
         "spec.containers": "name",
         "spec.containers.ports": "containerPort",
@@ -105,7 +105,7 @@ def _kind_schema(kind: Kind, version: str, ref_prefix: str) -> Schema:
     schema: Schema = {"type": "object", "properties": properties}
     if not kind.strict:
         schema[_OPEN] = True
-    for path, key in _MERGE_KEYS.get(kind.kind, {}).items():
+    for path, key in MERGE_KEYS.get(kind.kind, {}).items():
         _mark_list(schema, path.split("."), key, retain=path in _RETAIN_KEYS)
     schema["x-kubernetes-group-version-kind"] = [{"group": kind.group, "version": version, "kind": kind.kind}]
     return schema

@@ -93,6 +93,9 @@ def of_bytes(
     return Resource(name, type_url, body, version, origins, decisions)
 
 
+_MOST_PREFIXES = 16384
+
+
 class Fragments:
     """Puts a message together from the bytes of others, none of which is parsed or serialized again.
 
@@ -106,15 +109,16 @@ class Fragments:
 
     def put(self, number: int, body: bytes) -> None:
         """Append field ``number`` with a string or a serialized message."""
-        self._pieces += (_prefix(number, len(body)), body)
+        self._pieces += (_prefixes(number)[len(body)], body)
         self._versions.append(hashlib.blake2b(body, digest_size=8).hexdigest())
 
     def put_all(self, number: int, parts: Sequence[Resource]) -> None:
         """Append repeated field ``number``, one element a part."""
-        pieces = self._pieces
-        for part in parts:
+        prefixes, append = _prefixes(number), self._pieces.append
+        for part in parts:  # thousands of them at every change of one: this is most of what the change costs
             body = part.body
-            pieces += (_prefix(number, len(body)), body)
+            append(prefixes[len(body)])
+            append(body)
         if parts:
             self._versions.append(f"{number}:" + f"/{number}:".join([part.version for part in parts]))
 
@@ -129,10 +133,23 @@ class Fragments:
         return b"".join(self._pieces), version
 
 
-@lru_cache(maxsize=16384)
-def _prefix(number: int, length: int) -> bytes:
-    """Tag and length of a length-delimited field."""
-    return _varint(number << 3 | 2) + _varint(length)
+class _Prefixes(dict[int, bytes]):
+    """Tag and length of one length-delimited field, by the length."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._tag = _varint(number << 3 | 2)
+
+    def __missing__(self, length: int) -> bytes:
+        if len(self) >= _MOST_PREFIXES:
+            self.clear()
+        found = self[length] = self._tag + _varint(length)
+        return found
+
+
+@lru_cache(maxsize=16)
+def _prefixes(number: int) -> _Prefixes:
+    return _Prefixes(number)
 
 
 def _varint(value: int) -> bytes:

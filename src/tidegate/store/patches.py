@@ -7,6 +7,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from tidegate.api import schema
 from tidegate.store import status
 from tidegate.store.model import Json
 
@@ -20,27 +21,8 @@ MAX_OPERATIONS = 10_000
 
 _META_KEYS = {"ownerReferences": "uid"}
 MERGE_KEYS: dict[str, Mapping[str, str]] = {
-    "Pod": {
-        **_META_KEYS,
-        "containers": "name",
-        "initContainers": "name",
-        "ephemeralContainers": "name",
-        "ports": "containerPort",
-        "env": "name",
-        "volumes": "name",
-        "volumeMounts": "mountPath",
-        "volumeDevices": "devicePath",
-        "imagePullSecrets": "name",
-        "hostAliases": "ip",
-        "topologySpreadConstraints": "topologyKey",
-        "conditions": "type",
-        "podIPs": "ip",
-        "hostIPs": "ip",
-    },
-    "Service": {**_META_KEYS, "ports": "port", "conditions": "type"},
-    "ServiceAccount": {**_META_KEYS, "secrets": "name", "imagePullSecrets": "name"},
-    "Node": {**_META_KEYS, "conditions": "type", "addresses": "type"},
-    "Namespace": {**_META_KEYS, "conditions": "type"},
+    kind: {**_META_KEYS, **{path.rpartition(".")[2]: key for path, key in lists.items()}}
+    for kind, lists in schema.MERGE_KEYS.items()
 }
 """Lists merged by a key, per kind: the patchMergeKey tags of the core types (k8s.io/api)."""
 
