@@ -4,7 +4,6 @@ import re
 from typing import Any, NamedTuple
 
 from tests.completeness.mutations import values
-
 from tidegate.api.shapes import Shape
 
 

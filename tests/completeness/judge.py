@@ -9,7 +9,6 @@ from tests.completeness.bases import BASES
 from tests.completeness.context import context_of, values_of
 from tests.completeness.mutations import concrete, leaves, put
 from tests.completeness.stage import Stage, admitted, root_of, shape_for, stage
-
 from tidegate.api import decode
 from tidegate.kit.errors import FieldError, InvalidObjectError
 

@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import Any
 
 from tests.completeness.bases import AROUND
-
 from tidegate.api import decode
 from tidegate.api.decode import Admitted
 from tidegate.api.kinds import KINDS
@@ -23,14 +22,16 @@ MESH = "MeshConfig"
 
 
 def _client(**more: Any) -> Node:
-    return Node(name="client.one", namespace="one", pod="client", service_account="", address="10.244.0.2", **more)
+    return Node(
+        name="client.one", namespace="one", pod="client", service_account="client", address="10.244.0.2", **more
+    )
 
 
 PROXIES = (
     _client(),
     _client(dns_capture=True, interception=Interception.NONE),
-    Node(name="server.one", namespace="one", pod="server", service_account="", address="10.244.0.3"),
-    Node(name="other.two", namespace="two", pod="other", service_account="", address="10.244.0.4"),
+    Node(name="server.one", namespace="one", pod="server", service_account="server", address="10.244.0.3"),
+    Node(name="other.two", namespace="two", pod="other", service_account="other", address="10.244.0.4"),
 )
 """None has a certificate."""
 

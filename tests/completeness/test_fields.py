@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.completeness.bases import BASES
 from tests.completeness.context import PARTLY, REFUSED, of_kind
 from tests.completeness.judge import Answer, answered, cases, judge, verdicts
 from tests.completeness.stage import MESH, Stage, root_of, stage
-
 from tidegate.api import unacted
 
 KINDS = sorted(BASES)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from tests.completeness.bases import BASES
 from tests.completeness.context import BESIDE, SECOND
 from tests.completeness.judge import Answer, Verdict, answered, cases, judge

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 from google.protobuf import json_format
-from tests.unit.envoy import given
 
+from tests.unit.envoy import given
 from tidegate.envoy import clusters, endpoints, inbound, protos, special
 from tidegate.envoy.inputs import ClusterInput, EndpointsInput, InboundInput
 from tidegate.envoy.resource import CLUSTER, Resource

@@ -10,6 +10,7 @@ import urllib.request
 import msgspec
 import pytest
 from envoy.config.bootstrap.v3 import bootstrap_pb2
+
 from tests.unit.envoy.outbound_samples import (
     ALLOW,
     BLOCK,
@@ -24,7 +25,6 @@ from tests.unit.envoy.outbound_samples import (
     service,
     unpacked,
 )
-
 from tidegate.api.fields import Duration
 from tidegate.envoy import chains, filters, listeners, protos, routes
 from tidegate.envoy.filters import HTTP_CONNECTION_MANAGER

@@ -199,7 +199,7 @@ async def test_a_proxy_gets_its_configuration_and_every_change(plane: Plane) -> 
             await client.until(holds("outbound|80||b.example"), DEADLINE)
 
             mesh = await store.get("ConfigMap", "istio-system", "istio")
-            text = mesh["data"]["mesh"] + "\noutboundTrafficPolicy: {mode: REGISTRY_ONLY}\n"
+            text = mesh["data"]["mesh"].replace("mode: ALLOW_ANY", "mode: REGISTRY_ONLY")
             before = settled(client.subscriber)
             await store.update({**mesh, "data": {**mesh["data"], "mesh": text}})
             await client.until(lambda s: domains(s)[-1:] == ["block_all"], DEADLINE)
@@ -310,8 +310,8 @@ async def test_the_debug_port(plane: Plane) -> None:
         status, text = await asyncio.to_thread(plane.get, "/metrics")
         assert status == 200
         lines = text.decode().splitlines()
-        assert any(line.startswith("pilot_services") and line.endswith(" 1") for line in lines), lines
-        assert any(line.startswith("pilot_xds{") and line.endswith(" 1") for line in lines), lines
+        assert any(line == "pilot_services 1.0" for line in lines), lines
+        assert any(line.startswith("pilot_xds{") and line.endswith(" 1.0") for line in lines), lines
     assert (await asyncio.to_thread(plane.get, "/debug/config_dump?proxyID=nobody"))[0] == 404
 
 

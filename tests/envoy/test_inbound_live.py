@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from google.protobuf import json_format
-from tests.unit.envoy import given
 
+from tests.unit.envoy import given
 from tidegate.envoy import inbound, protos
 from tidegate.envoy.inputs import InboundInput
 from tidegate.kit import envoy_binary

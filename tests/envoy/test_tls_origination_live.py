@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from google.protobuf import json_format
-from tests.unit.envoy import given
 
+from tests.unit.envoy import given
 from tidegate.envoy import clusters, endpoints, protos
 from tidegate.envoy.inputs import EndpointsInput
 from tidegate.kit import envoy_binary

@@ -5,8 +5,8 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.worlds import entry, mesh, pod, policy, put, routing, service, sidecar
 
+from tests.worlds import entry, mesh, pod, policy, put, routing, service, sidecar
 from tidegate.api.objects import Object, Ref
 from tidegate.app.hub import Hub, Shown
 from tidegate.app.proxies import Node

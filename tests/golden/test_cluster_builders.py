@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
+
 from tests.golden.accepted import unaccepted
 from tests.golden.compare import compare_resources
 from tests.unit.envoy import given
-
 from tidegate.api.objects import Ref
 from tidegate.envoy import clusters, endpoints, inbound, special
 from tidegate.envoy.inputs import ClusterInput, EndpointsInput

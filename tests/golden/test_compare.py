@@ -3,9 +3,9 @@
 import json
 
 from google.protobuf import json_format
+
 from tests.golden.accepted import ACCEPTED, reason, unaccepted
 from tests.golden.compare import ABSENT, Difference, compare_resources
-
 from tidegate.envoy import protos
 from tidegate.envoy.resource import CLUSTER, ENDPOINT, LISTENER
 

@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import secrets
+import select
 import shutil
 import signal
 import socket
@@ -31,6 +32,8 @@ HERE = Path(__file__).resolve().parent
 PATIENCE = 30.0
 """Seconds within which anything expected must have come about."""
 UP_SECONDS = 240
+ANSWER_SECONDS = 120.0
+"""For one question to a probe, of up to 1,000 requests."""
 NEEDS = [
     pytest.mark.lab,
     pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
@@ -123,6 +126,8 @@ class Probe:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(question) + "\n")
         self._process.stdin.flush()
+        ready, _, _ = select.select([self._process.stdout], [], [], ANSWER_SECONDS)
+        assert ready, f"the probe does not answer {question}"
         return json.loads(self._process.stdout.readline())
 
     def get(self, url: str, **headers: str) -> Json:
@@ -188,6 +193,7 @@ class Lab:
         self.must("lab", "up", "-f", str(self.file))
 
     def down(self) -> None:
+        """Also of a lab that is half-built, or down already."""
         for probe in self._probes.values():
             probe.close()
         self._probes.clear()
@@ -402,7 +408,5 @@ def running_lab() -> Iterator[Lab]:
         lab.up()
         yield lab
     finally:
-        with contextlib.suppress(AssertionError):
-            lab.down()
-        lab.run("lab", "down", "--name", lab.name)
+        lab.down()
         shutil.rmtree(base, ignore_errors=True)

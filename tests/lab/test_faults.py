@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+
 from tests.lab.labs import NEEDS, Lab, kill, running_lab, until
 
 pytestmark = NEEDS
@@ -299,7 +300,7 @@ def test_nothing_is_left_after_every_part_was_killed() -> None:
         envoys = [lab.envoy_pid(name) for name in PROXIES]
         for process in (*lab.state.processes.values(), *envoys):
             kill(process)
-        lab.must("lab", "down", "--name", lab.name)
+        lab.down()
         assert lab.left_behind() == []
     assert _rules() == rules
 

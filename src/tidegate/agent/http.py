@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import h11
 import msgspec
@@ -83,10 +83,17 @@ async def _request(connection: h11.Connection, reader: asyncio.StreamReader, pee
             if size > MAX_BODY:
                 raise h11.RemoteProtocolError("the request's body is too large", 413)
         elif isinstance(event, h11.EndOfMessage) and head is not None:
-            target = urlsplit(head.target.decode("ascii", "replace"))
+            target = _target(head)
             return Request(head.method.decode("ascii"), target.path, target.query, peer)
         else:
             return None
+
+
+def _target(head: h11.Request) -> SplitResult:
+    try:
+        return urlsplit(head.target.decode("ascii", "replace"))
+    except ValueError as error:
+        raise h11.RemoteProtocolError(f"the request's target cannot be read: {error}", 400) from error
 
 
 async def _next_event(connection: h11.Connection, reader: asyncio.StreamReader) -> object:

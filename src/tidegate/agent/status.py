@@ -1,4 +1,4 @@
-"""What an agent tells: readiness, merged statistics, its own state, and Envoy's admin port read-only."""
+"""What an agent tells: readiness, merged statistics, its own state, Envoy's admin port read-only, its log levels."""
 
 import asyncio
 import contextlib
@@ -13,6 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from tidegate.agent.http import Client, Handler, Request, Response, UpstreamHttpError, serve_connection
+from tidegate.dump.loggers import is_query
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +104,9 @@ class Status:
         return _unknown(request)
 
     async def local(self, request: Request) -> Response:
-        """The agent's socket: ``/status``, and ``/envoy/…`` read-only."""
+        """The agent's socket: ``/status``, ``/envoy/…`` read-only, and ``POST /logging`` for Envoy's log levels."""
+        if request.path == "/logging":
+            return await self._logging(request)
         if request.method not in ("GET", "HEAD"):
             return Response(405, b"only GET is allowed here\n")
         if request.path == "/status":
@@ -113,6 +116,17 @@ class Status:
             status, kind, body = await self._admin.stream(target, MAX_ADMIN_BODY)
             return Response(status, body, kind)
         return _unknown(request)
+
+    async def _logging(self, request: Request) -> Response:
+        """The one thing that may be changed here. Envoy wants POST even to read the levels."""
+        if request.method != "POST":
+            return Response(405, b"expected POST\n")
+        if not is_query(request.query):
+            return Response(400, b"expected no query, level=LEVEL or paths=LOGGER:LEVEL,...\n")
+        if request.query:
+            log.info("Envoy's log levels are set: %s", request.query)
+        status, body = await self._admin.post(request.target)
+        return Response(status, body)
 
     async def _told(self, request: Request) -> Response:
         if request.peer not in _LOOPBACK:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -217,24 +218,31 @@ class _Server(uvicorn.Server):
 @contextlib.asynccontextmanager
 async def _monitoring(plane: Discovery) -> Any:
     """Serve the debug port on loopback; yields its address."""
+    listener = _loopback(plane.settings.monitoring_port)
     config = uvicorn.Config(
         debug_app(plane.server, plane.metrics, ready=plane.synced.is_set),
-        host="127.0.0.1",
-        port=plane.settings.monitoring_port,
         log_level="warning",
         lifespan="off",
         timeout_graceful_shutdown=1,
     )
     server = _Server(config)
-    task = asyncio.create_task(server.serve())
+    task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        while not server.started:
-            if task.done():
-                raise TidegateError(f"127.0.0.1:{plane.settings.monitoring_port} cannot be listened on")
-            await asyncio.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
-        with contextlib.suppress(SystemExit):
-            await task
+        await task
+
+
+def _loopback(port: int) -> socket.socket:
+    """A listening socket, made here since uvicorn leaves the process where an address is taken."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        text = f"127.0.0.1:{port} cannot be listened on: {error.strerror}; free it or give another --monitoring-port"
+        raise TidegateError(text) from None
+    return listener

@@ -4,6 +4,7 @@ One event loop runs it; nothing here waits or does I/O. A change is applied to t
 use is advanced once, and only proxies that are shown something different are told.
 """
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
@@ -12,6 +13,7 @@ from tidegate.api.objects import Object, Ref
 from tidegate.app.proxies import Node, make_kind, make_proxy
 from tidegate.envoy.cache import Builders
 from tidegate.envoy.defaults import Slices, slices
+from tidegate.envoy.inputs import Input
 from tidegate.envoy.outbound import Outbound
 from tidegate.envoy.resource import Decision
 from tidegate.envoy.view import InboundState, ProxyView, build_inbound, inbound_input
@@ -23,6 +25,8 @@ from tidegate.snapshot.state import Snapshot
 from tidegate.snapshot.world import Changed, Event
 from tidegate.xds.mailbox import Mailbox, merge
 from tidegate.xds.source import Delta
+
+log = logging.getLogger(__name__)
 
 
 class Shown:
@@ -47,7 +51,7 @@ class Hub:
 
     def __init__(self, domain: str = "cluster.local") -> None:
         self.world = Snapshot.empty(domain)
-        self.builders = Builders()
+        self.builders = Builders(_left_out)
         self.slices: Slices = slices(self.world.mesh, domain)
         self._kinds: dict[ProxyKind, Outbound] = {}
         self._shown: dict[ProxyKind, set[Shown]] = defaultdict(set)
@@ -146,7 +150,11 @@ class Hub:
         given = inbound_input(self.world, shown.proxy, self.slices)
         if given == shown.inbound.given:
             return {}
-        old, shown.inbound = shown.inbound, build_inbound(given, self.builders)
+        try:
+            old, shown.inbound = shown.inbound, build_inbound(given, self.builders)
+        except Exception as error:  # one bad object must not end the control plane
+            _left_out(f"inbound side of {shown.node.name}, which stays as it was", given, error)
+            return {}
         found = {}
         for url, new in shown.inbound.resources.items():
             before = {n: r.version for n, r in old.resources.get(url, {}).items()}
@@ -203,6 +211,11 @@ class Hub:
             else:
                 self._node_local.discard(key)
         return bool(self._node_local) != before
+
+
+def _left_out(what: str, given: Input, error: Exception) -> None:
+    """A builder failed on an object that nobody refused: the rest of the world goes on without that resource."""
+    log.error("left out: %s: %s: %s; input: %.400r", what, type(error).__name__, error, given)
 
 
 def _present(delta: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:

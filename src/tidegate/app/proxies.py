@@ -61,8 +61,14 @@ MakeKind = Callable[[Node, Workload | None], ProxyKind]
 
 
 def make_proxy(world: World, node: Node, kind_of: MakeKind) -> Proxy:
-    """What the core knows of a proxy in this world."""
+    """What the core knows of a proxy in this world.
+
+    A token that is bound to no Pod leaves the Pod's name to the proxy's own word: it counts only for a Pod of the
+    token's ServiceAccount.
+    """
     workload = world.workloads.get(Ref("Pod", node.namespace, node.pod)) if node.pod else None
+    if workload is not None and workload.service_account != node.service_account:
+        workload = None
     return Proxy(
         name=node.name,
         addresses=workload.addresses if workload and workload.addresses else (node.address,),

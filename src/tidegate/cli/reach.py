@@ -36,12 +36,23 @@ def envoy_admin(name: str, namespace: str, run_dir: Path | None, path: str, limi
     ``name`` is NAME, NAME.NAMESPACE or TYPE/NAME; NAMESPACE defaults to "default".
     """
     full = full_name(name, namespace)
+    return _ask(_agent(full, run_dir), "GET", f"/envoy/{path}", f"the agent of {full}", limit)
+
+
+def envoy_logging(name: str, namespace: str, run_dir: Path | None, query: str, limit: int) -> str:
+    """Ask a proxy's Envoy for its log levels, and set those that ``query`` names (``tidegate.dump.loggers``)."""
+    full = full_name(name, namespace)
+    path = f"/logging?{query}" if query else "/logging"
+    return _ask(_agent(full, run_dir), "POST", path, f"the agent of {full}", limit).decode(errors="replace")
+
+
+def _agent(full: str, run_dir: Path | None) -> _UnixConnection:
     sock = (run_dir or DEFAULT_RUN_DIR) / "proxies" / full / "agent.sock"
     if not sock.exists():
         known = proxy_names(run_dir)
         hint = f"; proxies here: {', '.join(known)}" if known else "; no proxies run here"
         raise TidegateError(f"no proxy {full} on this machine (looked for {sock}){hint}")
-    return _get(_UnixConnection(sock), f"/envoy/{path}", f"the agent of {full}", limit)
+    return _UnixConnection(sock)
 
 
 def full_name(name: str, namespace: str) -> str:
@@ -57,12 +68,12 @@ def discovery(path: str, address: str | None, limit: int) -> bytes:
     if url.scheme != "http" or not url.hostname:
         raise TidegateError(f"{address!r} is no address of a control plane; expected http://HOST:PORT")
     connection = http.client.HTTPConnection(url.hostname, url.port or 15014, timeout=TIMEOUT)
-    return _get(connection, path, f"the control plane at {url.netloc}", limit)
+    return _ask(connection, "GET", path, f"the control plane at {url.netloc}", limit)
 
 
-def _get(connection: http.client.HTTPConnection, path: str, whom: str, limit: int) -> bytes:
+def _ask(connection: http.client.HTTPConnection, method: str, path: str, whom: str, limit: int) -> bytes:
     try:
-        connection.request("GET", path)
+        connection.request(method, path)
         response = connection.getresponse()
         body = response.read(limit + 1)
     except (OSError, http.client.HTTPException) as error:

@@ -1,15 +1,18 @@
 """What each ``proxy-config`` question answers, from text to text; where the text comes from is the caller's matter."""
 
+import datetime
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 import yaml
 
-from tidegate.dump import tables
+from tidegate.dump import secrets as secret_table
+from tidegate.dump import tables, whole
 from tidegate.dump.model import ClusterStatuses
-from tidegate.dump.read import Dump, DumpError, camel
+from tidegate.dump.read import BOOTSTRAP, ECDS, SECRETS, Dump, DumpError, camel, decode, parse
+from tidegate.dump.redact import redact
 
 OUTPUTS = ("short", "json", "yaml")
 
@@ -52,14 +55,14 @@ def _route_order(raw: dict[str, Any]) -> int:
 def endpoints(statuses: bytes, output: str, keep: tables.EndpointFilter) -> str:
     """``statuses``: the admin port's answer to ``/clusters?format=json``."""
     try:
-        whole = camel(msgspec.json.decode(statuses))
-        typed = msgspec.convert(whole, ClusterStatuses, strict=False)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        answer = camel(msgspec.json.decode(statuses))
+        typed = msgspec.convert(answer, ClusterStatuses, strict=False)
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
         raise DumpError(f"not an answer of Envoy's /clusters?format=json: {error}") from None
     if output == "short":
         return tables.render(tables.ENDPOINT_COLUMNS, tables.endpoint_rows(typed, keep))
     names = {row[3] for row in tables.endpoint_rows(typed, keep)}
-    return structured([c for c in whole.get("clusterStatuses", ()) if c.get("name") in names], output)
+    return structured([c for c in answer.get("clusterStatuses", ()) if c.get("name") in names], output)
 
 
 def assignments(dump: Dump, output: str, keep: tables.EndpointFilter) -> str:
@@ -69,11 +72,42 @@ def assignments(dump: Dump, output: str, keep: tables.EndpointFilter) -> str:
     if output == "short":
         return tables.render(tables.ASSIGNMENT_COLUMNS, rows)
     names = {row[3] for row in rows}
-    return structured(tables.kept_raw(dump.raw_endpoints(), names, key="clusterName"), output)
+    kept = tables.kept_raw(dump.raw_endpoints(), names, key="clusterName")
+    return structured(sorted(kept, key=lambda each: tables.by_host(each.get("clusterName", ""))), output)
+
+
+def bootstrap(dump: Dump, output: str) -> str:
+    """What the proxy was started with; short: its versions."""
+    if output == "short":
+        return whole.versions(dump.bootstrap())
+    return structured(dump.merged(BOOTSTRAP), output)
+
+
+def secrets(dump: Dump, output: str, now: datetime.datetime) -> str:
+    """Certificates that the proxy holds, valid as of ``now``; private keys are never shown."""
+    if output == "short":
+        return tables.render(*secret_table.table(dump.secrets(), now))
+    return structured(dump.merged(SECRETS), output)
+
+
+def ecds(dump: Dump, output: str) -> str:
+    """Extensions that are discovered apart from the listeners that name them."""
+    if output == "short":
+        return tables.render(tables.ECDS_COLUMNS, tables.ecds_rows(dump.ecds()))
+    return structured(dump.merged(ECDS), output)
+
+
+def everything(text: bytes, output: str, keep: whole.Filters, now: datetime.datetime) -> Iterator[tuple[str, str]]:
+    """Title and text of each part; as JSON or YAML the dump as it came, which needs no filter and has no title."""
+    if output == "short":
+        yield from whole.sections(parse(text), keep, now)
+    else:
+        yield "", structured(decode(text), output)
 
 
 def structured(value: Any, output: str) -> str:
-    """JSON as istioctl indents it, or YAML."""
+    """JSON as istioctl indents it, or YAML; without key material."""
+    value = redact(value)
     if isinstance(value, list):
         value = [{k: v for k, v in each.items() if k != "@type"} for each in value]
     writer: Callable[[Any], str] = _json if output == "json" else _yaml

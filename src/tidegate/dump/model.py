@@ -225,3 +225,93 @@ class ClusterStatus(Part, frozen=True):
 
 class ClusterStatuses(Part, frozen=True):
     cluster_statuses: tuple[ClusterStatus, ...] = ()
+
+
+class Version(Part, frozen=True):
+    major_number: int = 0
+    minor_number: int = 0
+    patch: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.major_number}.{self.minor_number}.{self.patch}"
+
+
+class BuildVersion(Part, frozen=True):
+    version: Version = Version()
+    metadata: dict[str, Any] = {}
+
+
+class Node(Part, frozen=True):
+    metadata: dict[str, Any] = {}
+    user_agent_build_version: BuildVersion = BuildVersion()
+
+
+class Bootstrap(Part, frozen=True):
+    node: Node = Node()
+
+
+class DataSource(Part, frozen=True):
+    """A value, or where the proxy has it from (a file, a variable): the latter is nothing that can be read here."""
+
+    inline_bytes: str = ""
+    """Base64, as protobuf writes bytes in JSON."""
+    inline_string: str = ""
+
+
+class TlsCertificate(Part, frozen=True):
+    certificate_chain: DataSource = DataSource()
+
+
+class TrustDomain(Part, frozen=True):
+    name: str = ""
+    trust_bundle: DataSource = DataSource()
+
+
+class CertValidatorConfig(Part, frozen=True):
+    trust_domains: tuple[TrustDomain, ...] = ()
+
+
+class CertValidator(Part, frozen=True):
+    typed_config: CertValidatorConfig = CertValidatorConfig()
+
+
+class ValidationContext(Part, frozen=True):
+    trusted_ca: DataSource = DataSource()
+    custom_validator_config: CertValidator = CertValidator()
+
+
+class Secret(Part, frozen=True):
+    tls_certificate: TlsCertificate | None = None
+    validation_context: ValidationContext | None = None
+
+
+class SecretEntry(Part, frozen=True):
+    name: str = ""
+    secret: Secret = Secret()
+
+
+class Secrets(Part, frozen=True):
+    """SecretsConfigDump."""
+
+    static_secrets: tuple[SecretEntry, ...] = ()
+    dynamic_active_secrets: tuple[SecretEntry, ...] = ()
+    dynamic_warming_secrets: tuple[SecretEntry, ...] = ()
+
+
+class Typed(Part, frozen=True):
+    type: str = msgspec.field(default="", name="@type")
+
+
+class Extension(Part, frozen=True):
+    name: str = ""
+    typed_config: Typed = Typed()
+
+
+class EcdsEntry(Part, frozen=True):
+    ecds_filter: Extension = Extension()
+
+
+class Ecds(Part, frozen=True):
+    """EcdsConfigDump."""
+
+    ecds_filters: tuple[EcdsEntry, ...] = ()

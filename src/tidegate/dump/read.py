@@ -4,20 +4,35 @@ Envoy's admin port writes snake_case names, tools that re-encode the messages wr
 kept in lowerCamelCase. What is inside metadata and typed structs is data, not field names, and stays as it is.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from tidegate.dump.model import Cluster, Listener, LoadAssignment, RouteConfiguration
+from tidegate.dump.model import (
+    Bootstrap,
+    Cluster,
+    Ecds,
+    Listener,
+    LoadAssignment,
+    RouteConfiguration,
+    Secrets,
+)
 from tidegate.kit.errors import TidegateError
 
 _ADMIN = "type.googleapis.com/envoy.admin.v3."
 LISTENERS, CLUSTERS, ROUTES = _ADMIN + "ListenersConfigDump", _ADMIN + "ClustersConfigDump", _ADMIN + "RoutesConfigDump"
 ENDPOINTS, BOOTSTRAP = _ADMIN + "EndpointsConfigDump", _ADMIN + "BootstrapConfigDump"
+SECRETS, ECDS = _ADMIN + "SecretsConfigDump", _ADMIN + "EcdsConfigDump"
 
-_OPAQUE = frozenset({"filterMetadata", "labels", "fixedValue"})
+_OPAQUE = frozenset({"filterMetadata", "labels", "fixedValue", "staticLayer", "keyValues"})
 """Fields whose value is free-form: map keys are kept, what is below is not touched."""
+_WITH_STRUCT = frozenset({"node", "userAgentBuildVersion"})
+"""Messages whose ``metadata`` is free-form; that of others is a message of its own."""
+
+
+T = TypeVar("T")
 
 
 class DumpError(TidegateError):
@@ -32,15 +47,16 @@ def _camel(name: str) -> str:
     return head + "".join(part[:1].upper() + part[1:] for part in rest)
 
 
-def camel(value: Any) -> Any:
-    """A copy of decoded JSON with field names in lowerCamelCase."""
+def camel(value: Any, parent: str = "") -> Any:
+    """A copy of decoded JSON with field names in lowerCamelCase; ``parent`` is the field that the value is of."""
     if isinstance(value, dict):
         if str(value.get("@type", "")).endswith(".TypedStruct"):
             return {_camel(key): item for key, item in value.items()}
         out = {}
         for key, item in value.items():
             name = _camel(key)
-            out[name] = item if name in _OPAQUE else camel(item)
+            opaque = name in _OPAQUE or (name == "metadata" and parent in _WITH_STRUCT)
+            out[name] = item if opaque else camel(item, name)
         return out
     if isinstance(value, list):
         return [camel(item) for item in value]
@@ -63,31 +79,50 @@ class Dump:
         """Dynamic listeners first, as Envoy runs them; a listener that only warms or failed has no active state."""
         out = []
         for part in self.section(LISTENERS):
-            out += [d["activeState"]["listener"] for d in part.get("dynamicListeners", ()) if _has_active(d)]
-            out += [s["listener"] for s in part.get("staticListeners", ()) if "listener" in s]
-        return out
+            states = (d["activeState"] for d in _items(part, "dynamicListeners") if d.get("activeState") is not None)
+            entries = (*_dicts(states, "activeState"), *_items(part, "staticListeners"))
+            out += [entry["listener"] for entry in entries if "listener" in entry]
+        return _dicts(out, "listener")
 
     def raw_clusters(self) -> list[dict[str, Any]]:
         out = []
         for part in self.section(CLUSTERS):
-            entries = (*part.get("dynamicActiveClusters", ()), *part.get("staticClusters", ()))
+            entries = _items(part, "dynamicActiveClusters", "staticClusters")
             out += [entry["cluster"] for entry in entries if "cluster" in entry]
-        return out
+        return _dicts(out, "cluster")
 
     def raw_routes(self) -> list[dict[str, Any]]:
         out = []
         for part in self.section(ROUTES):
-            entries = (*part.get("dynamicRouteConfigs", ()), *part.get("staticRouteConfigs", ()))
+            entries = _items(part, "dynamicRouteConfigs", "staticRouteConfigs")
             out += [entry["routeConfig"] for entry in entries if "routeConfig" in entry]
-        return out
+        return _dicts(out, "routeConfig")
 
     def raw_endpoints(self) -> list[dict[str, Any]]:
         """Load assignments; empty where the dump was taken without include_eds."""
         out = []
         for part in self._sections.get(ENDPOINTS, []):
-            entries = (*part.get("staticEndpointConfigs", ()), *part.get("dynamicEndpointConfigs", ()))
+            entries = _items(part, "staticEndpointConfigs", "dynamicEndpointConfigs")
             out += [entry["endpointConfig"] for entry in entries if "endpointConfig" in entry]
-        return out
+        return _dicts(out, "endpointConfig")
+
+    def merged(self, type_url: str) -> dict[str, Any]:
+        """A section as one message; where a dump holds it in several parts, their lists are joined."""
+        whole: dict[str, Any] = {}
+        for part in self.section(type_url):
+            for key, value in part.items():
+                joined = isinstance(value, list) and isinstance(whole.get(key), list)
+                whole[key] = [*whole[key], *value] if joined else value
+        return {key: value for key, value in whole.items() if key != "@type"}
+
+    def bootstrap(self) -> Bootstrap:
+        return _typed(Bootstrap, self.merged(BOOTSTRAP).get("bootstrap") or {})
+
+    def secrets(self) -> Secrets:
+        return _typed(Secrets, self.merged(SECRETS))
+
+    def ecds(self) -> Ecds:
+        return _typed(Ecds, self.merged(ECDS))
 
     def listeners(self) -> list[Listener]:
         return [_typed(Listener, raw) for raw in self.raw_listeners()]
@@ -102,27 +137,49 @@ class Dump:
         return [_typed(LoadAssignment, raw) for raw in self.raw_endpoints()]
 
 
-def _has_active(entry: dict[str, Any]) -> bool:
-    return "listener" in entry.get("activeState", ())
+def _items(part: dict[str, Any], *names: str) -> list[dict[str, Any]]:
+    """The entries of some lists of a section, one list after the other."""
+    found: list[dict[str, Any]] = []
+    for name in names:
+        listed = part.get(name) or []
+        if not isinstance(listed, list):
+            raise DumpError(f"{name} of the dump cannot be read: a list is expected")
+        found += _dicts(listed, name)
+    return found
 
 
-def _typed(kind: type[Any], raw: dict[str, Any]) -> Any:
+def _dicts(found: Iterable[Any], name: str) -> list[dict[str, Any]]:
+    listed = list(found)
+    if not all(isinstance(each, dict) for each in listed):
+        raise DumpError(f"{name} of the dump cannot be read: objects are expected")
+    return listed
+
+
+def _typed(kind: type[T], raw: dict[str, Any]) -> T:
     try:
         return msgspec.convert(raw, kind, strict=False)
     except msgspec.ValidationError as error:
-        name = raw.get("name") or raw.get("clusterName") or "?"
+        name = raw.get("name") or raw.get("clusterName") or "?" if isinstance(raw, dict) else "?"
         raise DumpError(f"{kind.__name__} {name!r} of the dump cannot be read: {error}") from None
 
 
-def parse(text: bytes) -> Dump:
-    """Read a dump. Raises DumpError when the text is no JSON object with ``configs``."""
+def decode(text: bytes) -> dict[str, Any]:
+    """A dump as it came. Raises DumpError when the text is no JSON object with ``configs``."""
     try:
-        whole = camel(msgspec.json.decode(text))
+        whole = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
         raise DumpError(f"not a configuration dump: {error}") from None
-    configs = whole.get("configs") if isinstance(whole, dict) else None
-    if not isinstance(configs, list):
+    if not isinstance(whole, dict) or not isinstance(whole.get("configs"), list):
         raise DumpError('not a configuration dump: a JSON object with "configs" is expected')
+    return whole
+
+
+def parse(text: bytes) -> Dump:
+    """Read a dump. Raises DumpError as ``decode`` does."""
+    try:
+        configs = camel(decode(text)["configs"])
+    except RecursionError as error:
+        raise DumpError(f"not a configuration dump: {error}") from None
     sections: dict[str, list[dict[str, Any]]] = {}
     for part in configs:
         if isinstance(part, dict):

@@ -6,8 +6,10 @@ from typing import Any
 import msgspec
 
 from tidegate.dump.model import (
+    Address,
     Cluster,
     ClusterStatuses,
+    Ecds,
     FilterChain,
     FilterChainMatch,
     HostHealth,
@@ -28,6 +30,7 @@ ROUTE_COLUMNS = ("NAME", "VHOST NAME", "DOMAINS", "MATCH", "VIRTUAL SERVICE")
 ROUTE_SUMMARY_COLUMNS = ("NAME", "VIRTUAL HOSTS")
 ENDPOINT_COLUMNS = ("ENDPOINT", "STATUS", "OUTLIER CHECK", "CLUSTER")
 ASSIGNMENT_COLUMNS = ("NAME", "STATUS", "LOCALITY", "CLUSTER")
+ECDS_COLUMNS = ("ECDS NAME", "TYPE")
 
 _APP_WORDS = {
     ("http/1.0", "http/1.1", "h2c", "istio-http/1.0", "istio-http/1.1", "istio-h2"): "App: HTTP TLS",
@@ -317,7 +320,7 @@ def endpoint_rows(statuses: ClusterStatuses, keep: EndpointFilter) -> Rows:
             if keep.keeps(host.address.host, host.address.port, cluster.name, status):
                 outlier = "FAILED" if host.health_status.failed_outlier_check else "OK"
                 rows.append((str(host.address), status, outlier, cluster.name))
-    return sorted(rows, key=lambda r: (_by_host(r[3]), r[0]))
+    return sorted(rows, key=lambda r: (by_host(r[3]), r[0]))
 
 
 def health(status: HostHealth) -> str:
@@ -341,13 +344,28 @@ def assignment_rows(assignments: Iterable[LoadAssignment], keep: EndpointFilter)
             for each in group.lb_endpoints:
                 address, status = each.endpoint.address, each.health_status
                 if keep.keeps(address.host, address.port, assignment.cluster_name, status):
-                    rows.append((str(address), status, str(group.locality), assignment.cluster_name))
-    return sorted(rows, key=lambda r: _by_host(r[3]))
+                    rows.append((_endpoint(address), status, str(group.locality), assignment.cluster_name))
+    return sorted(rows, key=lambda r: by_host(r[3]))
 
 
-def _by_host(name: str) -> tuple[str, str, int]:
+def _endpoint(address: Address) -> str:
+    """Here a pipe is its path alone; the scheme is of the admin port's wording."""
+    return address.pipe.path if address.pipe else str(address)
+
+
+def by_host(name: str) -> tuple[str, str, int]:
     _, port, subset, host = split_cluster(name)
     return (host, subset, int(port) if port.isdigit() else 0)
+
+
+# Extensions
+
+
+def ecds_rows(ecds: Ecds) -> Rows:
+    """By type, then name; an extension that has not come yet has no type."""
+    found = [each.ecds_filter for each in ecds.ecds_filters]
+    rows: Rows = [(each.name, each.typed_config.type.rpartition("/")[2]) for each in found]
+    return sorted(rows, key=lambda row: (row[1], row[0]))
 
 
 # Text

@@ -38,7 +38,8 @@ SHADOWING = "a port without address takes every connection to its number that no
 _FILTER_CHAINS, _DEFAULT_CHAIN = 3, 25
 """Field numbers of Listener."""
 
-ChainBuilder = Callable[[chains.MemberChainInput], Resource]
+ChainBuilder = Callable[[chains.MemberChainInput], Resource | None]
+"""None: the member's chains could not be made, and it is left out."""
 
 
 def binds(service: Service, port: Port, proxy: ProxyKind) -> tuple[tuple[str, str], ...]:
@@ -161,7 +162,8 @@ def _merge(
     owner: dict[tuple[str, str], Service] = {}
     decisions: list[Decision] = []
     for member in members:
-        for chain in chains.each(build(_chain_input(given, member))):
+        built = build(_chain_input(given, member))
+        for chain in chains.each(built) if built is not None else ():
             pairs = chains.match_pairs(chain.name)
             clashes = [p for p in pairs if p in owner]
             if clashes:

@@ -21,7 +21,8 @@ from tidegate.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Decision
 from tidegate.envoy.tables import ListenerTable, RouteTable, sniffed_route
 from tidegate.kit import hosts, naming
 from tidegate.registry.model import Service, ServiceKey
-from tidegate.scope.egress import choose_sidecar, egress_listeners
+from tidegate.scope import choice
+from tidegate.scope.egress import egress_listeners
 from tidegate.scope.proxy import ProxyKind
 from tidegate.snapshot.world import Changed, World
 
@@ -57,10 +58,7 @@ class Outbound:
         self._listeners: dict[tuple[str, int], ListenerTable] = {}
 
     def _surroundings(self, world: World, slices: Slices) -> Surroundings:
-        sidecar = choose_sidecar(
-            tuple(world.sidecars.values()), self.kind.namespace, world.mesh.root_namespace, self.kind.labels
-        )
-        self.sidecar = sidecar
+        sidecar = choice.sidecar(world, self.kind.namespace, self.kind.labels)
         return Surroundings(
             world=world,
             kind=self.kind,

@@ -14,7 +14,6 @@ from tidegate.envoy.outbound import Resources
 from tidegate.envoy.resource import CLUSTER, LISTENER, ROUTE, Resource
 from tidegate.registry.model import ServiceTarget
 from tidegate.scope import choice
-from tidegate.scope.egress import choose_sidecar
 from tidegate.scope.proxy import Proxy
 from tidegate.snapshot.world import World
 
@@ -93,9 +92,7 @@ class InboundState(msgspec.Struct, frozen=True):
 
 def inbound_input(world: World, proxy: Proxy, slices: Slices) -> InboundInput:
     """Gather what one proxy's inbound listener and clusters depend on."""
-    sidecar = choose_sidecar(
-        tuple(world.sidecars.values()), proxy.kind.namespace, world.mesh.root_namespace, proxy.labels
-    )
+    sidecar = choice.sidecar(world, proxy.kind.namespace, proxy.labels)
     workload = world.workloads.get(proxy.workload) if proxy.workload else None
     targets = world.targets(workload) if workload else ()
     pools = tuple(_pools(world, proxy, targets))
@@ -132,8 +129,9 @@ def _pools(
 
 
 def build_inbound(given: InboundInput, builders: Builders) -> InboundState:
-    """The inbound listener, bound listeners of Sidecar ingress, and the inbound clusters."""
-    listener = builders.get(inbound.virtual_inbound, given)
+    """The inbound listener, bound listeners of Sidecar ingress, and the inbound clusters. All of it or an error: half
+    of it would close ports of the workload."""
+    listener = builders.get(inbound.virtual_inbound, given, contained=False)
     bound = inbound.inbound_listeners(given)
     made = (*inbound.inbound_clusters(given), special.inbound_passthrough(given.defaults.cluster, given.proxy))
     return InboundState(

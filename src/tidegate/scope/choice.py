@@ -2,14 +2,20 @@
 
 from collections.abc import Callable, Collection
 
-from tidegate.api.networking import DestinationRule, VirtualService
+from tidegate.api.networking import DestinationRule, Sidecar, VirtualService
 from tidegate.api.objects import Object
 from tidegate.kit import hosts
-from tidegate.registry.model import Registry, Service
-from tidegate.scope.egress import EgressListener
+from tidegate.registry.model import Labels, Registry, Service
+from tidegate.scope.egress import EgressListener, choose_sidecar
 from tidegate.scope.proxy import ProxyKind
 from tidegate.scope.visibility import visible
 from tidegate.snapshot.world import World
+
+
+def sidecar(world: World, namespace: str, labels: Labels) -> Object[Sidecar] | None:
+    """The Sidecar that holds for a workload of ``namespace`` with these labels."""
+    root = world.mesh.root_namespace
+    return choose_sidecar(world.sidecars_of(namespace), world.sidecars_of(root), labels)
 
 
 def service_candidates(world: World, kind: ProxyKind, host: str) -> tuple[Service, ...]:

@@ -1,5 +1,7 @@
 """Sidecar resources: which one holds for a workload, and what its egress listeners import."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from tidegate.api.networking import CaptureMode, Sidecar
@@ -85,18 +87,21 @@ def egress_listeners(sidecar: Object[Sidecar] | None, namespace: str) -> tuple[E
 
 
 def choose_sidecar(
-    candidates: tuple[Object[Sidecar], ...], namespace: str, root_namespace: str, labels: Labels
+    own: Iterable[Object[Sidecar]], root: Iterable[Object[Sidecar]], labels: Labels
 ) -> Object[Sidecar] | None:
-    """The Sidecar that holds for a workload: its namespace's first (oldest) with a matching selector, else the
-    namespace's oldest without a selector, else the root namespace's without a selector."""
+    """The Sidecar that holds for a workload: the first of its namespace with a matching selector, else the first
+    there without a selector, else the first of the root namespace without one. Both are given oldest first."""
     mine = dict(labels)
-    own = sorted((s for s in candidates if s.ref.namespace == namespace), key=lambda s: s.age_key)
+    plain = []
     for sidecar in own:
-        selector = sidecar.spec.workload_selector
-        if selector and selector.labels and all(mine.get(k) == v for k, v in selector.labels.items()):
+        selector = _selector(sidecar)
+        if not selector:
+            plain.append(sidecar)
+        elif all(mine.get(k) == v for k, v in selector.items()):
             return sidecar
-    root = sorted((s for s in candidates if s.ref.namespace == root_namespace), key=lambda s: s.age_key)
-    for sidecar in (*own, *root):
-        if not (sidecar.spec.workload_selector and sidecar.spec.workload_selector.labels):
-            return sidecar
-    return None
+    return next((s for s in (*plain, *root) if not _selector(s)), None)
+
+
+def _selector(sidecar: Object[Sidecar]) -> dict[str, str]:
+    selector = sidecar.spec.workload_selector
+    return selector.labels if selector is not None else {}

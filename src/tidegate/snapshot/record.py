@@ -52,6 +52,8 @@ class State(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     by_address: Map[str, tuple[Ref, ...]] = Map()
     namespaces: Map[str, Labels] = Map()
 
+    sidecars_in: Map[str, tuple[Object[Sidecar], ...]] = Map()
+    """By namespace, oldest first."""
     objects: Map[Ref, Object[Any]] = Map()
     """Every valid object of the kinds that count."""
     entries: Map[ServiceKey, tuple[Ref, ...]] = Map()

@@ -41,6 +41,9 @@ class RoutingStep:
 
     def take_sidecar(self, ref: Ref, old: Old, new: Old) -> None:
         assign(self.tables.sidecars, ref, new)
+        kept = [s for s in self.tables.sidecars_in.get(ref.namespace, ()) if s.ref != ref]
+        found = sorted((*kept, *([new] if new is not None else ())), key=lambda s: s.age_key)
+        assign(self.tables.sidecars_in, ref.namespace, tuple(found) or None)
         self.changed_sidecars.add(ref)
 
     def take_exports(self, *, virtual_services: bool, destination_rules: bool) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from immutables import Map
 
 from tidegate.api import meshconfig
-from tidegate.api.networking import DestinationRule, VirtualService
+from tidegate.api.networking import DestinationRule, Sidecar, VirtualService
 from tidegate.api.objects import Object, Ref
 from tidegate.registry.model import ServiceTarget, Workload
 from tidegate.snapshot import targets
@@ -49,6 +49,10 @@ class Snapshot(State, frozen=True, eq=False, kw_only=True):
             group = sorted((self.virtual_services[ref] for ref in refs), key=lambda v: v.age_key)
             found.update(dict.fromkeys(v.ref for v in group))
         return tuple(self.virtual_services[ref] for ref in found)
+
+    def sidecars_of(self, namespace: str) -> tuple[Object[Sidecar], ...]:
+        """The Sidecars of one namespace, oldest first."""
+        return self.sidecars_in.get(namespace, ())
 
     def targets(self, workload: Workload) -> tuple[ServiceTarget, ...]:
         """Service ports that the workload serves, oldest service first; whether or not it is ready."""

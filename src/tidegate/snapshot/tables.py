@@ -21,6 +21,7 @@ _MAPS = (
     "workloads",
     "by_address",
     "namespaces",
+    "sidecars_in",
     "objects",
     "entries",
     "merges",
@@ -55,6 +56,7 @@ class Tables:
         self.workloads = base.workloads.mutate()
         self.by_address = base.by_address.mutate()
         self.namespaces = base.namespaces.mutate()
+        self.sidecars_in = base.sidecars_in.mutate()
         self.objects = base.objects.mutate()
         self.entries = base.entries.mutate()
         self.merges = base.merges.mutate()

@@ -113,6 +113,10 @@ class World(Protocol):
         """Those of any namespace that have a host in common with ``host``; most specific, then oldest, first."""
         ...
 
+    def sidecars_of(self, namespace: str) -> tuple[Object[Sidecar], ...]:
+        """Those of one namespace, oldest first."""
+        ...
+
     def targets(self, workload: Workload) -> tuple[ServiceTarget, ...]:
         """Service ports that the workload serves, oldest service first."""
         ...

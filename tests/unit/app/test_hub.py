@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from tests.worlds import entry, gone, mesh, pod, policy, put, routing, service, sidecar
 
+from tests.worlds import entry, gone, mesh, pod, policy, put, routing, service, sidecar
 from tidegate.api import decode
 from tidegate.api.objects import Ref
 from tidegate.app.hub import Hub, Shown
@@ -252,6 +252,32 @@ class TestWhoIsTold:
         assert found is not None
         assert found[CLUSTER] == {"outbound|80||a.example", "outbound|80||b.example"}
         assert await told(mine) is None
+
+
+class TestWhatCannotBeBuilt:
+    """A port beyond 65535 and beyond Envoy's integers passes no API server; here it has got past it."""
+
+    BAD = service("shop/bad", (2**40, "tcp"), address="10.96.0.9", selector={"app": "web"})
+
+    async def test_it_is_left_out_and_others_live(self, caplog: pytest.LogCaptureFixture) -> None:
+        stage = Stage(entry("shop/a", "a.example"), pod("shop/a", "10.1.0.1", {"app": "web"}))
+        mine = stage.attach("a")
+        stage.apply(self.BAD, entry("shop/b", "b.example"))
+        found = await names(mine)
+        assert found is not None
+        assert "outbound|80||b.example" in found[CLUSTER]
+        assert "left out" in caplog.text
+        stage.apply(gone(self.BAD), gone(entry("shop/a", "a.example")))
+        assert mine.mailbox.view.get(CLUSTER, "outbound|80||a.example") is None
+        assert mine.mailbox.view.get(CLUSTER, "outbound|80||b.example") is not None
+
+    async def test_the_inbound_side_stays_as_it_was(self, caplog: pytest.LogCaptureFixture) -> None:
+        stage = Stage(SERVED, pod("shop/a", "10.1.0.1", {"app": "web"}, containers=ports()))
+        mine = stage.attach("a")
+        before = mine.mailbox.view.get(CLUSTER, "inbound|80||")
+        stage.apply(self.BAD)
+        assert mine.mailbox.view.get(CLUSTER, "inbound|80||") is before
+        assert "inbound side of a.shop" in caplog.text
 
 
 SERVED = service("shop/web", (80, "http"), address="10.96.0.1", selector={"app": "web"})

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from tests.worlds import made, pod, world
 
+from tests.worlds import made, pod, world
 from tidegate.api.fields import Duration
 from tidegate.api.objects import Ref
 from tidegate.app.proxies import Node, make_kind, make_proxy, read_metadata
@@ -65,6 +65,11 @@ class TestProxy:
     def test_a_pod_of_the_same_name_elsewhere_is_another(self) -> None:
         assert proxy(pod("other/web", "10.1.0.1")).workload is None
 
+    def test_a_pod_of_another_service_account_is_not_its_own(self) -> None:
+        """Whose token is bound to no Pod could say any name."""
+        found = proxy(pod("shop/web", "10.1.0.1", {"app": "web"}, serviceAccountName="bookkeeper"))
+        assert (found.workload, found.labels, found.addresses) == (None, (), ("10.1.0.9",))
+
     def test_only_labels_that_can_matter_make_the_kind(self) -> None:
         mine = pod("shop/web", "10.1.0.1", {"app": "web", "build": "7"})
         assert proxy(mine).kind.labels == ()
@@ -72,7 +77,7 @@ class TestProxy:
 
     def test_pods_that_differ_in_other_labels_are_of_one_kind(self) -> None:
         two = [pod("shop/web", "10.1.0.1", {"build": "7"}), pod("shop/two", "10.1.0.2", {"build": "8"})]
-        other = Node(name="two.shop", namespace="shop", pod="two", service_account="x", address="10.1.0.2")
+        other = Node(name="two.shop", namespace="shop", pod="two", service_account="default", address="10.1.0.2")
         assert proxy(*two).kind == proxy(*two, node=other).kind
 
     def test_its_node_tells_the_locality(self) -> None:

@@ -1,8 +1,8 @@
 """Access logs."""
 
 import pytest
-from tests.unit.envoy.outbound_samples import unpacked
 
+from tests.unit.envoy.outbound_samples import unpacked
 from tidegate.envoy import accesslog, protos
 from tidegate.envoy.inputs import AccessLog
 

@@ -5,8 +5,8 @@ from google.protobuf import json_format
 from hypothesis import given as hypothesis_given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from tests.unit.envoy import given
 
+from tests.unit.envoy import given
 from tidegate.api.fields import Duration
 from tidegate.api.networking import TcpKeepalive
 from tidegate.envoy import clusters, protos

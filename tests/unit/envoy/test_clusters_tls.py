@@ -1,8 +1,8 @@
 """TLS of outbound clusters."""
 
 import pytest
-from tests.unit.envoy import given
 
+from tests.unit.envoy import given
 from tidegate.envoy import clusters, protos
 from tidegate.envoy.tls import SYSTEM_ROOTS_FILE
 from tidegate.registry.model import Resolution

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from tests.worlds import Shop, entry, made, mesh, policy, put, routing, service, sidecar
 
+from tests.worlds import Shop, entry, made, mesh, policy, put, routing, service, sidecar
 from tidegate.api import decode
 from tidegate.envoy.resource import ENDPOINT, LISTENER, ROUTE
 from tidegate.scope.proxy import Interception

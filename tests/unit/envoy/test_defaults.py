@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.worlds import DOMAIN, sidecar
 
+from tests.worlds import DOMAIN, sidecar
 from tidegate.api import meshconfig
 from tidegate.api.fields import Duration
 from tidegate.envoy.defaults import Slices, for_sidecar, keyed, slices

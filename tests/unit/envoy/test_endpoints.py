@@ -1,8 +1,8 @@
 """Load assignments."""
 
 import msgspec
-from tests.unit.envoy import given
 
+from tests.unit.envoy import given
 from tidegate.api.objects import Ref
 from tidegate.envoy import endpoints, protos
 from tidegate.registry.model import Health

@@ -2,8 +2,8 @@
 
 import msgspec
 import pytest
-from tests.unit.envoy.outbound_samples import CLIENT, listener_defaults, unpacked
 
+from tests.unit.envoy.outbound_samples import CLIENT, listener_defaults, unpacked
 from tidegate.api.fields import Duration
 from tidegate.api.networking import TunnelSettings
 from tidegate.envoy import filters, protos

@@ -1,8 +1,8 @@
 """Inbound listeners and clusters."""
 
 import pytest
-from tests.unit.envoy import given
 
+from tests.unit.envoy import given
 from tidegate.api.networking import HTTPRetry
 from tidegate.api.objects import Ref
 from tidegate.envoy import inbound, inbound_ports, protos

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given as given_any
 from hypothesis import settings
 from hypothesis import strategies as st
+
 from tests.unit.envoy.outbound_samples import (
     ALLOW,
     BLOCK,
@@ -19,7 +20,6 @@ from tests.unit.envoy.outbound_samples import (
     service,
     tcp,
 )
-
 from tidegate.api.fields import Duration
 from tidegate.envoy import chains, listeners
 from tidegate.envoy.inputs import AccessLog, CatchAll, Target

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given as hypothesis_given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from tests.unit.envoy import given
 
+from tests.unit.envoy import given
 from tidegate.api.fields import decode_hook
 from tidegate.api.networking import LocalityLoadBalancerSetting
 from tidegate.envoy import locality, policy

@@ -2,8 +2,8 @@
 
 import msgspec
 import pytest
-from tests.unit.envoy.outbound_samples import CLIENT
 
+from tests.unit.envoy.outbound_samples import CLIENT
 from tidegate.api.networking import HTTPMatchRequest, StringMatch
 from tidegate.envoy import matches
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from tests.worlds import DOMAIN, Shop, entry, gone, made, mesh, policy, put, routing, service, sidecar
 
+from tests.worlds import DOMAIN, Shop, entry, gone, made, mesh, policy, put, routing, service, sidecar
 from tidegate.envoy.defaults import slices
 from tidegate.envoy.outbound import TYPES
 from tidegate.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE

@@ -1,7 +1,6 @@
 """The traffic policy that holds for a port and a subset."""
 
 from tests.unit.envoy import given
-
 from tidegate.api.mesh import DefaultTrafficPolicy
 from tidegate.envoy import policy
 from tidegate.kit.keyed import Keyed

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given as given_any
 from hypothesis import settings
 from hypothesis import strategies as st
-from tests.unit.envoy.outbound_samples import ALLOW, BLOCK, CLIENT, host_input, policy, rule, service, virtual_host
 
+from tests.unit.envoy.outbound_samples import ALLOW, BLOCK, CLIENT, host_input, policy, rule, service, virtual_host
 from tidegate.api.fields import Duration
 from tidegate.api.networking import HTTPRetry
 from tidegate.api.objects import Ref

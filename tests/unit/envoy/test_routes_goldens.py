@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from google.protobuf import json_format
+
 from tests.unit.envoy.outbound_samples import (
     ALLOW,
     BLOCK,
@@ -18,7 +19,6 @@ from tests.unit.envoy.outbound_samples import (
     rule,
     service,
 )
-
 from tidegate.envoy import listeners, protos, routes
 from tidegate.envoy.inputs import AccessLog, Target
 from tidegate.registry.model import Port, Protocol

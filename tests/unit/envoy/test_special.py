@@ -1,7 +1,6 @@
 """Clusters that every proxy has."""
 
 from tests.unit.envoy import given
-
 from tidegate.envoy import protos, special
 
 UNLIMITED = 2**32 - 1

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from tests.worlds import entry, kind, mesh, policy, routing, service, world
 
+from tests.worlds import entry, kind, mesh, policy, routing, service, world
 from tidegate.scope import choice
 from tidegate.scope.egress import DEFAULT_EGRESS, egress_listeners
 

@@ -3,16 +3,17 @@
 from typing import Any
 
 import pytest
-from tests.worlds import sidecar
 
+from tests.worlds import sidecar, world
 from tidegate.registry.model import Labels, Protocol
-from tidegate.scope.egress import DEFAULT_EGRESS, Import, choose_sidecar, egress_listeners, parse_import
+from tidegate.scope import choice
+from tidegate.scope.egress import DEFAULT_EGRESS, Import, egress_listeners, parse_import
 
 APP: Labels = (("app", "web"), ("tier", "front"))
 
 
 def chosen(*candidates: Any, namespace: str = "shop", labels: Labels = APP) -> str:
-    found = choose_sidecar(candidates, namespace, "istio-system", labels)
+    found = choice.sidecar(world(*candidates), namespace, labels)
     return f"{found.ref.namespace}/{found.ref.name}" if found else ""
 
 

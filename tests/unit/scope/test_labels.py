@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from tests.worlds import mesh, policy, routing, service, sidecar, world
 
+from tests.worlds import mesh, policy, routing, service, sidecar, world
 from tidegate.scope.labels import mentioned, mentioned_by_mesh, project
 
 TO = {"destination": {"host": "a.example"}}

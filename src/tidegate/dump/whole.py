@@ -1,0 +1,69 @@
+"""``proxy-config all``: every table of a dump, each row led by what it is a part of."""
+
+import datetime
+from collections.abc import Iterator
+
+import msgspec
+
+from tidegate.dump import secrets, tables
+from tidegate.dump.model import Bootstrap
+from tidegate.dump.read import Dump
+
+
+class Filters(msgspec.Struct, frozen=True):
+    """The flags of all the tables."""
+
+    listener: tables.ListenerFilter = tables.ListenerFilter()
+    cluster: tables.ClusterFilter = tables.ClusterFilter()
+    endpoint: tables.EndpointFilter = tables.EndpointFilter()
+    route: str = ""
+    verbose: bool = True
+
+
+def sections(dump: Dump, keep: Filters, now: datetime.datetime) -> Iterator[tuple[str, str]]:
+    """Title and text of each part. Raises DumpError at the first part that the dump lacks, after those before it."""
+    yield "BOOTSTRAP INFO", versions(dump.bootstrap())
+    yield "CLUSTER INFO", _clusters(dump, keep)
+    yield "LISTENER INFO", _listeners(dump, keep)
+    yield "ROUTE INFO", _routes(dump, keep)
+    yield "SECRET INFO", tables.render(*secrets.table(dump.secrets(), now, prefix="secret/"))
+    rows = [(f"endpoint/{row[0]}", *row[1:]) for row in tables.assignment_rows(dump.endpoints(), keep.endpoint)]
+    yield "ENDPOINTS INFO", tables.render(tables.ASSIGNMENT_COLUMNS, rows)
+
+
+def versions(bootstrap: Bootstrap) -> str:
+    """Of the control plane's API, of the proxy's build and of Envoy; a version that is not told is left out."""
+    node, build = bootstrap.node.metadata, bootstrap.node.user_agent_build_version
+    sha = str(node.get("ISTIO_PROXY_SHA") or build.metadata.get("revision.sha") or "").removeprefix("istio-proxy:")
+    parts = [str(build.metadata.get(each) or "") for each in ("revision.status", "build.type", "ssl.version")]
+    found = {
+        "Istio Version:": str(node.get("ISTIO_VERSION") or ""),
+        "Istio Proxy Version:": sha,
+        "Envoy Version:": "/".join((str(build.version), *filter(None, parts))),
+    }
+    return "".join(f"{label:<21}{text}\n" for label, text in found.items() if text)
+
+
+def _clusters(dump: Dump, keep: Filters) -> str:
+    rows: tables.Rows = []
+    for cluster in tables.sort_clusters(c for c in dump.clusters() if keep.cluster.keeps(c)):
+        name = f"cluster/{cluster.name}"
+        for host, *cells in tables.cluster_rows([cluster], keep.cluster):
+            rows.append((name, name if host == cluster.name else host, *cells))
+    return tables.render(("NAME", *tables.CLUSTER_COLUMNS), rows)
+
+
+def _listeners(dump: Dump, keep: Filters) -> str:
+    columns = tables.LISTENER_COLUMNS if keep.verbose else tables.LISTENER_TYPE_COLUMNS
+    build = tables.listener_rows if keep.verbose else tables.listener_type_rows
+    rows: tables.Rows = []
+    for listener in tables.sort_listeners(dump.listeners()):
+        rows += [(f"listener/{listener.name}", *row) for row in build([listener], keep.listener)]
+    return tables.render(("NAME", *columns), rows, padding=1)
+
+
+def _routes(dump: Dump, keep: Filters) -> str:
+    columns = tables.ROUTE_COLUMNS if keep.verbose else tables.ROUTE_SUMMARY_COLUMNS
+    build = tables.route_rows if keep.verbose else tables.route_summary_rows
+    rows = [(f"route/{name}", *cells) for name, *cells in build(dump.routes(), keep.route)]
+    return tables.render(columns, rows)
