@@ -7,6 +7,7 @@ use is advanced once, and only proxies that are shown something different are to
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from tidegate.api.networking import DestinationRule, Sidecar, VirtualService
 from tidegate.api.objects import Object, Ref
@@ -19,7 +20,7 @@ from tidegate.envoy.resource import Decision
 from tidegate.envoy.view import InboundState, ProxyView, build_inbound, inbound_input
 from tidegate.kit import hosts
 from tidegate.registry.model import ServiceKey
-from tidegate.scope.labels import mentioned, mentioned_by_mesh
+from tidegate.scope.labels import mentioned, mentioned_by_mesh, tested_in
 from tidegate.scope.proxy import Proxy, ProxyKind
 from tidegate.snapshot.state import Snapshot
 from tidegate.snapshot.world import Changed, Event
@@ -56,8 +57,9 @@ class Hub:
         self._kinds: dict[ProxyKind, Outbound] = {}
         self._shown: dict[ProxyKind, set[Shown]] = defaultdict(set)
         self._of_pod: dict[Ref, set[Shown]] = defaultdict(set)
-        self._mentions: dict[Ref, frozenset[str]] = {}
-        self._mentioned: Counter[str] = Counter()
+        self._mentions: dict[Ref, tuple[str, frozenset[str]]] = {}
+        self._mentioned: dict[str, Counter[str]] = defaultdict(Counter)
+        """By the namespace on whose proxies labels are tested, "" for all: label keys, and by how many objects."""
         self._mentioned_by_mesh = mentioned_by_mesh(self.world.mesh)
         self._node_local: set[ServiceKey] = set()
 
@@ -88,13 +90,16 @@ class Hub:
     def attached(self) -> list[Shown]:
         return [each for group in self._shown.values() for each in group]
 
+    def _of(self, namespaces: set[str]) -> set[Shown]:
+        return {each for kind, group in self._shown.items() if kind.namespace in namespaces for each in group}
+
     def decisions(self, kind: ProxyKind) -> Iterable[Decision]:
         """What was decided among objects for a kind of proxy; nothing for one that is not in use."""
         found = self._kinds.get(kind)
         return found.decisions() if found is not None else ()
 
     def _proxy(self, node: Node) -> Proxy:
-        keys = self._label_keys()
+        keys = self._label_keys(node.namespace)
         return make_proxy(self.world, node, lambda n, w: make_kind(self.world, n, w, keys, bool(self._node_local)))
 
     def _outbound(self, kind: ProxyKind) -> Outbound:
@@ -120,11 +125,11 @@ class Hub:
             return changed
         if changed.mesh:
             self.slices = slices(self.world.mesh, self.world.domain)
-        renamed = self._note_mentions(changed) | self._note_node_local(changed)
+        renamed = self._note_mentions(changed) | ({""} if self._note_node_local(changed) else set())
         deltas = {
             kind: _present(outbound.advance(self.world, changed, self.slices)) for kind, outbound in self._kinds.items()
         }
-        touched = set(self.attached()) if renamed else self._touched(before, changed)
+        touched = set(self.attached()) if "" in renamed else self._touched(before, changed) | self._of(renamed)
         for kind, delta in deltas.items():
             for shown in self._shown[kind] - touched if delta else ():
                 shown.mailbox.publish(self._view(shown.proxy, shown.inbound), delta, since)
@@ -167,7 +172,7 @@ class Hub:
         spaces = {each.namespace for each in changed.services | changed.endpoints | changed.sidecars}
         if changed.mesh or any(ref.namespace == self.world.mesh.root_namespace for ref in changed.sidecars):
             return set(self.attached())
-        touched = {s for kind, group in self._shown.items() if kind.namespace in spaces for s in group}
+        touched = self._of(spaces)
         touched.update(s for ref in changed.workloads for s in self._of_pod.get(ref, ()))
         rules = [
             rule
@@ -179,27 +184,38 @@ class Hub:
             touched.update(s for s in self.attached() if _concerns(rules, s.target_hosts))
         return touched
 
-    def _note_mentions(self, changed: Changed) -> bool:
-        """Keep count of the label keys that objects test; True when their set changed."""
-        before = self._label_keys()
+    def _note_mentions(self, changed: Changed) -> set[str]:
+        """Keep count of the label keys that objects test; returns the namespaces on whose proxies others are tested
+        now, "" for all."""
         sources: tuple[tuple[frozenset[Ref], Mapping[Ref, Object[VirtualService | DestinationRule | Sidecar]]], ...] = (
             (changed.virtual_services, self.world.virtual_services),
             (changed.destination_rules, self.world.destination_rules),
             (changed.sidecars, self.world.sidecars),
         )
+        spaces = {"", *(ref.namespace for refs, _ in sources for ref in refs)}
+        before = {space: self._label_keys(space) for space in spaces}
         for refs, objects in sources:
             for ref in refs:
-                found = objects.get(ref)
-                self._mentioned.subtract(self._mentions.pop(ref, frozenset()))
-                if found is not None and (keys := mentioned(found.spec)):
-                    self._mentions[ref] = keys
-                    self._mentioned.update(keys)
-        self._mentioned = +self._mentioned
+                self._note_mention(ref, objects.get(ref))
         self._mentioned_by_mesh = mentioned_by_mesh(self.world.mesh)
-        return self._label_keys() != before
+        moved = {space for space in spaces if self._label_keys(space) != before[space]}
+        return {""} if "" in moved else moved
 
-    def _label_keys(self) -> frozenset[str]:
-        return self._mentioned_by_mesh.union(self._mentioned)
+    def _note_mention(self, ref: Ref, found: Object[Any] | None) -> None:
+        space, keys = self._mentions.pop(ref, ("", frozenset()))
+        self._mentioned[space].subtract(keys)
+        self._mentioned[space] = +self._mentioned[space]
+        if not self._mentioned[space]:
+            del self._mentioned[space]
+        if found is not None and (keys := mentioned(found.spec)):
+            space = tested_in(found)
+            self._mentions[ref] = space, keys
+            self._mentioned[space].update(keys)
+
+    def _label_keys(self, namespace: str) -> frozenset[str]:
+        """Label keys that are tested on the proxies of a namespace."""
+        everywhere, here = self._mentioned.get("", ()), self._mentioned.get(namespace, ())
+        return self._mentioned_by_mesh.union(everywhere, here)
 
     def _note_node_local(self, changed: Changed) -> bool:
         """Keep the set of services that stay on their node; True when there came to be some, or none."""

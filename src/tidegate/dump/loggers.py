@@ -51,7 +51,7 @@ def is_query(query: str) -> bool:
 
 
 def parse_levels(text: str) -> Levels:
-    """Read ``[logger:]level,…``. Raises LevelError."""
+    """Read ``[logger:]level,...``. Raises LevelError."""
     overall, loggers = "", {}
     for part in text.split(","):
         name, colon, level = part.strip().rpartition(":")

@@ -4,6 +4,7 @@ from typing import Any
 
 from tidegate.api.mesh import MeshConfig
 from tidegate.api.networking import DestinationRule, LocalityLoadBalancerSetting, Sidecar, VirtualService
+from tidegate.api.objects import Object
 from tidegate.registry.model import Labels
 
 
@@ -20,6 +21,14 @@ def mentioned(spec: Any) -> frozenset[str]:
         sources += [m.source_labels for tcp in spec.tcp for m in tcp.match]
         return frozenset(key for labels in sources for key in labels)
     return frozenset()
+
+
+def tested_in(found: Object[Any]) -> str:
+    """The namespace on whose proxies alone an object tests labels, "" for all: a workloadSelector of a Sidecar or
+    DestinationRule selects within its own namespace."""
+    spec = found.spec
+    private = isinstance(spec, Sidecar) or (isinstance(spec, DestinationRule) and spec.workload_selector is not None)
+    return found.ref.namespace if private else ""
 
 
 def _failover_keys(spec: DestinationRule) -> set[str]:

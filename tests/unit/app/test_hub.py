@@ -120,6 +120,36 @@ class TestKinds:
         assert one.proxy.kind == two.proxy.kind
         assert len(stage.hub._kinds) == 1
 
+    @pytest.mark.parametrize(
+        "selecting",
+        [
+            sidecar("shop/s", ["./*"], workloadSelector={"labels": {"app": "a"}}),
+            policy("shop/p", "a.example", connections=7, workloadSelector={"matchLabels": {"app": "a"}}),
+        ],
+    )
+    async def test_a_selector_parts_no_proxies_of_other_namespaces(self, selecting: Any) -> None:
+        given = [
+            pod(f"{space}/{n}", f"10.1.{i}.1", {"app": n}) for i, space in enumerate(("shop", "other")) for n in "ab"
+        ]
+        stage = Stage(entry("shop/e", "a.example"), *given)
+        for space in ("shop", "other"):
+            for name in "ab":
+                stage.attach(name, space)
+        assert len(stage.hub._kinds) == 2
+        stage.apply(selecting)
+        assert sorted(kind.namespace for kind in stage.hub._kinds) == ["other", "shop", "shop"]
+        stage.apply(gone(selecting))
+        assert sorted(kind.namespace for kind in stage.hub._kinds) == ["other", "shop"]
+        assert (stage.hub._mentions, dict(stage.hub._mentioned)) == ({}, {})
+
+    async def test_source_labels_part_the_proxies_of_all(self) -> None:
+        http = [{"match": [{"sourceLabels": {"app": "a"}}], "route": [{"destination": {"host": "b.example"}}]}]
+        given = [pod("other/a", "10.1.0.1", {"app": "a"}), pod("other/b", "10.1.0.2", {"app": "b"})]
+        stage = Stage(entry("shop/e", "a.example"), *given)
+        one, two = stage.attach("a", "other"), stage.attach("b", "other")
+        stage.apply(routing("shop/r", ["a.example"], "", http=http))
+        assert one.proxy.kind != two.proxy.kind
+
     async def test_a_pod_that_is_known_only_after_its_proxy(self) -> None:
         """The store's watch may tell of a Pod after its sidecar has come."""
         limited = sidecar("shop/s", ["other/*"], workloadSelector={"labels": {"app": "web"}})

@@ -10,7 +10,8 @@ from tidegate.cli.main import COMMANDS, cli
 
 HEAVY = ("grpc", "google.protobuf", "envoy", "uvicorn", "starlette", "aiohttp", "pyroute2", "rich", "cryptography")
 
-GROUPS = [["proxy-config", each] for each in ("listener", "route", "cluster", "endpoint")] + [
+PROXY_CONFIG = ("all", "bootstrap", "cluster", "ecds", "eds", "endpoint", "listener", "log", "route", "secret")
+GROUPS = [["proxy-config", each] for each in PROXY_CONFIG] + [
     ["lab", each] for each in ("up", "down", "exec", "logs", "status")
 ]
 

@@ -65,13 +65,6 @@ def test_every_domain_has_one_host() -> None:
     assert len(domains) == len(set(domains))
 
 
-def test_a_host_whose_domains_are_all_taken_has_no_virtual_host() -> None:
-    older = entry("shop/a", "10.9.0.7", day=1)
-    shop = Shop(older, entry("shop/b", "b.example", day=2, addresses=["10.9.0.7"]))
-    assert shop.domains("80")["10.9.0.7:80"] == ["10.9.0.7"]
-    assert shop.domains("80")["b.example:80"] == ["b.example", "b.example."]
-
-
 @given(st.lists(st.tuples(st.integers(0, len(SEATS) - 1), st.booleans()), max_size=20))
 def test_a_listener_is_that_of_who_sits_there(steps: list[tuple[int, bool]]) -> None:
     table, held = ListenerTable("0.0.0.0", 80), dict[int, Seat]()

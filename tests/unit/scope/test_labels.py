@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.worlds import mesh, policy, routing, service, sidecar, world
-from tidegate.scope.labels import mentioned, mentioned_by_mesh, project
+from tidegate.scope.labels import mentioned, mentioned_by_mesh, project, tested_in
 
 TO = {"destination": {"host": "a.example"}}
 FAILOVER = {"localityLbSetting": {"enabled": True, "failoverPriority": ["zone", "rack=r1"]}}
@@ -52,6 +52,19 @@ FAILOVER = {"localityLbSetting": {"enabled": True, "failoverPriority": ["zone", 
 )
 def test_keys_that_an_object_tests(found: Any, keys: set[str]) -> None:
     assert mentioned(found.spec) == keys
+
+
+@pytest.mark.parametrize(
+    ("found", "namespace"),
+    [
+        (sidecar("shop/s", ["./*"], workloadSelector={"labels": {"app": "web"}}), "shop"),
+        (policy("shop/d", "a.example", workloadSelector={"matchLabels": {"app": "web"}}), "shop"),
+        (policy("shop/d", "a.example", trafficPolicy={"loadBalancer": FAILOVER}), ""),
+        (routing("shop/v", ["a.example"], "a.example"), ""),
+    ],
+)
+def test_on_whose_proxies_they_are_tested(found: Any, namespace: str) -> None:
+    assert tested_in(found) == namespace
 
 
 def test_keys_that_the_mesh_tests() -> None:

@@ -15,14 +15,14 @@ _LIMIT = 1 << 20
 """Bytes of an answer; Envoy has some 75 loggers."""
 
 
-@click.command(name="log", cls=Command)
+@click.command(name="log", cls=Command, short_help="Log levels of the proxy's Envoy.")
 @click.argument("workload", shell_complete=complete_workload)
 @click.option("-n", "--namespace", default="", help="Namespace of the workload [default: default].")
 @run_dir_option
 @click.option(
     "--level",
     default="",
-    metavar="[LOGGER:]LEVEL,…",
+    metavar="[LOGGER:]LEVEL,...",
     help="Set these levels: trace, debug, info, warning, error, critical or off; without LOGGER, of all loggers.",
 )
 @click.option("-r", "--reset", is_flag=True, help="Set the levels that Envoy was started with.")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tidegate.dump.whole import Filters
 
 
-@click.command(name="bootstrap", cls=Command)
+@click.command(name="bootstrap", cls=Command, short_help="What the proxy was started with.")
 @proxy_arguments
 @click.option(
     "-o",
@@ -36,7 +36,7 @@ def bootstrap(workload: str | None, namespace: str, file: Path | None, run_dir: 
     click.echo(commands.bootstrap(source.load(file, workload, namespace, run_dir), output), nl=False)
 
 
-@click.command(name="secret", cls=Command)
+@click.command(name="secret", cls=Command, short_help="Certificates and trusted roots.")
 @proxy_arguments
 @output_option
 def secret(workload: str | None, namespace: str, file: Path | None, run_dir: Path | None, output: str) -> None:
@@ -55,7 +55,7 @@ def secret(workload: str | None, namespace: str, file: Path | None, run_dir: Pat
     click.echo(commands.secrets(dump, output, source.now()), nl=False)
 
 
-@click.command(name="ecds", cls=Command)
+@click.command(name="ecds", cls=Command, short_help="Extensions discovered apart from listeners.")
 @proxy_arguments
 @output_option
 def ecds(workload: str | None, namespace: str, file: Path | None, run_dir: Path | None, output: str) -> None:
@@ -71,7 +71,7 @@ def ecds(workload: str | None, namespace: str, file: Path | None, run_dir: Path 
     click.echo(commands.ecds(source.load(file, workload, namespace, run_dir), output), nl=False)
 
 
-@click.command(name="all", cls=Command)
+@click.command(name="all", cls=Command, short_help="All of it at once.")
 @proxy_arguments
 @source.place_options("listeners and endpoints")
 @source.cluster_options

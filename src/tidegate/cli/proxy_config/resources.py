@@ -10,7 +10,7 @@ from tidegate.cli.proxy_config import source
 from tidegate.cli.proxy_config.source import Command
 
 
-@click.command(name="listener", cls=Command)
+@click.command(name="listener", cls=Command, short_help="Where each address and port leads.")
 @proxy_arguments
 @click.option(
     "--name",
@@ -43,7 +43,7 @@ def listener(
     click.echo(text, nl=False)
 
 
-@click.command(name="cluster", cls=Command)
+@click.command(name="cluster", cls=Command, short_help="Destinations and the rules that shape them.")
 @proxy_arguments
 @click.option("--port", type=int, default=0, help="Only clusters of this service port.")
 @source.cluster_options
@@ -66,7 +66,7 @@ def cluster(
     click.echo(commands.clusters(dump, output, ClusterFilter(**keep)), nl=False)
 
 
-@click.command(name="route", cls=Command)
+@click.command(name="route", cls=Command, short_help="Which host and path goes where.")
 @proxy_arguments
 @source.route_option
 @click.option("--verbose/--no-verbose", default=True, help="Domains and matches, not only counts.")
@@ -88,7 +88,7 @@ def route(
     click.echo(commands.routes(dump, output, name=keep["route_name"], verbose=keep["verbose"]), nl=False)
 
 
-@click.command(name="endpoint", cls=Command)
+@click.command(name="endpoint", cls=Command, short_help="Addresses, and whether Envoy uses them.")
 @proxy_arguments
 @source.endpoint_options
 @output_option
@@ -115,7 +115,7 @@ def endpoint(
     click.echo(commands.endpoints(text, output, _endpoints(keep)), nl=False)
 
 
-@click.command(name="eds", cls=Command)
+@click.command(name="eds", cls=Command, short_help="Addresses as the control plane told them.")
 @proxy_arguments
 @source.endpoint_options
 @output_option
