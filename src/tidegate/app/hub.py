@@ -20,7 +20,7 @@ from tidegate.envoy.resource import Decision
 from tidegate.envoy.view import InboundState, ProxyView, build_inbound, inbound_input
 from tidegate.kit import hosts
 from tidegate.registry.model import ServiceKey
-from tidegate.scope.labels import mentioned, mentioned_by_mesh, tested_in
+from tidegate.scope.labels import mentioned, mentioned_by_mesh, where_tested
 from tidegate.scope.proxy import Proxy, ProxyKind
 from tidegate.snapshot.state import Snapshot
 from tidegate.snapshot.world import Changed, Event
@@ -208,7 +208,7 @@ class Hub:
         if not self._mentioned[space]:
             del self._mentioned[space]
         if found is not None and (keys := mentioned(found.spec)):
-            space = tested_in(found)
+            space = where_tested(found)
             self._mentions[ref] = space, keys
             self._mentioned[space].update(keys)
 

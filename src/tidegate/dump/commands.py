@@ -107,11 +107,14 @@ def everything(text: bytes, output: str, keep: whole.Filters, now: datetime.date
 
 def structured(value: Any, output: str) -> str:
     """JSON as istioctl indents it, or YAML; without key material."""
-    value = redact(value)
-    if isinstance(value, list):
-        value = [{k: v for k, v in each.items() if k != "@type"} for each in value]
     writer: Callable[[Any], str] = _json if output == "json" else _yaml
-    return writer(value)
+    try:
+        value = redact(value)
+        if isinstance(value, list):
+            value = [{k: v for k, v in each.items() if k != "@type"} for each in value]
+        return writer(value)
+    except RecursionError:
+        raise DumpError("the dump is nested too deeply to be printed") from None
 
 
 def _json(value: Any) -> str:

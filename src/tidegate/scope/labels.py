@@ -23,7 +23,7 @@ def mentioned(spec: Any) -> frozenset[str]:
     return frozenset()
 
 
-def tested_in(found: Object[Any]) -> str:
+def where_tested(found: Object[Any]) -> str:
     """The namespace on whose proxies alone an object tests labels, "" for all: a workloadSelector of a Sidecar or
     DestinationRule selects within its own namespace."""
     spec = found.spec

@@ -21,6 +21,7 @@ BUILD = {
         "ssl.version": "BoringSSL",
     },
 }
+ENVOY = "Envoy Version:       1.40.0/Clean/RELEASE/BoringSSL\n"
 
 
 def dump(**sections: Any) -> bytes:
@@ -36,11 +37,11 @@ def bootstrap(**node: Any) -> bytes:
     [
         (
             {"metadata": {"ISTIO_VERSION": "0.1.0"}, "user_agent_build_version": BUILD},
-            "Istio Version:       0.1.0\nIstio Proxy Version: 9e55\nEnvoy Version:       1.40.0/Clean/RELEASE/BoringSSL\n",
+            f"Istio Version:       0.1.0\nIstio Proxy Version: 9e55\n{ENVOY}",
         ),
         (
             {"metadata": {"ISTIO_PROXY_SHA": "istio-proxy:77"}, "user_agent_build_version": BUILD},
-            "Istio Proxy Version: 77\nEnvoy Version:       1.40.0/Clean/RELEASE/BoringSSL\n",
+            f"Istio Proxy Version: 77\n{ENVOY}",
         ),
         ({}, "Envoy Version:       0.0.0\n"),
     ],
@@ -131,8 +132,7 @@ def test_the_whole_dump_can_be_read_again_and_holds_no_key() -> None:
 
 
 def test_parts_before_an_absent_one_are_told() -> None:
-    told = []
-    with pytest.raises(DumpError, match="ClustersConfigDump"):
-        told.extend(title for title, _ in commands.everything(bootstrap(), "short", Filters(), NOW))
     parts = commands.everything(bootstrap(), "short", Filters(), NOW)
     assert next(parts) == ("BOOTSTRAP INFO", "Envoy Version:       0.0.0\n")
+    with pytest.raises(DumpError, match="ClustersConfigDump"):
+        next(parts)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.worlds import mesh, policy, routing, service, sidecar, world
-from tidegate.scope.labels import mentioned, mentioned_by_mesh, project, tested_in
+from tidegate.scope.labels import mentioned, mentioned_by_mesh, project, where_tested
 
 TO = {"destination": {"host": "a.example"}}
 FAILOVER = {"localityLbSetting": {"enabled": True, "failoverPriority": ["zone", "rack=r1"]}}
@@ -64,7 +64,7 @@ def test_keys_that_an_object_tests(found: Any, keys: set[str]) -> None:
     ],
 )
 def test_on_whose_proxies_they_are_tested(found: Any, namespace: str) -> None:
-    assert tested_in(found) == namespace
+    assert where_tested(found) == namespace
 
 
 def test_keys_that_the_mesh_tests() -> None:

@@ -69,8 +69,10 @@ def names(list_raw: str) -> Callable[[click.Context, click.Parameter, str], list
         from tidegate.kit.errors import TidegateError
 
         given = ctx.params
+        # An option still without its value ends click's parsing, which leaves the workload unread.
+        workload = given.get("workload") or next(iter(ctx.args), None)
         try:
-            dump = load(given.get("file"), given.get("workload"), given.get("namespace") or "", given.get("run_dir"))
+            dump = load(given.get("file"), workload, given.get("namespace") or "", given.get("run_dir"))
             found = {str(each.get("name", "")) for each in getattr(dump, list_raw)()}
         except (TidegateError, click.ClickException):
             return []
