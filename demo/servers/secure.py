@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pages import run
 
-HOST = "www.site-a.example"
+HOST = os.environ.get("SITE", "www.site-a.example")
 
 
 def make_certificate() -> None:
@@ -20,7 +20,7 @@ def make_certificate() -> None:
 def main() -> None:
     make_certificate()
     Path("www").mkdir(exist_ok=True)
-    Path("www/index.html").write_text("site A over TLS\n")
+    Path("www/index.html").write_text(f"{HOST} over TLS\n")
     root = Path("www").absolute()
     run(f"  server {{ listen 443 ssl; ssl_certificate cert.pem; ssl_certificate_key key.pem; root {root}; }}\n")
 

@@ -21,6 +21,7 @@ import yaml
 
 from tidegate.api.decode import admit
 from tidegate.api.schema import openapi_schemas
+from tidegate.app.shadowing import Shadowing
 from tidegate.controllers import runner
 from tidegate.controllers.clusterip import ClusterIPs
 from tidegate.kit.errors import TidegateError
@@ -114,8 +115,16 @@ async def serve(state_dir: Path, port: int, *, history: int = 20_000) -> None:
 async def _serve(state_dir: Path, keys: pki.Pki, listener: socket.socket, storage: Storage) -> None:
     authenticator = Authenticator(keys.admin_token, keys.signing_key, storage.read)
     services = [msgspec.json.decode(body) for body in (await storage.page("Service")).bodies]
-    hooks = (ClusterIPs(services),)
-    server = ApiServer(storage, authenticator, admission=admit, schemas=openapi_schemas, hooks=hooks)
+    entries = [msgspec.json.decode(body) for body in (await storage.page("ServiceEntry")).bodies]
+    shadowing = Shadowing([*services, *entries])
+    server = ApiServer(
+        storage,
+        authenticator,
+        admission=admit,
+        schemas=openapi_schemas,
+        hooks=(ClusterIPs(services), shadowing),
+        advice=shadowing.advise,
+    )
     await server.prepare()
     path = state_dir / "kubeconfig"
     pki.write_private(path, kubeconfig(keys, listener.getsockname()[1]))

@@ -13,14 +13,17 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from starlette.applications import Starlette
-from starlette.concurrency import iterate_in_threadpool
+from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from tidegate import __version__
+from tidegate.api.objects import Ref
 from tidegate.app.config_dump import config_dump
 from tidegate.app.metrics import CONTENT_TYPE, Metrics
+from tidegate.app.registryz import MAX_SERVICES, registry
+from tidegate.snapshot.state import Snapshot
 from tidegate.xds.server import Connection
 from tidegate.xds.types import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE
 
@@ -51,15 +54,24 @@ class Sources:
     metrics: Metrics
     ready: Callable[[], bool]
     """Whether the world has been read completely."""
+    world: Callable[[], "Held"]
     dumps: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
 
+Held = tuple[Snapshot, dict[Ref, str]]
+"""The world, and the stored objects that cannot be typed, with the reason."""
 Endpoint = Callable[[Sources, Request], Awaitable[Response]]
 
 
-def debug_app(connections: Connections, metrics: Metrics, ready: Callable[[], bool]) -> Starlette:
+def _nothing() -> Held:
+    return Snapshot.empty(), {}
+
+
+def debug_app(
+    connections: Connections, metrics: Metrics, ready: Callable[[], bool], world: Callable[[], Held] = _nothing
+) -> Starlette:
     """The application. Serve it on a loopback address only; callers from elsewhere get 403."""
-    sources = Sources(connections, metrics, ready)
+    sources = Sources(connections, metrics, ready, world)
     return Starlette(routes=[Route(path, _endpoint(sources, work)) for path, (_, work) in ENDPOINTS.items()])
 
 
@@ -108,6 +120,14 @@ async def _connections(sources: Sources, request: Request) -> Response:
 
 async def _adsz(sources: Sources, request: Request) -> Response:
     return _json(request, _clients(sources, _client_with_watches))
+
+
+async def _registryz(sources: Sources, request: Request) -> Response:
+    limit = request.query_params.get("limit", str(MAX_SERVICES))
+    if not limit.isascii() or not limit.isdigit() or len(limit) > 9:
+        return PlainTextResponse(f"limit={limit[:50]}: expected a number of services\n", 400)
+    search = request.query_params.get("search", "")
+    return _json(request, await run_in_threadpool(registry, *sources.world(), search, int(limit)))
 
 
 async def _config_dump(sources: Sources, request: Request) -> Response:
@@ -228,6 +248,7 @@ ENDPOINTS: dict[str, tuple[str, Endpoint]] = {
     "/version": ("version of the control plane", _version),
     "/debug": ("this list", _index),
     "/debug/syncz": ("what each proxy was sent and has acknowledged; ?namespace=", _syncz),
+    "/debug/registryz": ("services and the objects that decide them; ?search=HOST[&limit=N]", _registryz),
     "/debug/config_dump": ("configuration of a proxy; ?proxyID=[&types=cds,lds,rds,eds][&include_eds]", _config_dump),
     "/debug/connections": ("connected proxies", _connections),
     "/debug/adsz": ("connected proxies and their subscriptions", _adsz),

@@ -4,14 +4,11 @@ import asyncio
 import contextlib
 import logging
 import signal
-import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import uvicorn
 
 from tidegate.api import decode
 from tidegate.api.objects import Ref
@@ -20,7 +17,8 @@ from tidegate.app.debug import debug_app, origins
 from tidegate.app.hub import Hub, Shown
 from tidegate.app.metrics import Metrics
 from tidegate.app.proxies import Node, read_metadata
-from tidegate.kit.errors import InvalidObjectError, TidegateError
+from tidegate.app.serving import loopback, serving
+from tidegate.kit.errors import InvalidObjectError
 from tidegate.snapshot.world import Event, Verb
 from tidegate.store.client import KubeStore
 from tidegate.store.informer import Batch, Change, follow
@@ -207,42 +205,12 @@ async def _until(stopping: asyncio.Event, work: Awaitable[None]) -> None:
         await asyncio.gather(task, stop, return_exceptions=True)
 
 
-class _Server(uvicorn.Server):
-    """Leaves the signals to the process."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        yield
-
-
 @contextlib.asynccontextmanager
-async def _monitoring(plane: Discovery) -> Any:
+async def _monitoring(plane: Discovery) -> AsyncIterator[str]:
     """Serve the debug port on loopback; yields its address."""
-    listener = _loopback(plane.settings.monitoring_port)
-    config = uvicorn.Config(
-        debug_app(plane.server, plane.metrics, ready=plane.synced.is_set),
-        log_level="warning",
-        lifespan="off",
-        timeout_graceful_shutdown=1,
+    listener = loopback(plane.settings.monitoring_port, "--monitoring-port")
+    app = debug_app(
+        plane.server, plane.metrics, plane.synced.is_set, lambda: (plane.hub.world, dict(plane.undecodable))
     )
-    server = _Server(config)
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
+    async with serving(app, listener):
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await task
-
-
-def _loopback(port: int) -> socket.socket:
-    """A listening socket, made here since uvicorn leaves the process where an address is taken."""
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(("127.0.0.1", port))
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        text = f"127.0.0.1:{port} cannot be listened on: {error.strerror}; free it or give another --monitoring-port"
-        raise TidegateError(text) from None
-    return listener

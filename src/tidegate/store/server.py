@@ -25,7 +25,7 @@ from tidegate.store.paths import ListOptions
 from tidegate.store.rendering import Renderer, negotiate
 from tidegate.store.sqlite import Key, Storage, Transaction, encode
 from tidegate.store.watch import Watch
-from tidegate.store.writes import Admission, Hook, Options, Patch, Preconditions, Target, Writes, Written
+from tidegate.store.writes import Admission, Advice, Hook, Options, Patch, Preconditions, Target, Writes, Written
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ Handler = Callable[[Request, Target], Awaitable[Response]]
 
 class ApiServer:
     """The application is :attr:`app`. ``admission`` checks objects at the door, ``hooks`` change them inside the
-    transaction that stores them, ``schemas`` gives the OpenAPI components."""
+    transaction that stores them, ``advice`` adds warnings, ``schemas`` gives the OpenAPI components."""
 
     def __init__(
         self,
@@ -57,9 +57,10 @@ class ApiServer:
         schemas: Schemas,
         hooks: Sequence[Hook] = (),
         clock: strategy.Clock = strategy.utc_now,
+        advice: Advice | None = None,
     ) -> None:
         self._storage, self._auth, self._clock = storage, authenticator, clock
-        self._writes = Writes(admission, hooks, clock)
+        self._writes = Writes(admission, hooks, clock, advice)
         self._documents = Documents(schemas)
         self._stopping = asyncio.Event()
         self.app = Starlette(routes=[Route("/{path:path}", self._answer, methods=_METHODS)])

@@ -21,6 +21,9 @@ Hook = Callable[[str, Json, Json | None], Json]
 StoreError or InvalidObjectError to refuse, but on "delete", which is told once the deletion is on disk. A dry run is
 shown to the hooks for "create" only. All calls are made on one thread."""
 
+Advice = Callable[[Transaction, Json], Sequence[str]]
+"""Further warnings for a write that was accepted, from what else is stored. Called after the hooks, on their thread."""
+
 PROTECTED = frozenset({"default", "kube-system"})
 """Namespaces that cannot be deleted."""
 
@@ -79,8 +82,14 @@ class Patch(msgspec.Struct, frozen=True):
 class Writes:
     """The verbs. Every method is to be called on the storage's writer thread, with its transaction."""
 
-    def __init__(self, admission: Admission, hooks: Sequence[Hook] = (), clock: strategy.Clock = strategy.utc_now):
-        self._admission, self._hooks, self._clock = admission, tuple(hooks), clock
+    def __init__(
+        self,
+        admission: Admission,
+        hooks: Sequence[Hook] = (),
+        clock: strategy.Clock = strategy.utc_now,
+        advice: Advice | None = None,
+    ) -> None:
+        self._admission, self._hooks, self._clock, self._advice = admission, tuple(hooks), clock, advice
 
     def create(self, tx: Transaction, target: Target, raw: Json, options: Options) -> Written:
         obj = _placed(target, raw)
@@ -94,6 +103,7 @@ class Writes:
             raise status.already_exists(target.kind, name)
         made, warnings = self._admit(target.kind, made, options)
         made = self._mutate("create", made, None)
+        warnings += self._advise(tx, made)
         stored = tx.put(key, made)
         if target.kind.kind == "Namespace":
             self.create(tx, _default_account(name), _account_object(), Options())
@@ -138,6 +148,8 @@ class Writes:
         made, warnings = self._admit(target.kind, made, options)
         if not target.subresource and not options.dry_run:
             made = self._mutate("update", made, old)
+        if not target.subresource:
+            warnings += self._advise(tx, made)
         if made == old:
             return Written(old, warnings)
         if "deletionTimestamp" in made["metadata"] and not _held(tx, target.key, made):
@@ -184,6 +196,9 @@ class Writes:
         except InvalidObjectError as failure:
             raise status.from_invalid_object(KINDS[obj["kind"]], failure) from failure
         return obj
+
+    def _advise(self, tx: Transaction, obj: Json) -> tuple[str, ...]:
+        return tuple(self._advice(tx, obj)) if self._advice is not None else ()
 
     def _require_namespace(self, tx: Transaction, target: Target) -> None:
         if not target.kind.namespaced:
