@@ -14,17 +14,17 @@ from tidegate.envoy import filters
 pytestmark = pytest.mark.conformance
 
 LATER = {
-    "authz-inbound": "AuthorizationPolicy",
-    "envoyfilter-clusters-routes": "EnvoyFilter",
-    "envoyfilter-listeners": "EnvoyFilter",
-    "inbound-peer-authentication": "PeerAuthentication",
-    "proxy-config": "ProxyConfig headers and server names",
-    "request-authentication": "RequestAuthentication",
-    "telemetry-access-log": "Telemetry",
-    "dual-stack": "IPv6 endpoints of dual-stack Services",
-    "sidecar-ingress": "TLS of Sidecar ingress",
+    "authz-inbound": (159, "AuthorizationPolicy"),
+    "dual-stack": (4, "IPv6 endpoints of dual-stack Services"),
+    "envoyfilter-clusters-routes": (36, "EnvoyFilter"),
+    "envoyfilter-listeners": (96, "EnvoyFilter"),
+    "inbound-peer-authentication": (19, "PeerAuthentication"),
+    "proxy-config": (60, "ProxyConfig headers and server names"),
+    "request-authentication": (133, "RequestAuthentication"),
+    "sidecar-ingress": (20, "TLS of Sidecar ingress"),
+    "telemetry-access-log": (22, "Telemetry"),
 }
-"""Scenarios in which something still differs, and what it hangs on. A scenario that agrees must leave this table."""
+"""Scenarios in which something still differs: in how many places at most (it only falls), and what that hangs on."""
 
 OFFERED = json_format.MessageToDict(filters.offered_protocols_filter())
 """What stands where Istio's own ALPN filter stands."""
@@ -68,6 +68,7 @@ def scenarios() -> list[str]:
 def test_a_scenario_gives_the_recorded_resources(shared: Path, name: str) -> None:
     found = differences(shared / "xds-goldens" / name)
     if name in LATER:
-        assert found, f"{name} agrees now: take it out of LATER"
-        pytest.skip(f"differs in {len(found)} places: {LATER[name]}")
+        at_most, why = LATER[name]
+        assert 0 < len(found) <= at_most, f"{name} ({why}) differs in {len(found)} places, not {at_most}"
+        return
     assert not found, "\n".join(found[:20])
