@@ -12,7 +12,7 @@ import msgspec
 
 from tidegate.api import decode
 from tidegate.api.objects import Ref
-from tidegate.app import heap
+from tidegate.app import files, heap
 from tidegate.app.debug import debug_app, origins
 from tidegate.app.hub import Hub, Shown
 from tidegate.app.metrics import Metrics
@@ -33,6 +33,8 @@ from tidegate.xds.wire import Node as WireNode
 log = logging.getLogger(__name__)
 
 AUDIENCE = "istio-ca"
+ADDRESS_FILE = "discovery.url"
+"""In the run folder: where the debug port of the control plane that serves it is."""
 WATCHED = (
     "Namespace",
     "Node",
@@ -48,6 +50,8 @@ WATCHED = (
     "Sidecar",
 )
 _BEARER = "bearer "
+_REVIEWS_AT_ONCE = 64
+"""Tokens under review together: a thousand proxies that come at once must not open a thousand connections."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +65,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Notices(Metrics):
-    """Metrics, and a line in the log for each refused resource that names the objects it was made from."""
+    """Metrics, a line in the log for each refused resource that names the objects it was made from, and what ended
+    streams leave is cleared away."""
+
+    def __init__(self, litter: heap.Litter) -> None:
+        super().__init__()
+        self._litter = litter
+
+    def disconnected(self, connection: Connection) -> None:
+        super().disconnected(connection)
+        self._litter.note()
 
     def refused(self, connection: Connection, type_url: str, refusals: list[Refusal], error: str) -> None:
         super().refused(connection, type_url, refusals, error)
@@ -94,22 +107,26 @@ class Discovery:
     def __init__(self, settings: Settings, store: KubeStore) -> None:
         self.settings, self._store = settings, store
         self.hub = Hub(settings.domain)
-        self.metrics = _Notices()
+        self._litter = heap.Litter()
+        self.metrics = _Notices(self._litter)
         self.server = DiscoveryServer(self._authenticate, self._attach, self.metrics)
         self.synced = asyncio.Event()
         self.undecodable: dict[Ref, str] = {}
+        self._reviews = asyncio.Semaphore(_REVIEWS_AT_ONCE)
 
     # Who connects
 
     async def _authenticate(self, metadata: CallMetadata) -> Identity | None:
+        self._litter.note()
         header = metadata.get("authorization", "")
         if not header.lower().startswith(_BEARER):
             return None
         try:
-            found = await self._store.review_token(header[len(_BEARER) :].strip(), audiences=(AUDIENCE,))
+            async with self._reviews:
+                found = await self._store.review_token(header[len(_BEARER) :].strip(), audiences=(AUDIENCE,))
         except StoreError as error:
             log.warning("a token could not be reviewed: %s", error)
-            return None
+            raise AttachError("the token could not be reviewed: the API server gave no answer") from None
         if found is None or not found.service_account:
             return None
         return Identity(found.namespace, found.service_account, found.pod)
@@ -169,6 +186,7 @@ def _ref(change: Change) -> Ref:
 async def run(settings: Settings, on_ready: Callable[[str], None]) -> None:
     """Run a control plane until SIGTERM or SIGINT. ``on_ready`` gets the debug port's address."""
     heap.spare()
+    files.allow_many()
     store = KubeStore.from_kubeconfig(settings.kubeconfig)
     plane = Discovery(settings, store)
     settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -178,10 +196,17 @@ async def run(settings: Settings, on_ready: Callable[[str], None]) -> None:
         loop.add_signal_handler(number, stopping.set)
     try:
         async with _monitoring(plane) as address:
-            await _until(stopping, _serve(plane, lambda: on_ready(address)))
+            await _until(stopping, _serve(plane, lambda: _announce(settings, address, on_ready)))
     finally:
+        (settings.run_dir / ADDRESS_FILE).unlink(missing_ok=True)
         await plane.server.stop()
         await store.close()
+
+
+def _announce(settings: Settings, address: str, on_ready: Callable[[str], None]) -> None:
+    """Leave the debug port's address where the command line looks for it, then say that all is ready."""
+    (settings.run_dir / ADDRESS_FILE).write_text(address + "\n")
+    on_ready(address)
 
 
 async def _serve(plane: Discovery, ready: Callable[[], None]) -> None:

@@ -22,7 +22,10 @@ _LIMIT = 64 * 1024 * 1024
 @click.argument("workload", required=False)
 @click.option("-n", "--namespace", default="", help="Only proxies of this namespace.")
 @click.option("-v", "--verbosity", type=click.IntRange(0, 1), default=0, help="1: a column for each type.")
-@click.option("--xds-address", help="Debug address of the control plane [default: http://127.0.0.1:15014].")
+@click.option(
+    "--xds-address",
+    help="Debug address of the control plane [default: that of the run folder's, else http://127.0.0.1:15014].",
+)
 @click.option("-f", "--file", type=click.Path(path_type=Path, dir_okay=False), help="Read a saved /debug/syncz.")
 @output_option
 def proxy_status(

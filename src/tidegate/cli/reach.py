@@ -1,6 +1,7 @@
 """Reaching what runs on this machine: the agents' sockets and the control plane's debug port."""
 
 import http.client
+import os
 import socket
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -63,12 +64,22 @@ def full_name(name: str, namespace: str) -> str:
 
 
 def discovery(path: str, address: str | None, limit: int) -> bytes:
-    """GET a path of the control plane's debug port."""
-    url = urlsplit(address or DEFAULT_DISCOVERY)
+    """GET a path of the control plane's debug port: at ``address``, else that of the run folder's control plane."""
+    url = urlsplit(address or _announced() or DEFAULT_DISCOVERY)
     if url.scheme != "http" or not url.hostname:
         raise TidegateError(f"{address!r} is no address of a control plane; expected http://HOST:PORT")
     connection = http.client.HTTPConnection(url.hostname, url.port or 15014, timeout=TIMEOUT)
     return _ask(connection, "GET", path, f"the control plane at {url.netloc}", limit)
+
+
+def _announced() -> str:
+    """The address that the control plane of the run folder left there; "" for none."""
+    folder = Path(os.environ.get("TIDEGATE_RUN_DIR") or DEFAULT_RUN_DIR)
+    try:
+        with (folder / "discovery.url").open() as file:
+            return file.read(256).strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _ask(connection: http.client.HTTPConnection, method: str, path: str, whom: str, limit: int) -> bytes:

@@ -10,7 +10,10 @@ from tidegate.cli.options import output_option
 
 @click.command(name="version")
 @click.option("--remote/--no-remote", default=True, help="Also ask the control plane and count its proxies.")
-@click.option("--xds-address", help="Debug address of the control plane [default: http://127.0.0.1:15014].")
+@click.option(
+    "--xds-address",
+    help="Debug address of the control plane [default: that of the run folder's, else http://127.0.0.1:15014].",
+)
 @output_option
 def version(remote: bool, xds_address: str | None, output: str) -> None:
     """Show the versions of the client, the control plane and the proxies.

@@ -14,6 +14,7 @@ PROXY_CONFIG = ("all", "bootstrap", "cluster", "ecds", "eds", "endpoint", "liste
 GROUPS = [["proxy-config", each] for each in PROXY_CONFIG] + [
     ["lab", each] for each in ("up", "down", "exec", "logs", "status")
 ]
+GROUPS += [["describe", each] for each in ("workload", "service")]
 
 
 def loaded_by(args: list[str]) -> tuple[str, set[str]]:

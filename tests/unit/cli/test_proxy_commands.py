@@ -1,6 +1,7 @@
 """proxy-config and proxy-status from files: tables, filters, output forms, errors."""
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +171,14 @@ def test_proxy_status_short_and_empty(tmp_path: Path) -> None:
     assert "2 (CDS,LDS)" in status("-f", str(syncz(tmp_path)))
     assert "No proxy other.entry is connected" in status("-f", str(syncz(tmp_path)), "other.entry")
     assert json.loads(status("-f", str(syncz(tmp_path)), "-o", "json"))[0]["cluster_id"] == "Kubernetes"
+
+
+def test_the_control_plane_of_the_run_folder_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (tmp_path / "discovery.url").write_text(f"http://127.0.0.1:{port}\n")
+    monkeypatch.setenv("TIDEGATE_RUN_DIR", str(tmp_path))
+    with pytest.raises(TidegateError, match=rf"control plane at 127\.0\.0\.1:{port} does not answer"):
+        status()
+    with pytest.raises(TidegateError, match=r"control plane at 127\.0\.0\.1:1 does not answer"):
+        status("--xds-address", "http://127.0.0.1:1")

@@ -1,0 +1,82 @@
+"""``tidegate connections``: choice of rows, names, notes, completion; the kernel's part is the lab tests'."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tidegate.capture import connections as join
+from tidegate.capture import conntrack
+from tidegate.cli import connections as command
+from tidegate.cli import labs
+from tidegate.lab.plan import make_plan
+from tidegate.lab.spec import load
+from tidegate.lab.state import Folders, Owner, State, lock
+
+LAB = """
+name: few
+hosts:
+- {name: redis, address: 10.0.0.6, commands: [{name: a, command: [sleep, "1"], ports: [7000]}]}
+workloads:
+- {name: client, namespace: front, command: [sleep, infinity], address: 10.244.0.2}
+- {name: web, namespace: shop, command: [sleep, infinity], address: 10.244.0.3}
+"""
+TABLE = (
+    "ipv4 2 tcp 6 110 TIME_WAIT src=10.244.0.2 dst=10.0.0.6 sport=50498 dport=7000 "
+    "src=127.0.0.1 dst=10.244.0.2 sport=15001 dport=50498 [ASSURED] use=2\n"
+    "ipv4 2 tcp 6 100 ESTABLISHED src=10.244.0.2 dst=10.0.0.6 sport=5 dport=7001 "
+    "src=10.0.0.6 dst=10.244.0.2 sport=7001 dport=5 [ASSURED] use=2\n"
+)
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    file = tmp_path / "lab.yaml"
+    file.write_text(LAB)
+    folders = Folders(tmp_path / "run", tmp_path / "state")
+    folder = folders.lab("few")
+    folder.path.mkdir(parents=True)
+    State("few", str(folders.run), str(file), make_plan(load(file), str(tmp_path))).save(folder)
+    with lock(folders) as held:
+        held.write(Owner("few", str(folders.state)))
+    seen = join.Observed(tuple(conntrack.parse(TABLE)), ())
+    nothing = join.Observed((), ())
+    monkeypatch.setattr(join, "observe", lambda kernel, _: seen if kernel.netns == "tg-few-client.front" else nothing)
+    return ["--run-dir", str(folders.run), "--state-dir", str(folders.state)]
+
+
+def run(*arguments: str) -> str:
+    done = CliRunner().invoke(command.connections, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_the_table_names_members_and_explains_what_calls_for_a_look(places: list[str]) -> None:
+    lines = run(*places).splitlines()
+    assert lines[0].split()[:3] == ["WORKLOAD", "DIRECTION", "PROCESS"]
+    assert [line.split()[-1] for line in lines[1:3]] == ["blocked", "bypassed"]
+    assert "10.0.0.6:7000 (redis)" in lines[1]
+    assert "`tidegate logs client.front --explain`" in lines[3]
+    assert lines[4].startswith("bypassed: no leg")
+
+
+def test_rows_are_chosen(places: list[str]) -> None:
+    found = json.loads(run(*places, "--verdict", "blocked", "-o", "json"))
+    assert [(row["workload"], row["destination"]) for row in found] == [("client.front", "10.0.0.6:7000")]
+    assert [row["state"] for row in json.loads(run(*places, "--port", "7001", "-o", "json"))] == ["ESTABLISHED"]
+    assert json.loads(run(*places, "client", "-n", "front", "-o", "json"))
+    assert json.loads(run(*places, "-n", "shop", "-o", "json")) == []
+    assert run(*places, "web.shop") == "No connections.\n"
+
+
+def test_names_of_members_complete(places: list[str]) -> None:
+    from click import Context
+
+    context = Context(command.connections)
+    context.params = {"run_dir": Path(places[1]), "state_dir": Path(places[3])}
+    parameter = command.connections.params[0]
+    assert labs.complete_member(context, parameter, "") == ["client.front", "redis", "web.shop"]
+    assert labs.complete_member(context, parameter, "cl") == ["client.front"]
+    context.params = {"run_dir": Path(places[1]) / "none", "state_dir": None}
+    assert labs.complete_member(context, parameter, "") == []
