@@ -8,8 +8,8 @@ help: ## This list
 setup: ## Install what is missing: Debian packages (packages.txt) and .venv (requirements.lock)
 	@scripts/setup
 
-demo: setup ## Set up, then show the main job on a lab of this machine (root); STEP=N for one step
-	$(BIN)/python demo/run.py $(if $(STEP),--step $(STEP)) $(ARGS)
+demo: setup ## Set up, then show the main job on a lab of this machine (root); STEP=N for one step, SEED=000…004|all for docs/seeds.md
+	$(BIN)/python demo/run.py $(if $(SEED),--seed $(SEED)) $(if $(STEP),--step $(STEP)) $(ARGS)
 
 check: setup ## Lint, types, import contracts and unit tests: under a minute
 	$(BIN)/ruff check .

@@ -1,4 +1,5 @@
-"""All figures: of the pure core, and, as root, of a live lab. Further arguments are the sizes, for both."""
+"""All figures: of the pure core, of many sidecars at once, and, as root, of a live lab. Further arguments are the
+sizes, in services, of the core and the lab."""
 
 import os
 import subprocess
@@ -8,14 +9,14 @@ import sys
 def main() -> int:
     """The exit code: that of the first benchmark that failed."""
     sizes = sys.argv[1:]
-    parts = ["bench.core"]
+    parts = [["bench.core", *sizes], ["bench.clients"]]
     if os.geteuid() == 0:
-        parts.append("bench.live")
+        parts.append(["bench.live", *sizes])
     else:
         print("bench.live is left out: a lab needs root", file=sys.stderr)
     for part in parts:
-        print(f"# {part}", flush=True)
-        done = subprocess.run([sys.executable, "-m", part, *sizes], check=False)
+        print(f"# {part[0]}", flush=True)
+        done = subprocess.run([sys.executable, "-m", *part], check=False)
         if done.returncode:
             return done.returncode
     return 0

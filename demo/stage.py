@@ -42,26 +42,33 @@ class StageError(Exception):
 class Stage:
     """A lab that is up."""
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, quiet: bool = False, folder: str = "", objects: str = "steps") -> None:
+        """``folder`` below demo/ holds lab.yaml, ``objects`` below demo/ what the steps apply."""
         self._quiet = quiet
+        self._lab = str(HERE / folder / "lab.yaml")
+        self._objects = objects
         self.tell: Callable[[str], None] = print
         """Told each thing that is applied."""
 
     def up(self) -> None:
-        _checked((*TIDEGATE, "lab", "up", "-f", str(HERE / "lab.yaml")), quiet=self._quiet)
+        _checked((*TIDEGATE, "lab", "up", "-f", self._lab), quiet=self._quiet)
 
     def down(self) -> None:
-        _checked((*TIDEGATE, "lab", "down", "-f", str(HERE / "lab.yaml")), quiet=True)
+        _checked((*TIDEGATE, "lab", "down", "-f", self._lab), quiet=True)
 
     def kubeconfig(self) -> str:
         status = json.loads(_checked((*TIDEGATE, "lab", "status", "-o", "json")).out)
         return str(status["kubeconfig"])
 
     def kubectl(self, *arguments: str, stdin: str = "") -> Ran:
+        return _good(self._kubectl(*arguments, stdin=stdin))
+
+    def _kubectl(self, *arguments: str, stdin: str = "") -> Ran:
         binary = Path(sys.executable).parent / "kubectl"
         environment = os.environ | {"KUBECONFIG": self._kubeconfig}
         command = (str(binary) if binary.exists() else "kubectl", *arguments)
-        return _checked(command, stdin=stdin, env=environment)
+        ran = _run(command, stdin=stdin, env=environment)
+        return Ran(f"kubectl {shlex.join(arguments)}", ran.code, ran.out, ran.err)
 
     @property
     def _kubeconfig(self) -> str:
@@ -71,15 +78,23 @@ class Stage:
 
     @contextlib.contextmanager
     def applied(self, *names: str) -> Iterator[None]:
-        """The objects of demo/steps/NAME, deleted again at the end."""
+        """The objects of these files, deleted again at the end."""
         for name in names:
-            self.kubectl("apply", "-f", str(HERE / "steps" / name))
-            self.tell(f"kubectl apply -f demo/steps/{name}")
+            self.kubectl("apply", "-f", str(HERE / self._objects / name))
+            self.tell(f"kubectl apply -f demo/{self._objects}/{name}")
         try:
             yield
         finally:
             for name in reversed(names):
-                self.kubectl("delete", "--ignore-not-found", "-f", str(HERE / "steps" / name))
+                self.kubectl("delete", "--ignore-not-found", "-f", str(HERE / self._objects / name))
+
+    def rejected(self, name: str) -> Ran:
+        """The objects of this file, which the server is expected to refuse."""
+        path = str(HERE / self._objects / name)
+        ran = self._kubectl("apply", "-f", path)
+        if ran.code == 0:
+            self.kubectl("delete", "--ignore-not-found", "-f", path)
+        return Ran(f"kubectl apply -f demo/{self._objects}/{name}", ran.code, ran.out, ran.err)
 
     @contextlib.contextmanager
     def outbound_policy(self, mode: str) -> Iterator[None]:
@@ -106,6 +121,29 @@ class Stage:
         """A command in a workload."""
         ran = _run((*TIDEGATE, "lab", "exec", workload, "--", *command), stdin=stdin)
         return Ran(f"{workload}$ {shlex.join(command)}", ran.code, ran.out, ran.err)
+
+    def inside(self, member: str, *command: str, stdin: str = "") -> Ran:
+        """A command of the machine's root in a member's network, for what its own user may not see."""
+        ran = _run(self.in_network(member, *command), stdin=stdin)
+        return Ran(f"root in {member}'s network# {shlex.join(command)}", ran.code, ran.out, ran.err)
+
+    def in_network(self, member: str, *command: str) -> tuple[str, ...]:
+        """The command, to be run in a member's network."""
+        return ("ip", "netns", "exec", f"tg-{self._name}-{member}", *command)
+
+    @contextlib.contextmanager
+    def running(self, command: tuple[str, ...]) -> Iterator[None]:
+        """A further process, as long as the block lasts."""
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(COMMAND_SECONDS)
+
+    @property
+    def _name(self) -> str:
+        return str(yaml.safe_load(Path(self._lab).read_text())["name"])
 
     def tidegate(self, *arguments: str) -> Ran:
         ran = _checked((*TIDEGATE, *arguments))
@@ -143,7 +181,10 @@ def _run(command: tuple[str, ...], *, stdin: str = "", env: dict[str, str] | Non
 def _checked(
     command: tuple[str, ...], *, stdin: str = "", env: dict[str, str] | None = None, quiet: bool = True
 ) -> Ran:
-    ran = _run(command, stdin=stdin, env=env, quiet=quiet)
+    return _good(_run(command, stdin=stdin, env=env, quiet=quiet))
+
+
+def _good(ran: Ran) -> Ran:
     if ran.code != 0:
         raise StageError(f"{ran.line} exited with {ran.code}: {(ran.err or ran.out).strip()}")
     return ran

@@ -29,6 +29,7 @@ def serve(service: str, page: Callable[[Headers], Page]) -> None:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # header and body in one packet, else each answer waits for a delayed acknowledgement
 
         def do_GET(self) -> None:
             carried = {name: value for name in FORWARDED if (value := self.headers.get(name))}

@@ -10,6 +10,7 @@ LONGEST = 30
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # header and body in one packet, else each answer waits for a delayed acknowledgement
 
     def do_GET(self) -> None:
         first, _, rest = self.path.partition("?")[0].strip("/").partition("/")

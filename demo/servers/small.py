@@ -1,4 +1,4 @@
-"""Real nginx saying who it is: each argument is PORT=NAME, PORT=NAME:STATUS or FIRST-LAST, whose names are the ports."""
+"""Real nginx saying who it is: arguments are PORT=NAME, PORT=NAME:STATUS or FIRST-LAST, whose names are the ports."""
 
 import re
 import sys

@@ -79,8 +79,8 @@ class Plane:
         self.api = self.start_api()
         self.discovery = self.start_discovery()
 
-    def start_api(self) -> Process:
-        return Process(self.folder, "apiserver", "--state-dir", str(self.state), "--port", "0")
+    def start_api(self, port: str = "0") -> Process:
+        return Process(self.folder, "apiserver", "--state-dir", str(self.state), "--port", port)
 
     def start_discovery(self, port: str = "0") -> Process:
         options = ("--kubeconfig", str(self.kubeconfig), "--run-dir", str(self.run_dir), "--monitoring-port", port)

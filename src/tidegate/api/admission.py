@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from tidegate.api import core_checks, metadata, unacted, validation
+from tidegate.api import core_checks, core_fields, metadata, unacted, validation
 from tidegate.api.fields import decode_hook
 from tidegate.api.identify import api_version_kind, naming
 from tidegate.api.kinds import Kind
@@ -38,11 +38,14 @@ def admit(raw: Any, *, field_validation: FieldValidation = "Warn") -> Admitted:
     """
     kind = api_version_kind(raw)
     meta, errors = metadata.check(kind, raw.get("metadata"))
-    body = _strict(kind, raw, meta, field_validation) if kind.strict else _open(kind, raw, meta)
-    errors += body.errors
+    meta, unknown = core_fields.unknown_metadata(meta)
+    told, warnings = _unknown(unknown, field_validation)
+    body = _strict(kind, raw, meta, field_validation) if kind.strict else _open(kind, raw, meta, field_validation)
+    errors += told + body.errors
     if errors:
         raise InvalidObjectError(*naming(raw), _bounded(errors))
-    return Admitted({**body.object, "metadata": meta}, tuple(dict.fromkeys(body.warnings))[:_TOLD])
+    warnings += body.warnings
+    return Admitted({**body.object, "metadata": meta}, tuple(dict.fromkeys(warnings))[:_TOLD])
 
 
 def _bounded(errors: list[FieldError]) -> tuple[FieldError, ...]:
@@ -59,13 +62,8 @@ class _Checked(msgspec.Struct):
 def _strict(kind: Kind, raw: dict[str, Any], meta: dict[str, Any], field_validation: FieldValidation) -> _Checked:
     normal, errors, unknown = walk(kind.body, raw.get("spec"), "spec")
     unknown = [str(key) for key in raw if key not in _ENVELOPE] + unknown
-    warnings = []
-    if field_validation == "Strict":
-        errors += [
-            FieldError(path, f'strict decoding error: unknown field "{path}"', None, "BadRequest") for path in unknown
-        ]
-    elif field_validation == "Warn":
-        warnings += [f'unknown field "{path}"' for path in unknown]
+    told, warnings = _unknown(unknown, field_validation)
+    errors += told
     checked, advice = _by_rules(kind, normal, meta)
     errors += _unexplained(checked, errors)
     out = {key: value for key, value in raw.items() if key in _ENVELOPE and value is not None}
@@ -74,6 +72,13 @@ def _strict(kind: Kind, raw: dict[str, Any], meta: dict[str, Any], field_validat
     if not isinstance(status, dict):
         errors.append(FieldError("status", "must be an object"))
     return _Checked(out, errors, warnings + advice + unacted.warnings(kind.kind, normal))
+
+
+def _unknown(unknown: list[str], field_validation: FieldValidation) -> tuple[list[FieldError], list[str]]:
+    """Errors and warnings that unknown fields are."""
+    if field_validation == "Strict":
+        return core_fields.errors(unknown), []
+    return [], [f'unknown field "{path}"' for path in unknown] if field_validation == "Warn" else []
 
 
 def _by_rules(kind: Kind, normal: dict[str, Any], meta: dict[str, Any]) -> tuple[list[FieldError], list[str]]:
@@ -100,8 +105,9 @@ def _prefixes(path: str) -> list[str]:
     return [path[:i] for i, letter in enumerate(path) if letter in ".["] + [path]
 
 
-def _open(kind: Kind, raw: dict[str, Any], meta: dict[str, Any]) -> _Checked:
+def _open(kind: Kind, raw: dict[str, Any], meta: dict[str, Any], field_validation: FieldValidation) -> _Checked:
     at = kind.body_at
+    raw, unknown = core_fields.unknown_fields(kind.kind, raw)
     normal, errors, _ = walk(kind.body, raw.get(at) if at else raw, at, proto=False)
     if kind.kind == "Secret":
         errors = [replace(error, value=None) for error in errors]
@@ -109,10 +115,12 @@ def _open(kind: Kind, raw: dict[str, Any], meta: dict[str, Any]) -> _Checked:
         errors += walk(kind.status, raw.get("status"), "status", proto=False)[1]
     body = msgspec.convert(normal, kind.body, dec_hook=decode_hook)
     errors += _unexplained(core_checks.check(kind.kind, body), errors)
-    warnings: list[str] = []
+    told, warnings = _unknown(unknown, field_validation)
+    errors += told
     if kind.kind == "ConfigMap" and not errors:
-        more, warnings = check_mesh_config_map(meta, body)
+        more, advice = check_mesh_config_map(meta, body)
         errors += more
+        warnings += advice
     return _Checked(_encoded(raw) if kind.kind == "Secret" and not errors else raw, errors, warnings)
 
 

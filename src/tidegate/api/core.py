@@ -158,3 +158,73 @@ class SecretBody(Message, frozen=True):
 
 class ServiceAccountBody(Message, frozen=True):
     automount_service_account_token: bool | None = None
+
+
+class InvolvedObject(Message, frozen=True):
+    """core/v1 ObjectReference, of an Event."""
+
+    api_version: str = ""
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    field_path: str = ""
+
+
+class EventSource(Message, frozen=True):
+    component: str = ""
+    host: str = ""
+
+
+class EventSeries(Message, frozen=True):
+    count: int = 0
+    last_observed_time: str = ""
+
+
+class EventBody(Message, frozen=True):
+    """core/v1 Event; its fields stand at the top level of the object."""
+
+    involved_object: InvolvedObject = InvolvedObject()
+    reason: str = ""
+    message: str = ""
+    source: EventSource = EventSource()
+    first_timestamp: str = ""
+    last_timestamp: str = ""
+    count: int = 0
+    type: str = ""
+    event_time: str = ""
+    series: EventSeries | None = None
+    action: str = ""
+    related: InvolvedObject | None = None
+    reporting_component: str = ""
+    reporting_instance: str = ""
+
+
+class RegardingEventBody(Message, frozen=True):
+    """events.k8s.io/v1 Event: the same under other names."""
+
+    regarding: InvolvedObject = InvolvedObject()
+    reason: str = ""
+    note: str = ""
+    type: str = ""
+    event_time: str = ""
+    series: EventSeries | None = None
+    action: str = ""
+    related: InvolvedObject | None = None
+    reporting_controller: str = ""
+    reporting_instance: str = ""
+    deprecated_source: EventSource = EventSource()
+    deprecated_first_timestamp: str = ""
+    deprecated_last_timestamp: str = ""
+    deprecated_count: int = 0
+
+
+class LeaseSpec(Message, frozen=True):
+    """coordination.k8s.io/v1: who holds a lease, and since when."""
+
+    holder_identity: str = ""
+    lease_duration_seconds: int = 0
+    acquire_time: str = ""
+    renew_time: str = ""
+    lease_transitions: int = 0

@@ -79,6 +79,14 @@ KINDS: dict[str, Kind] = {
         _core("ConfigMap", "configmaps", core.ConfigMapBody, ("cm",), body_at=""),
         _core("Secret", "secrets", core.SecretBody, body_at=""),
         _core("ServiceAccount", "serviceaccounts", core.ServiceAccountBody, ("sa",), body_at=""),
+        _core("Event", "events", core.EventBody, ("ev",), body_at=""),
+        Kind(
+            kind="Lease",
+            group="coordination.k8s.io",
+            versions=("v1",),
+            plural="leases",
+            body=core.LeaseSpec,
+        ),
         Kind(
             kind="EndpointSlice",
             group="discovery.k8s.io",
@@ -125,3 +133,17 @@ KINDS: dict[str, Kind] = {
         _istio("Gateway", "gateways", networking.Gateway, ("gw",)),
     )
 }
+
+SERVED: tuple[Kind, ...] = (
+    *KINDS.values(),
+    Kind(
+        kind="Event",
+        group="events.k8s.io",
+        versions=("v1",),
+        plural="events",
+        body=core.RegardingEventBody,
+        body_at="",
+        short_names=("ev",),
+    ),
+)
+"""All that has a path of its own: :data:`KINDS`, and Events a second time, in their other group."""

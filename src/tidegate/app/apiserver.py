@@ -21,6 +21,7 @@ import yaml
 
 from tidegate.api.decode import admit
 from tidegate.api.schema import openapi_schemas
+from tidegate.app import files
 from tidegate.app.shadowing import Shadowing
 from tidegate.controllers import runner
 from tidegate.controllers.clusterip import ClusterIPs
@@ -133,6 +134,7 @@ async def _serve(state_dir: Path, keys: pki.Pki, listener: socket.socket, storag
 
     def ready() -> None:
         controllers.append(asyncio.create_task(_run_controllers(path)))
+        controllers.append(asyncio.create_task(server.collect()))
         sys.stdout.write(f"ready KUBECONFIG={path}\n")
         sys.stdout.flush()
 
@@ -213,6 +215,7 @@ def run(state_dir: Path, port: int, history: int) -> None:
     """Entry point of the command."""
     import uvloop
 
+    files.allow_many()
     os.umask(0o077)
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")

@@ -62,6 +62,8 @@ class Hub:
         """By the namespace on whose proxies labels are tested, "" for all: label keys, and by how many objects."""
         self._mentioned_by_mesh = mentioned_by_mesh(self.world.mesh)
         self._node_local: set[ServiceKey] = set()
+        self._most = 0
+        """Resources of all kinds together, at their most since the builders' caches were swept."""
 
     # Proxies
 
@@ -86,6 +88,15 @@ class Hub:
         if not self._shown[kind]:
             del self._shown[kind]
             self._kinds.pop(kind, None)
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """Sweep the builders' caches whenever half of what there was has gone: that pays for the walk."""
+        count = sum(len(of_type) for each in self._kinds.values() for of_type in each.resources.values())
+        self._most = max(self._most, count)
+        if count < self._most / 2:
+            self.builders.sweep()
+            self._most = count
 
     def attached(self) -> list[Shown]:
         return [each for group in self._shown.values() for each in group]
@@ -135,6 +146,7 @@ class Hub:
                 shown.mailbox.publish(self._view(shown.proxy, shown.inbound), delta, since)
         for shown in touched:
             self._show(shown, deltas.get(shown.proxy.kind, {}), since)
+        self._tidy()
         return changed
 
     def _show(self, shown: Shown, delta: Delta, since: float | None) -> None:

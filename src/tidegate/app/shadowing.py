@@ -51,14 +51,14 @@ class Shadowing:
         taken = frozenset(shadowing.takers(candidate))
         others: dict[Key, Object[Any]] = {}
         for port in shadowing.ports(candidate):
-            others |= self._stored(tx, self._users if port in taken else self._takers, port)
-        others.pop(_key(obj), None)
+            others |= self._stored(tx, self._users if port in taken else self._takers, port, _key(obj))
         return tuple(shadowing.shadowed(candidate, others.values()))
 
-    def _stored(self, tx: Transaction, index: Index, port: int) -> dict[Key, Object[Any]]:
-        """What the index names and the store holds; what it does not hold is forgotten."""
+    def _stored(self, tx: Transaction, index: Index, port: int, own: Key) -> dict[Key, Object[Any]]:
+        """What the index names beside the object itself and the store holds; what it does not hold is forgotten."""
         found = {}
-        for key in list(islice(index.get(port, ()), LOOKED_AT)):
+        named = (key for key in index.get(port, ()) if key != own)
+        for key in list(islice(named, LOOKED_AT)):
             raw = tx.get(key)
             typed = _typed(raw) if raw is not None else None
             if typed is not None and port in shadowing.ports(typed):

@@ -1,5 +1,6 @@
 """Applies packet rules, verifies that the kernel holds them, and rolls back when it does not. Decides nothing.
 
+``connections`` joins the kernel's tables into who talks to whom, through the sidecar or around it.
 ``install`` and ``uninstall`` do everything that one workload needs; ``apply`` and ``remove`` are the rules alone.
 """
 

@@ -24,7 +24,7 @@ _NOTES = {
     "unanswered": "unanswered: the sidecar asks onwards and nobody answers: is the address right, and does a server "
     "listen there?",
     "bypassed": "bypassed: no leg by way of the sidecar, so no routing, policy or log of the mesh applied; "
-    "`tidegate iptables` shows what is left alone",
+    "left alone are the sidecar's user id and what traffic.sidecar.istio.io annotations exclude",
 }
 _LIMIT = 64 * 1024 * 1024
 

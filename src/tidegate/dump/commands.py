@@ -54,15 +54,25 @@ def _route_order(raw: dict[str, Any]) -> int:
 
 def endpoints(statuses: bytes, output: str, keep: tables.EndpointFilter) -> str:
     """``statuses``: the admin port's answer to ``/clusters?format=json``."""
-    try:
-        answer = camel(msgspec.json.decode(statuses))
-        typed = msgspec.convert(answer, ClusterStatuses, strict=False)
-    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
-        raise DumpError(f"not an answer of Envoy's /clusters?format=json: {error}") from None
+    answer, typed = _statuses(statuses)
     if output == "short":
         return tables.render(tables.ENDPOINT_COLUMNS, tables.endpoint_rows(typed, keep))
     names = {row[3] for row in tables.endpoint_rows(typed, keep)}
     return structured([c for c in answer.get("clusterStatuses", ()) if c.get("name") in names], output)
+
+
+def cluster_statuses(text: bytes) -> ClusterStatuses:
+    """The admin port's answer to ``/clusters?format=json``. Raises DumpError for anything else."""
+    return _statuses(text)[1]
+
+
+def _statuses(text: bytes) -> tuple[Any, ClusterStatuses]:
+    """As it came, and typed."""
+    try:
+        answer = camel(msgspec.json.decode(text))
+        return answer, msgspec.convert(answer, ClusterStatuses, strict=False)
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
+        raise DumpError(f"not an answer of Envoy's /clusters?format=json: {error}") from None
 
 
 def assignments(dump: Dump, output: str, keep: tables.EndpointFilter) -> str:

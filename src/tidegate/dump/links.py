@@ -24,6 +24,8 @@ class Row(msgspec.Struct, frozen=True):
     name: str
     cells: tuple[str, ...]
     targets: tuple[Target, ...] = ()
+    otherwise: str = ""
+    """What becomes of the traffic where nothing is named that it is led to."""
 
 
 LISTENER_COLUMNS = ("NAME", "ADDRESSES", "PORT", "MATCH")
@@ -38,7 +40,9 @@ def listeners(found: Iterable[Listener]) -> Iterator[Row]:
         default = listener.default_filter_chain
         for chain in (*listener.filter_chains, *([default] if default else ())):
             match = tables.describe_match(chain.filter_chain_match)
-            yield Row(listener.name, (listener.name, addresses, port, match), chain_targets(chain))
+            targets = chain_targets(chain)
+            otherwise = "" if targets else tables.describe_chain(chain)
+            yield Row(listener.name, (listener.name, addresses, port, match), targets, otherwise)
 
 
 def chain_targets(chain: FilterChain) -> tuple[Target, ...]:
@@ -63,12 +67,19 @@ def routes(found: Iterable[RouteConfiguration]) -> Iterator[Row]:
             head = (config.name, host.name, tables.describe_domains(host))
             for route in host.routes:
                 last = (tables.describe_route_match(route), tables.config_owner(route.metadata))
-                yield Row(config.name, (*head, *last), route_targets(route))
+                yield Row(config.name, (*head, *last), route_targets(route), _answer(route))
 
 
 def route_targets(route: Route) -> tuple[Target, ...]:
     """The clusters of a route; none for one that Envoy answers itself."""
     return _clusters(route.route.cluster, route.route.weighted_clusters) if route.route else ()
+
+
+def _answer(route: Route) -> str:
+    """What Envoy answers itself."""
+    if route.direct_response:
+        return f"answers {route.direct_response.get('status', '')}".strip()
+    return "redirects" if route.redirect is not None else ""
 
 
 def _clusters(name: str, weighted: WeightedClusters | None) -> tuple[Target, ...]:

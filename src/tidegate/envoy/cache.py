@@ -64,6 +64,11 @@ class Builders:
         """Number of inputs that entries stand for, those of results that are gone among them."""
         return sum(map(len, self._results.values()))
 
+    def sweep(self) -> None:
+        """Forget all inputs whose results are gone; for when much is known to have gone."""
+        for name in self._results:
+            self._sweep(name)
+
     def _sweep(self, name: str) -> None:
         """Forget inputs whose results are gone. A WeakValueDictionary would do so at once, at a tenth of the time of
         a first configuration."""

@@ -15,7 +15,7 @@ from tidegate.api.objects import Object
 from tidegate.registry import protocols, traffic
 from tidegate.registry.model import Protocol
 
-NAMED = 5
+NAMED = 3
 """Objects and addresses that one warning names; the rest it counts."""
 
 _EVERYWHERE = frozenset({"*"})
@@ -56,7 +56,7 @@ def _of_port(candidate: Object[Any], use: _Use, met: list[Object[Any]]) -> Itera
     holder = next((o for o, u in rivals if u.takes and (not use.takes or o.age_key < candidate.age_key)), None)
     if holder is not None:
         if use.loses:
-            yield f"{_named(candidate)}: {_taken(use.loses, use.number)} is taken by {_holding(holder, use.number)}"
+            yield f"{_taken(candidate, use)} is taken by {_holding(holder, use.number)}; set addresses there"
         return
     lost = [f"{_named(o)} ({_listed(u.loses)})" for o, u in rivals if u.loses] if use.takes else []
     if lost:
@@ -64,16 +64,11 @@ def _of_port(candidate: Object[Any], use: _Use, met: list[Object[Any]]) -> Itera
 
 
 def _holding(taker: Object[Any], number: int) -> str:
-    entry = taker.spec
-    where = "lets it go on to its own destination, by this entry's rules"
-    if entry.resolution is not ServiceEntryResolution.NONE:
-        where = f"carries it to {_listed(entry.hosts)}"
-    what = f"takes every connection to port {number} that no other address claims and {where}"
-    return f"{_named(taker)}: port {number} without addresses {what} (set spec.addresses)"
+    return f"{_named(taker)}: port {number} without addresses takes every connection to port {number}"
 
 
-def _taken(loses: tuple[str, ...], number: int) -> str:
-    return f"port {number} ({_listed(loses)})"
+def _taken(obj: Object[Any], use: _Use) -> str:
+    return f"{_named(obj)} port {use.number} ({_listed(use.loses)})"
 
 
 def _listed(words: Iterable[str]) -> str:

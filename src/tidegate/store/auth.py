@@ -87,9 +87,17 @@ class Authenticator:
                 algorithms=[_ALGORITHM],
                 issuer=ISSUER,
                 audience=list(audiences),
-                options={"require": ["exp", "iat", "sub", "aud"]},
+                options={
+                    "require": ["exp", "iat", "sub", "aud"],
+                    "verify_exp": False,
+                    # a clock that is set back must not void what this server itself has signed
+                    "verify_nbf": False,
+                    "verify_iat": False,
+                },
             )
         except jwt.PyJWTError:
+            return None
+        if not isinstance(claims["exp"], int) or claims["exp"] <= self._clock().timestamp():
             return None
         user = self._bound(claims)
         return (user, [a for a in audiences if a in claims["aud"]]) if user else None
@@ -226,4 +234,20 @@ def self_review(user: User) -> Json:
         "apiVersion": "authentication.k8s.io/v1",
         "metadata": {},
         "status": {"userInfo": user.info()},
+    }
+
+
+def access_review(user: User, request: Any) -> Json:
+    """Answer a SelfSubjectAccessReview (authorization.k8s.io/v1): the administrator may do all that is served."""
+    if not isinstance(request, dict) or not isinstance(request.get("spec"), dict):
+        raise status.error(400, "expected a SelfSubjectAccessReview object with spec")
+    answer: Json = {"allowed": user.is_admin}
+    if not user.is_admin:
+        answer["reason"] = "tokens of ServiceAccounts may only review themselves here"
+    return {
+        "kind": "SelfSubjectAccessReview",
+        "apiVersion": "authorization.k8s.io/v1",
+        "metadata": {},
+        "spec": request["spec"],
+        "status": answer,
     }

@@ -1,6 +1,10 @@
 """Reading request bodies: bounded in size and time, JSON or YAML, never more than data."""
 
 import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -14,6 +18,7 @@ MAX_BODY = 3 * 1024 * 1024
 """Bytes, Kubernetes' own limit."""
 _DISCARD = 8 * MAX_BODY
 _SECONDS = 60.0
+_MOST_TOLD = 50
 _JSON_TYPES = frozenset({"", "application/json", "*/*"})
 
 
@@ -52,24 +57,86 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
+class Body(msgspec.Struct, frozen=True):
+    """A decoded body, and the paths of members that it gives more than once (the last of each counts)."""
+
+    content: Any
+    duplicates: tuple[str, ...] = ()
+
+
 async def decoded(request: Request) -> Any:
-    """The body of a create, update or review; None when empty."""
+    """The body of a review, token request or delete; None when empty."""
+    return (await written(request)).content
+
+
+async def written(request: Request) -> Body:
+    """The body of a create or update; its content is None when empty."""
     media, data = media_type(request), await read(request)
     if not data:
-        return None
+        return Body(None)
     if media in _JSON_TYPES:
-        return parse_json(data)
+        return Body(parse_json(data), duplicates(data))
     if media == "application/yaml":
-        return parse_yaml(data)
+        return Body(parse_yaml(data), duplicates(data))
     if media == protobuf.MEDIA_TYPE:
-        return protobuf.decode(data)
+        return Body(protobuf.decode(data))
     raise status.error(415, f"a body of type {media!r} cannot be read: send application/json or application/yaml")
 
 
-async def patch(request: Request) -> Any:
+async def patch(request: Request) -> Body:
     """The body of a patch."""
     media, data = media_type(request), await read(request)
-    return parse_yaml(data) if media == patches.APPLY else parse_json(data)
+    return Body(parse_yaml(data) if media == patches.APPLY else parse_json(data), duplicates(data))
+
+
+class _Repeating(dict[str, Any]):
+    """An object that was written with some member twice."""
+
+    repeated: tuple[str, ...] = ()
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) == len(pairs):
+        return made
+    told = _Repeating(made)
+    told.repeated = tuple(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+    return told
+
+
+def duplicates(data: bytes) -> tuple[str, ...]:
+    """Paths of the members that a valid body gives more than once, in JSON or YAML; the first of them in any case."""
+    try:
+        if data.lstrip()[:1] in (b"{", b"["):
+            return tuple(islice(_repeated(json.loads(data, object_pairs_hook=_pairs), ""), _MOST_TOLD))
+        return tuple(islice(_repeated_nodes(yaml.compose(data, Loader=_PlainLoader), ""), _MOST_TOLD))
+    except (ValueError, RecursionError, yaml.YAMLError):
+        return ()  # who reads the body tells what is wrong with it
+
+
+def _repeated(value: Any, at: str) -> Iterator[str]:
+    if isinstance(value, _Repeating):
+        yield from (f"{at}.{name}" if at else name for name in value.repeated)
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _repeated(item, f"{at}.{name}" if at else name)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _repeated(item, f"{at}[{index}]")
+
+
+def _repeated_nodes(node: Any, at: str) -> Iterator[str]:
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, item in node.value:
+            path = f"{at}.{key.value}" if at else str(key.value)
+            if path in seen:
+                yield path
+            seen.add(path)
+            yield from _repeated_nodes(item, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _repeated_nodes(item, f"{at}[{index}]")
 
 
 def parse_json(data: bytes) -> Any:

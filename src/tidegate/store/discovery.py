@@ -4,7 +4,7 @@ from collections.abc import Callable
 from itertools import groupby
 
 from tidegate import __version__
-from tidegate.api.kinds import KINDS, Kind
+from tidegate.api.kinds import SERVED, Kind
 from tidegate.store.model import Json
 from tidegate.store.paths import subresources
 
@@ -17,6 +17,7 @@ _REVIEWS: dict[tuple[str, str], list[tuple[str, str]]] = {
         ("tokenreviews", "TokenReview"),
         ("selfsubjectreviews", "SelfSubjectReview"),
     ],
+    ("authorization.k8s.io", "v1"): [("selfsubjectaccessreviews", "SelfSubjectAccessReview")],
 }
 """Resources that only answer to create, and are not kept."""
 
@@ -24,7 +25,7 @@ _REVIEWS: dict[tuple[str, str], list[tuple[str, str]]] = {
 def group_versions() -> dict[str, list[str]]:
     """Group ("" is the core) to its versions, preferred first."""
     found: dict[str, list[str]] = {}
-    for kind in KINDS.values():
+    for kind in SERVED:
         versions = found.setdefault(kind.group, [])
         versions += [v for v in kind.versions if v not in versions]
     for group, version in _REVIEWS:
@@ -33,7 +34,7 @@ def group_versions() -> dict[str, list[str]]:
 
 
 def kinds_of(group: str, version: str) -> list[Kind]:
-    return [k for k in KINDS.values() if k.group == group and version in k.versions]
+    return [k for k in SERVED if k.group == group and version in k.versions]
 
 
 def version_info() -> Json:

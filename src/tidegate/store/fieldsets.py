@@ -1,228 +1,226 @@
-"""Server-side apply: which manager owns which field, and what an apply changes.
+"""Sets of fields: which fields a value has, what a change touches, and their form in ``managedFields`` (FieldsV1).
 
-Ownership is kept in ``metadata.managedFields`` as FieldsV1 (sig-api-machinery, "Server-Side Apply"). Lists that have a
-merge key are owned element by element, all other lists as a whole. Fields written by other means than apply have no
-recorded owner, so an apply takes them over without a conflict.
+How a list or map counts is told by its :class:`Layout`, as Kubernetes' types have it: a map is its members, unless
+atomic; a list is one field, unless it is a set or has keys. All lists of custom resources are atomic.
 """
 
-import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
-from tidegate.api.kinds import Kind
-from tidegate.store import patches, status
 from tidegate.store.model import Json
 
-FieldSet = dict[str, Any]
-"""FieldsV1: ``f:name`` for a member, ``k:{"key":value}`` for an element, "." for the thing itself."""
+Path = tuple[str, ...]
+"""Steps of FieldsV1: ``f:name`` for a member, ``k:{"key":value}`` for an element, ``v:value`` for one of a set."""
 
-_UNOWNED = frozenset({"apiVersion", "kind", "status"})
-_UNOWNED_META = frozenset({"name", "namespace", "uid", "resourceVersion", "creationTimestamp", "generation"})
-
-
-class Application(msgspec.Struct, frozen=True):
-    """One manager's apply."""
-
-    manager: str
-    api_version: str
-    force: bool
-    time: str
-    subresource: str = ""
+Fields = set[Path]
 
 
-def fields_of(value: Any, keys: Mapping[str, str], name: str = "") -> FieldSet:
-    """The fields that a value sets."""
-    if isinstance(value, dict):
-        return {f"f:{k}": fields_of(v, keys, k) for k, v in value.items()}
-    key = keys.get(name)
-    if key and _is_keyed(value, key):
-        return {_element(item, key): {".": {}, **fields_of(item, keys)} for item in value}
-    return {}
+class Layout(msgspec.Struct, frozen=True):
+    """The lists and maps of a kind that are not simply atomic lists and granular maps, by the name of their field."""
+
+    keys: Mapping[str, tuple[str, ...]]
+    """Lists of elements, and the members that tell these apart."""
+    sets: frozenset[str] = frozenset({"finalizers"})
+    atomic: frozenset[str] = frozenset()
+    """Maps that are one field."""
 
 
-def _is_keyed(value: Any, key: str) -> bool:
-    return isinstance(value, list) and all(isinstance(item, dict) and key in item for item in value)
+_META_KEYS = {"ownerReferences": ("uid",)}
+_DEFAULT_KEYS = {"protocol": "TCP"}
+_CONDITIONS = {"conditions": ("type",)}
+_PODS = {
+    "containers": ("name",),
+    "initContainers": ("name",),
+    "ephemeralContainers": ("name",),
+    "ports": ("containerPort", "protocol"),
+    "env": ("name",),
+    "volumeMounts": ("mountPath",),
+    "volumeDevices": ("devicePath",),
+    "volumes": ("name",),
+    "imagePullSecrets": ("name",),
+    "hostAliases": ("ip",),
+    "topologySpreadConstraints": ("topologyKey", "whenUnsatisfiable"),
+    "podIPs": ("ip",),
+    "hostIPs": ("ip",),
+    **_CONDITIONS,
+}
+_LAYOUTS: dict[str, Layout] = {
+    "Pod": Layout({**_META_KEYS, **_PODS}, atomic=frozenset({"nodeSelector", "fieldRef", "secretRef"})),
+    "Service": Layout({**_META_KEYS, "ports": ("port", "protocol"), **_CONDITIONS}, atomic=frozenset({"selector"})),
+    "Namespace": Layout({**_META_KEYS, **_CONDITIONS}),
+    "Node": Layout({**_META_KEYS, "addresses": ("type",), **_CONDITIONS}, frozenset({"finalizers", "podCIDRs"})),
+    "ServiceAccount": Layout({**_META_KEYS, "secrets": ("name",)}),
+    "Event": Layout(_META_KEYS, atomic=frozenset({"involvedObject", "regarding", "related"})),
+}
+_CUSTOM = Layout(_META_KEYS)
 
 
-def _element(item: Json, key: str) -> str:
-    return "k:" + msgspec.json.encode({key: item[key]}).decode()
+def layout_of(kind: str) -> Layout:
+    return _LAYOUTS.get(kind, _CUSTOM)
 
 
-def apply(live: Json, applied: Json, kind: Kind, by: Application) -> Json:
-    """``live`` after the apply, its managedFields included; 409 when another manager owns a field that would change.
-
-    Fields that the manager applied before and does not apply now are removed, unless another manager owns them.
-    """
-    keys = patches.MERGE_KEYS.get(kind.kind, {})
-    intent = _intent(applied, by.subresource)
-    wanted = fields_of(intent, keys)
-    entries = [e for e in live["metadata"].get("managedFields") or [] if e.get("operation") == "Apply"]
-    mine = [e for e in entries if _is_mine(e, by)]
-    others = [e for e in entries if not _is_mine(e, by)]
-    merged = _merged(live, intent, keys)
-    clashes = _clashes(live, merged, wanted, others)
-    if clashes and not by.force:
-        raise _conflict(kind, live["metadata"]["name"], clashes)
-    for entry in mine:
-        stale = _minus(entry["fieldsV1"], wanted)
-        for other in others:
-            stale = _minus(stale, other["fieldsV1"])
-        merged = _removed(merged, stale)
-    kept = [_without(other, wanted if by.force else {}, clashes) for other in others]
-    fields = [e for e in kept if e["fieldsV1"]] + ([_entry(by, wanted)] if wanted else [])
-    return {**merged, "metadata": {**merged["metadata"], "managedFields": fields}}
+def is_granular(value: Any, name: str, layout: Layout) -> bool:
+    return isinstance(value, dict) and name not in layout.atomic
 
 
-def _intent(applied: Json, subresource: str) -> Json:
-    """What of the applied object its manager comes to own."""
-    if subresource == "status":
-        return {"status": applied.get("status") or {}}
-    intent = {k: v for k, v in applied.items() if k not in _UNOWNED}
-    meta = {k: v for k, v in (applied.get("metadata") or {}).items() if k not in _UNOWNED_META}
-    meta.pop("managedFields", None)
-    return {**intent, "metadata": meta}
+def element_steps(value: Any, name: str, layout: Layout) -> dict[str, Any] | None:
+    """Elements of a keyed list or set by their step, in order; None for what is one field."""
+    if not isinstance(value, list):
+        return None
+    if name in layout.sets and all(isinstance(item, str) for item in value):
+        return {"v:" + _text(item): item for item in value}
+    keys = layout.keys.get(name)
+    if keys is None or not all(isinstance(i, dict) and keys[0] in i for i in value):
+        return None
+    steps = {_step(item, keys): item for item in value}
+    return steps if len(steps) == len(value) else None
 
 
-def _is_mine(entry: Json, by: Application) -> bool:
-    return bool(entry.get("manager") == by.manager and entry.get("subresource", "") == by.subresource)
+def _step(item: Json, keys: tuple[str, ...]) -> str:
+    named = {key: item.get(key, _DEFAULT_KEYS.get(key)) for key in sorted(keys)}
+    return "k:" + _text({key: value for key, value in named.items() if value is not None})
 
 
-def _entry(by: Application, fields: FieldSet) -> Json:
-    entry: Json = {
-        "manager": by.manager,
-        "operation": "Apply",
-        "apiVersion": by.api_version,
-        "time": by.time,
-        "fieldsType": "FieldsV1",
-        "fieldsV1": fields,
-    }
-    if by.subresource:
-        entry["subresource"] = by.subresource
-    return entry
+def _text(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
 
 
-def _merged(live: Any, applied: Any, keys: Mapping[str, str], name: str = "") -> Any:
-    if isinstance(applied, dict):
-        result = dict(live) if isinstance(live, dict) else {}
-        for member, value in applied.items():
-            result[member] = _merged(result.get(member), value, keys, member)
-        return result
-    key = keys.get(name)
-    if not key or not isinstance(live, list) or not _is_keyed(applied, key):
-        return copy.deepcopy(applied)
-    items = list(live)
-    for item in applied:
-        at = next((i for i, old in enumerate(items) if old.get(key) == item[key]), None)
-        if at is None:
-            items.append(copy.deepcopy(item))
-        else:
-            items[at] = _merged(items[at], item, keys)
-    return items
+def children(value: Any, name: str, layout: Layout) -> dict[str, tuple[Any, str]] | None:
+    """Step to (value, its field's name) of what a value consists of; None when it is one field."""
+    if is_granular(value, name, layout):
+        return {f"f:{key}": (item, key) for key, item in value.items()}
+    steps = element_steps(value, name, layout)
+    return None if steps is None else {step: (item, "") for step, item in steps.items()}
 
 
-def _get(value: Any, step: str) -> Any:
-    """The child that a FieldsV1 step names; None where absent."""
-    if step.startswith("f:"):
-        return value.get(step[2:]) if isinstance(value, dict) else None
-    wanted = msgspec.json.decode(step[2:])
-    items = value if isinstance(value, list) else []
-    return next((i for i in items if isinstance(i, dict) and wanted.items() <= i.items()), None)
-
-
-def _clashes(live: Json, merged: Json, wanted: FieldSet, others: list[Json]) -> list[tuple[str, tuple[str, ...]]]:
-    """(manager, path) of each leaf that changes though another manager owns it."""
-    found = []
-    for path in _leaves(wanted):
-        if _follow(live, path) == _follow(merged, path):
-            continue
-        found += [(other["manager"], path) for other in others if _owns(other["fieldsV1"], path)]
+def leaves(value: Any, layout: Layout, name: str = "", at: Path = ()) -> Fields:
+    """What an apply of the value owns: its leaves, and each element of a keyed list."""
+    inner = children(value, name, layout)
+    if not inner:
+        return {at}
+    found: Fields = {at} if at and at[-1].startswith("k:") else set()
+    for step, (item, below) in inner.items():
+        found |= leaves(item, layout, below, (*at, step))
     return found
 
 
-def _leaves(fields: FieldSet, at: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    steps = {k: v for k, v in fields.items() if k != "."}
-    if not steps:
-        return [at]
-    return [leaf for step, below in steps.items() for leaf in _leaves(below, (*at, step))]
+def everything(value: Any, layout: Layout, name: str = "", at: Path = ()) -> Fields:
+    """The value itself and all within."""
+    found: Fields = {at}
+    for step, (item, below) in (children(value, name, layout) or {}).items():
+        found |= everything(item, layout, below, (*at, step))
+    return found
 
 
-def _follow(value: Any, path: tuple[str, ...]) -> Any:
-    for step in path:
-        value = _get(value, step)
-    return value
+class Difference(msgspec.Struct):
+    """What a change touched: ``written`` was added or got another value."""
+
+    written: Fields
+    removed: Fields
 
 
-def _owns(fields: FieldSet, path: tuple[str, ...]) -> bool:
-    for step in path:
-        if step not in fields:
-            return False
-        fields = fields[step]
-    return True
+def difference(old: Any, new: Any, layout: Layout) -> Difference:
+    found = Difference(set(), set())
+    _compare(old, new, layout, "", (), found)
+    return found
 
 
-def _minus(fields: FieldSet, other: FieldSet) -> FieldSet:
-    """The leaves of ``fields`` that ``other`` does not have."""
-    result = {}
-    for step, below in fields.items():
-        if step not in other:
-            result[step] = below
-        elif step != "." and below and (rest := _minus(below, other[step])):
-            result[step] = rest
-    return result
-
-
-def _removed(value: Any, stale: FieldSet) -> Any:
-    """``value`` without the stale leaves, and without containers that thereby became empty."""
-    if isinstance(value, list):
-        return _removed_elements(value, stale)
-    if not isinstance(value, dict):
-        return value
-    result = dict(value)
-    for step, below in stale.items():
-        name = step[2:]
-        if name not in result:
-            continue
-        rest = _removed(result[name], below) if below else None
-        if rest in (None, {}, []):
-            del result[name]
+def _compare(old: Any, new: Any, layout: Layout, name: str, at: Path, found: Difference) -> None:
+    before, after = children(old, name, layout), children(new, name, layout)
+    if before is None or after is None:
+        if old != new:
+            found.removed |= everything(old, layout, name, at) - {at}
+            found.written |= everything(new, layout, name, at)
+        return
+    for step, (item, below) in after.items():
+        if step in before:
+            _compare(before[step][0], item, layout, below, (*at, step), found)
         else:
-            result[name] = rest
-    return result
+            found.written |= everything(item, layout, below, (*at, step))
+    for step, (item, below) in before.items():
+        if step not in after:
+            found.removed |= everything(item, layout, below, (*at, step))
 
 
-def _removed_elements(items: list[Any], stale: FieldSet) -> list[Any]:
-    result = []
-    for item in items:
-        step = next((s for s in stale if s.startswith("k:") and _get([item], s) is item), None)
-        if step is None:
-            result.append(item)
-        elif "." not in stale[step]:
-            result.append(_removed(item, stale[step]))
-    return result
+def merged(live: Any, applied: Any, layout: Layout, name: str = "") -> Any:
+    """``live`` with all that ``applied`` sets."""
+    if is_granular(applied, name, layout):
+        result = dict(live) if isinstance(live, dict) else {}
+        for key, item in applied.items():
+            result[key] = merged(result.get(key), item, layout, key)
+        return result
+    mine, theirs = element_steps(applied, name, layout), element_steps(live, name, layout)
+    if mine is None or theirs is None:
+        return applied
+    order = _order(list(theirs), list(mine))
+    return [merged(theirs.get(step), mine[step], layout) if step in mine else theirs[step] for step in order]
 
 
-def _without(entry: Json, taken: FieldSet, clashes: list[tuple[str, tuple[str, ...]]]) -> Json:
-    """Another manager's entry after a forced apply has taken the clashing fields over."""
-    lost: FieldSet = {}
-    for manager, path in clashes:
-        if manager == entry["manager"] and taken:
-            at = lost
-            for step in path:
-                at = at.setdefault(step, {})
-    return {**entry, "fieldsV1": _minus(entry["fieldsV1"], lost)} if lost else entry
+def _order(live: list[str], applied: list[str]) -> list[str]:
+    """Applied elements in their order; each live one that is not applied stays behind those that it followed."""
+    made: list[str] = []
+    waiting = list(applied)
+    for step in live:
+        if step not in applied:
+            made.append(step)
+        elif step in waiting and step == next(s for s in waiting if s in live):
+            at = waiting.index(step) + 1
+            made += waiting[:at]
+            del waiting[:at]
+    return made + waiting
 
 
-def _conflict(kind: Kind, name: str, clashes: list[tuple[str, tuple[str, ...]]]) -> Exception:
-    causes = [
-        {
-            "reason": "FieldManagerConflict",
-            "message": f'conflict with "{manager}"',
-            "field": "." + ".".join(step[2:] for step in path),
-        }
-        for manager, path in clashes
-    ]
-    fields = ", ".join(f"{cause['field']} (owned by {clash[0]})" for cause, clash in zip(causes, clashes, strict=True))
-    why = f"other managers own what the apply would change: {fields}. Give them up there, or apply with force"
-    return status.conflict(kind, name, why, causes)
+def without(value: Any, fields: Fields, layout: Layout, name: str = "") -> Any:
+    """``value`` without some fields, and without containers that thereby became empty (None when it did itself)."""
+    inner = children(value, name, layout)
+    if not fields or inner is None:
+        return value
+    below: dict[str, Fields] = {}
+    for step, *rest in fields:
+        below.setdefault(step, set()).add(tuple(rest))
+    kept = {}
+    for step, (item, key) in inner.items():
+        if () in below.get(step, ()):
+            continue
+        rest_of_it = without(item, below.get(step, set()), layout, key)
+        if rest_of_it is not None:
+            kept[step] = rest_of_it
+    if not kept:
+        return None
+    return {step[2:]: item for step, item in kept.items()} if isinstance(value, dict) else list(kept.values())
+
+
+def to_json(fields: Iterable[Path]) -> Json:
+    """FieldsV1."""
+    paths = set(fields)
+    root: Json = {}
+    for path in sorted(paths):
+        node = root
+        for step in path:
+            node = node.setdefault(step, {})
+    _mark(root, (), paths)
+    return root
+
+
+def _mark(node: Json, at: Path, paths: Fields) -> None:
+    for step, below in node.items():
+        _mark(below, (*at, step), paths)
+    if at and node and at in paths:
+        rest = dict(node)
+        node.clear()
+        node["."] = {}
+        node.update(rest)
+
+
+def from_json(tree: Any, at: Path = ()) -> Fields:
+    """The paths of FieldsV1; what is no FieldsV1 has none."""
+    if not isinstance(tree, dict):
+        return set()
+    if not tree:
+        return {at} if at else set()
+    found: Fields = set()
+    for step, below in tree.items():
+        found |= {at} if step == "." else from_json(below, (*at, step))
+    return found

@@ -1,18 +1,20 @@
 """Which resource a request path means, and the reading of query parameters."""
 
+import re
 from collections.abc import Mapping
 
 import msgspec
 
 from tidegate.api.admission import FieldValidation
-from tidegate.api.kinds import KINDS, Kind
+from tidegate.api.kinds import KINDS, SERVED, Kind
 from tidegate.store import status
 from tidegate.store.model import StoreError
 from tidegate.store.strategy import has_status
 from tidegate.store.writes import Options, Target
 
-_BY_PLURAL: dict[tuple[str, str], Kind] = {(k.group, k.plural): k for k in KINDS.values()}
+_BY_PLURAL: dict[tuple[str, str], Kind] = {(k.group, k.plural): k for k in SERVED}
 
+_MANAGER_LENGTH = 128
 _FIELD_VALIDATION: dict[str, FieldValidation] = {"Strict": "Strict", "Warn": "Warn", "Ignore": "Ignore"}
 
 
@@ -41,7 +43,8 @@ def parse(path: str) -> Target:
     name, subresource = (*rest[1:], "", "")[:2]
     if (name and kind.namespaced and not namespace) or (subresource and not _is_subresource(kind.kind, [subresource])):
         raise unknown(path)
-    return Target(kind, version, namespace, name, subresource)
+    own = KINDS[kind.kind]
+    return Target(own, version, namespace, name, subresource, None if kind is own else group)
 
 
 def _is_subresource(kind: str, rest: list[str]) -> bool:
@@ -85,7 +88,8 @@ def list_options(query: Mapping[str, str]) -> ListOptions:
     )
 
 
-def write_options(query: Mapping[str, str]) -> Options:
+def write_options(query: Mapping[str, str], user_agent: str = "") -> Options:
+    """``user_agent``: its first word names the writer where fieldManager does not."""
     dry_run, validation = query.get("dryRun", ""), query.get("fieldValidation", "") or "Warn"
     if dry_run not in ("", "All"):
         raise status.error(400, f'dryRun is "All" or absent, got {dry_run!r}')
@@ -94,9 +98,21 @@ def write_options(query: Mapping[str, str]) -> Options:
     return Options(
         dry_run=bool(dry_run),
         field_validation=_FIELD_VALIDATION[validation],
-        field_manager=query.get("fieldManager", ""),
+        field_manager=_field_manager(query.get("fieldManager", "")),
+        client=_printable(re.split(r"[/\s]", user_agent, maxsplit=1)[0])[:_MANAGER_LENGTH] or "unknown",
         force=_flag(query, "force"),
     )
+
+
+def _field_manager(text: str) -> str:
+    if len(text) > _MANAGER_LENGTH or text != _printable(text):
+        expected = f"fieldManager is at most {_MANAGER_LENGTH} printable characters"
+        raise status.error(422, f"{expected}, got {text!r:.200}")
+    return text
+
+
+def _printable(text: str) -> str:
+    return "".join(c for c in text if c.isprintable())
 
 
 def version_number(text: str) -> int:

@@ -151,6 +151,19 @@ _TOKEN: Message = {
     3: _one("boundObjectRef", _message(_BOUND)),
     4: _one("expirationSeconds", _number),
 }
+_RESOURCE: Message = {
+    1: _one("namespace"),
+    2: _one("verb"),
+    3: _one("group"),
+    4: _one("version"),
+    5: _one("resource"),
+    6: _one("subresource"),
+    7: _one("name"),
+}
+_ACCESS: Message = {
+    1: _one("resourceAttributes", _message(_RESOURCE)),
+    2: _one("nonResourceAttributes", _message({1: _one("path"), 2: _one("verb")})),
+}
 _META_FIELD = _one("metadata", _message(_META))
 _STATUS_FIELD = _one("status", _ignored)
 
@@ -179,6 +192,11 @@ _KINDS: dict[tuple[str, str], Message] = {
     ("authentication.k8s.io/v1", "TokenRequest"): {
         1: _META_FIELD,
         2: _one("spec", _message(_TOKEN)),
+        3: _STATUS_FIELD,
+    },
+    ("authorization.k8s.io/v1", "SelfSubjectAccessReview"): {
+        1: _META_FIELD,
+        2: _one("spec", _message(_ACCESS)),
         3: _STATUS_FIELD,
     },
     ("authentication.k8s.io/v1", "SelfSubjectReview"): {1: _META_FIELD, 2: _STATUS_FIELD},

@@ -8,7 +8,7 @@ import msgspec
 import yaml
 
 from tidegate.api.kinds import Kind
-from tidegate.store import status, tables
+from tidegate.store import events, status, tables
 from tidegate.store.model import Json
 from tidegate.store.writes import Target
 
@@ -58,11 +58,11 @@ class Renderer(msgspec.Struct, frozen=True):
     def stored(self, body: bytes) -> bytes:
         """One object, from its stored bytes."""
         if self.form == "json":
-            return in_version(body, self.target.kind, self.target.api_version)
+            return self._shown(body)
         return self.object(msgspec.json.decode(body))
 
     def object(self, obj: Json) -> bytes:
-        obj = {**obj, "apiVersion": self.target.api_version}
+        obj = self._converted(obj)
         match self.form:
             case "table":
                 meta = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
@@ -81,9 +81,9 @@ class Renderer(msgspec.Struct, frozen=True):
         kind, api_version = self.target.kind, self.target.api_version
         if self.form == "json":
             head = msgspec.json.encode({"kind": f"{kind.kind}List", "apiVersion": api_version, "metadata": meta})
-            items = b",".join(in_version(body, kind, api_version) for body in bodies)
+            items = b",".join(self._shown(body) for body in bodies)
             return head[:-1] + b',"items":[' + items + b"]}"
-        objects = [{**msgspec.json.decode(body), "apiVersion": api_version} for body in bodies]
+        objects = [self._converted(msgspec.json.decode(body)) for body in bodies]
         if self.form == "table":
             return self._table(objects, meta)
         shape: Json = {"kind": f"{kind.kind}List", "apiVersion": api_version, "metadata": meta, "items": objects}
@@ -95,7 +95,7 @@ class Renderer(msgspec.Struct, frozen=True):
     def event(self, kind: str, body: bytes, *, first: bool = False) -> bytes:
         """One line of a watch. ``first``: the Table's columns are told."""
         if self.form == "table":
-            shown = self._table([{**msgspec.json.decode(body), "apiVersion": self.target.api_version}], {}, first)
+            shown = self._table([self._converted(msgspec.json.decode(body))], {}, first)
         else:
             shown = self.stored(body)
         return b'{"type":"' + kind.encode() + b'","object":' + shown + b"}\n"
@@ -111,7 +111,16 @@ class Renderer(msgspec.Struct, frozen=True):
             obj = tables.partial(obj)
         return b'{"type":"BOOKMARK","object":' + msgspec.json.encode(obj) + b"}\n"
 
+    def _shown(self, body: bytes) -> bytes:
+        if self.target.group is not None:
+            return msgspec.json.encode(self._converted(msgspec.json.decode(body)))
+        return in_version(body, self.target.kind, self.target.api_version)
+
+    def _converted(self, obj: Json) -> Json:
+        return events.in_group({**obj, "apiVersion": self.target.api_version}, self.target.group)
+
     def _table(self, objects: list[Json], meta: Json, headers: bool = True) -> bytes:
+        objects = [events.stored(obj, self.target.group) for obj in objects]  # the columns read the stored names
         made = tables.table(self.target.kind, objects, self.now(), include=self.include, metadata=meta, headers=headers)
         return msgspec.json.encode(made)
 

@@ -21,6 +21,17 @@ _FIELDS: dict[str, frozenset[str]] = {
             "status.nominatedNodeName",
         }
     ),
+    "Event": frozenset(
+        {
+            *(f"involvedObject.{name}" for name in ("kind", "namespace", "name", "uid", "apiVersion")),
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        }
+    ),
     "Namespace": frozenset({"status.phase"}),
     "Secret": frozenset({"type"}),
     "Service": frozenset({"spec.clusterIP", "spec.type"}),
@@ -109,6 +120,8 @@ def parse_fields(kind: str, text: str) -> tuple[FieldTerm, ...]:
 def field_text(obj: Json, path: str) -> str:
     """The field as selectors compare it; "" where it is absent."""
     value: object = obj
+    if path == "source" and obj.get("kind") == "Event":
+        path = "source.component" if obj.get("source") else "reportingComponent"
     for part in path.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     if isinstance(value, bool):

@@ -1,6 +1,6 @@
 """The embedded Kubernetes-style API server, as an ASGI application over :class:`tidegate.store.sqlite.Storage`.
 
-Left out, and answered as such: RBAC beyond the administrator, aggregation, exec, logs, Events, Leases.
+Left out, and answered as such: RBAC beyond the administrator, aggregation, exec, logs.
 """
 
 import asyncio
@@ -25,21 +25,36 @@ from tidegate.store.paths import ListOptions
 from tidegate.store.rendering import Renderer, negotiate
 from tidegate.store.sqlite import Key, Storage, Transaction, encode
 from tidegate.store.watch import Watch
-from tidegate.store.writes import Admission, Advice, Hook, Options, Patch, Preconditions, Target, Writes, Written
+from tidegate.store.writes import (
+    SELF,
+    Admission,
+    Advice,
+    Deletion,
+    Hook,
+    Options,
+    Patch,
+    Preconditions,
+    Target,
+    Writes,
+    Written,
+)
 
 log = logging.getLogger(__name__)
 
 START_NAMESPACES = ("default", "kube-system", "istio-system")
 _PUBLIC = frozenset({"/version", "/healthz", "/livez", "/readyz"})
 _SELF_REVIEW = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+_OWN_REVIEWS: dict[str, Callable[[auth.User, Any], Json]] = {
+    _SELF_REVIEW: lambda user, _: auth.self_review(user),
+    "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews": auth.access_review,
+}
+"""What every user may ask about itself."""
 _TOKEN_REVIEW = "/apis/authentication.k8s.io/v1/tokenreviews"
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
+_COLLECT_SECONDS = 1.0
 _WATCH_SECONDS = (1800.0, 3600.0)
 _WARNINGS_SHOWN = 64
 _WARNING_LENGTH = 256
-
-_NO_EVENTS: Json = {"kind": "EventList", "apiVersion": "v1", "metadata": {"resourceVersion": "0"}, "items": []}
-"""No Events are kept. ``kubectl describe`` asks for them and, for some kinds, fails where the list is not found."""
 
 Handler = Callable[[Request, Target], Awaitable[Response]]
 
@@ -73,7 +88,17 @@ class ApiServer:
                 await self._storage.write(partial(self._make_namespace, target=target))
 
     def _make_namespace(self, tx: Transaction, target: Target) -> None:
-        self._writes.create(tx, msgspec.structs.replace(target, name=""), _named(target), Options())
+        self._writes.create(tx, msgspec.structs.replace(target, name=""), _named(target), Options(client=SELF))
+
+    async def collect(self) -> None:
+        """Delete Events past their time and objects whose owners are gone, until cancelled."""
+        while True:
+            await asyncio.sleep(_COLLECT_SECONDS)
+            try:
+                if self._writes.has_garbage:
+                    await self._storage.write(self._writes.collect)
+            except StoreError as failure:
+                log.warning("collecting old objects: %s; trying again in %.0f s", failure, _COLLECT_SECONDS)
 
     def stop(self) -> None:
         """End all watches."""
@@ -96,8 +121,9 @@ class ApiServer:
             user = self._auth.authenticate(request.headers.get("authorization", ""))
             if user is None:
                 raise status.error(401, "no valid bearer token was sent")
-            if path == _SELF_REVIEW:
-                return await self._review(request, lambda _: auth.self_review(user))
+            if path in _OWN_REVIEWS:
+                answer = _OWN_REVIEWS[path]
+                return await self._review(request, lambda body: answer(user, body))
             if not user.is_admin:
                 text = f"{user.username} may not {request.method} {path}: tokens of ServiceAccounts may only review"
                 raise status.error(403, f"{text} themselves here ({_SELF_REVIEW})")
@@ -134,8 +160,6 @@ class ApiServer:
                 return self._openapi("/".join(name))
             case ["api"] | ["apis"]:
                 return _discovery_root(request, core=parts == ["api"])
-            case ["api", "v1", "events"] | ["api", "v1", "namespaces", _, "events"] if request.method == "GET":
-                return _json(_NO_EVENTS)
             case ["api", "v1"]:
                 return _json(discovery.resources("", "v1"))
             case ["apis", group] if group in versions:
@@ -204,6 +228,8 @@ class ApiServer:
         meta: Json = {"resourceVersion": str(page.version)}
         if page.after is not None:
             meta["continue"] = _continue_token(page.version, page.after)
+        if page.remaining:
+            meta["remainingItemCount"] = page.remaining
         return Response(renderer.listing(page.bodies, meta), media_type=renderer.content_type)
 
     def _position(self, options: ListOptions) -> tuple[int | None, tuple[str, str]]:
@@ -243,30 +269,31 @@ class ApiServer:
         return StreamingResponse(lines, media_type="application/json")
 
     async def _create(self, request: Request, target: Target) -> Response:
-        renderer, options = self._renderer(request, target), paths.write_options(request.query_params)
-        raw = await bodies.decoded(request)
-        written = await self._write(lambda tx: self._writes.create(tx, target, raw, options), options)
-        return _written(renderer, written)
+        renderer, options = self._renderer(request, target), _write_options(request)
+        body = await _body(bodies.written(request), options)
+        written = await self._write(lambda tx: self._writes.create(tx, target, body.content, options), options)
+        return _written(renderer, written, body)
 
     async def _put(self, request: Request, target: Target) -> Response:
-        renderer, options = self._renderer(request, target), paths.write_options(request.query_params)
-        raw = await bodies.decoded(request)
-        written = await self._write(lambda tx: self._writes.update(tx, target, raw, options), options)
-        return _written(renderer, written)
+        renderer, options = self._renderer(request, target), _write_options(request)
+        body = await _body(bodies.written(request), options)
+        written = await self._write(lambda tx: self._writes.update(tx, target, body.content, options), options)
+        return _written(renderer, written, body)
 
     async def _patch(self, request: Request, target: Target) -> Response:
-        renderer, options = self._renderer(request, target), paths.write_options(request.query_params)
-        patch = Patch(bodies.media_type(request), await bodies.patch(request))
+        renderer, options = self._renderer(request, target), _write_options(request)
+        body = await _body(bodies.patch(request), options)
+        patch = Patch(bodies.media_type(request), body.content)
         written = await self._write(lambda tx: self._writes.patch(tx, target, patch, options), options)
-        return _written(renderer, written)
+        return _written(renderer, written, body)
 
     async def _write(self, work: Callable[[Transaction], Written], options: Options) -> Written:
         return await self._storage.write(work, discard=options.dry_run)
 
     async def _delete(self, request: Request, target: Target) -> Response:
         renderer = self._renderer(request, target)
-        wanted, dry_run = await _delete_options(request)
-        last = await self._storage.write(lambda tx: self._writes.delete(tx, target, wanted), discard=dry_run)
+        wanted = await _delete_options(request)
+        last = await self._storage.write(lambda tx: self._writes.delete(tx, target, wanted), discard=wanted.dry_run)
         if target.kind.kind in ("Namespace", "Pod") or "deletionTimestamp" in last["metadata"]:
             return Response(renderer.object(last), media_type=renderer.content_type)
         done = status.success(target.kind, target.name, last["metadata"]["uid"])
@@ -277,7 +304,7 @@ class ApiServer:
             raise _not_allowed(request)
         renderer, options = self._renderer(request, target), paths.list_options(request.query_params)
         keep = selectors.predicate(target.kind.kind, options.label_selector, options.field_selector)
-        wanted, dry_run = await _delete_options(request)
+        wanted = await _delete_options(request)
 
         def work(tx: Transaction) -> list[bytes]:
             removed = []
@@ -288,13 +315,17 @@ class ApiServer:
                     removed.append(encode(self._writes.delete(tx, one, wanted)))
             return removed
 
-        removed = await self._storage.write(work, discard=dry_run)
+        removed = await self._storage.write(work, discard=wanted.dry_run)
         meta = {"resourceVersion": str(self._storage.version)}
         return Response(renderer.listing(removed, meta), media_type=renderer.content_type)
 
     async def _token(self, request: Request, target: Target) -> Response:
         raw = await bodies.decoded(request)
         return _json(self._auth.issue(target.namespace, target.name, raw or {}), code=201)
+
+
+def _write_options(request: Request) -> Options:
+    return paths.write_options(request.query_params, request.headers.get("user-agent", ""))
 
 
 def _named(target: Target) -> Json:
@@ -325,10 +356,20 @@ def _not_allowed(request: Request) -> StoreError:
     return status.error(405, f"{request.method} is not allowed on {request.url.path!r:.300}")
 
 
-def _written(renderer: Renderer, written: Written) -> Response:
+async def _body(reading: Awaitable[bodies.Body], options: Options) -> bodies.Body:
+    """The body, as field validation lets it pass."""
+    body = await reading
+    if body.duplicates and options.field_validation == "Strict":
+        found = ", ".join(f'duplicate field "{path}"' for path in body.duplicates)
+        raise status.error(400, f"strict decoding error: {found}")
+    return body if options.field_validation == "Warn" else msgspec.structs.replace(body, duplicates=())
+
+
+def _written(renderer: Renderer, written: Written, body: bodies.Body) -> Response:
     code = 201 if written.created else 200
     response = Response(renderer.object(written.object), status_code=code, media_type=renderer.content_type)
-    for text in written.warnings[:_WARNINGS_SHOWN]:
+    repeated = tuple(f'duplicate field "{path}"' for path in body.duplicates)
+    for text in (*repeated, *written.warnings)[:_WARNINGS_SHOWN]:
         response.headers.append("warning", f'299 - "{_quoted(text)}"')
     return response
 
@@ -341,19 +382,22 @@ def _quoted(text: str) -> str:
     return plain.replace("\\", "\\\\").replace('"', '\\"')
 
 
-async def _delete_options(request: Request) -> tuple[Preconditions, bool]:
-    """metav1.DeleteOptions from body and query. Grace and propagation are accepted: nothing here waits or cascades."""
-    dry_run = paths.write_options(request.query_params).dry_run
+async def _delete_options(request: Request) -> Deletion:
+    """metav1.DeleteOptions from body and query."""
+    query, dry_run = request.query_params, _write_options(request).dry_run
     raw = await bodies.decoded(request)
-    if raw is None:
-        return Preconditions(), dry_run
-    if not isinstance(raw, dict):
+    if raw is not None and not isinstance(raw, dict):
         raise status.error(400, "expected DeleteOptions")
-    dry_run = dry_run or raw.get("dryRun") == ["All"]
+    given = raw or {}
+    policy = given.get("propagationPolicy") or query.get("propagationPolicy") or "Background"
+    if policy not in ("Orphan", "Background", "Foreground"):
+        raise status.error(400, f"propagationPolicy is Orphan, Background or Foreground, got {policy!r:.100}")
+    orphan = policy == "Orphan" or given.get("orphanDependents") is True or query.get("orphanDependents") == "true"
     try:
-        return msgspec.convert(raw.get("preconditions") or {}, Preconditions), dry_run
+        preconditions = msgspec.convert(given.get("preconditions") or {}, Preconditions)
     except msgspec.ValidationError as error:
         raise status.error(400, f"preconditions of DeleteOptions: {error}") from error
+    return Deletion(preconditions, dry_run or given.get("dryRun") == ["All"], orphan)
 
 
 def _continue_token(version: int, after: tuple[str, str]) -> str:

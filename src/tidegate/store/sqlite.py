@@ -34,9 +34,14 @@ CREATE INDEX IF NOT EXISTS objects_by_namespace ON objects (namespace, kind, nam
 CREATE TABLE IF NOT EXISTS events (
     version INTEGER PRIMARY KEY, type TEXT NOT NULL, kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
     body BLOB NOT NULL, previous BLOB);
+CREATE TABLE IF NOT EXISTS owners (
+    uid TEXT NOT NULL, kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
+    PRIMARY KEY (uid, kind, namespace, name)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS owners_by_object ON owners (kind, namespace, name);
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT OR IGNORE INTO counters VALUES ('version', 0), ('compacted', 0);
 """
+_REFERENCES = b'"ownerReferences"'
 _EVENT_COLUMNS = "version, type, kind, namespace, name, body, previous"
 
 
@@ -63,6 +68,12 @@ class Page(NamedTuple):
     version: int
     after: tuple[str, str] | None
     """Namespace and name of the last object when more follow."""
+    remaining: int = 0
+    """How many follow; not told where a filter would have to look at them."""
+
+
+def _owner_uids(obj: Json) -> set[str]:
+    return {str(reference["uid"]) for reference in obj["metadata"].get("ownerReferences") or () if reference.get("uid")}
 
 
 def encode(obj: Json) -> bytes:
@@ -95,6 +106,7 @@ class Transaction:
         body = encode(obj)
         self._db.execute("INSERT OR REPLACE INTO objects VALUES (?,?,?,?)", (*key, body))
         self._log(WatchType.MODIFIED if previous else WatchType.ADDED, key, body, previous)
+        self._own(key, _owner_uids(obj), previous)
         return obj
 
     def remove(self, key: Key, obj: Json) -> Json:
@@ -104,7 +116,13 @@ class Transaction:
         obj = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(self.version)}}
         self._db.execute("DELETE FROM objects WHERE kind=? AND namespace=? AND name=?", key)
         self._log(WatchType.DELETED, key, encode(obj), previous)
+        self._own(key, set(), previous)
         return obj
+
+    def dependents(self, uid: str) -> list[Key]:
+        """Objects whose ownerReferences name the uid."""
+        rows = self._db.execute("SELECT kind, namespace, name FROM owners WHERE uid=?", (uid,))
+        return [Key(*row) for row in rows]
 
     def keys(self, namespace: str, kind: str = "") -> list[Key]:
         """Every object of a namespace ("" for cluster-scoped ones), of one kind or of all."""
@@ -122,6 +140,12 @@ class Transaction:
     def _body(self, key: Key) -> bytes | None:
         row = self._db.execute("SELECT body FROM objects WHERE kind=? AND namespace=? AND name=?", key).fetchone()
         return row[0] if row else None
+
+    def _own(self, key: Key, owners: set[str], previous: bytes | None) -> None:
+        """Keep the index of owners; ``previous`` tells whether there can be anything to forget."""
+        if previous is not None and _REFERENCES in previous:
+            self._db.execute("DELETE FROM owners WHERE kind=? AND namespace=? AND name=?", key)
+        self._db.executemany("INSERT INTO owners VALUES (?,?,?,?)", [(uid, *key) for uid in owners])
 
     def _log(self, kind: WatchType, key: Key, body: bytes, previous: bytes | None) -> None:
         self._db.execute("INSERT INTO events VALUES (?,?,?,?,?,?,?)", (self.version, kind, *key, body, previous))
@@ -388,7 +412,7 @@ def _take(
         if keep is not None and not keep(body):
             continue
         if limit and len(bodies) == limit:
-            return Page(bodies, version, last)
+            return Page(bodies, version, last, 1 + sum(1 for _ in rows) if keep is None else 0)
         bodies.append(body)
         last = at
     return Page(bodies, version, None)

@@ -37,6 +37,11 @@ def has_status(kind: Kind) -> bool:
     return bool(kind.strict) or kind.kind in _CORE_WITH_STATUS
 
 
+def has_generation(kind: Kind) -> bool:
+    """Whether the kind counts changes of its desired state; Kubernetes does so for few core kinds."""
+    return kind.strict or kind.kind in ("Pod", "EndpointSlice")
+
+
 def prepare_create(kind: Kind, namespace: str, obj: Json, now: datetime) -> Json:
     """The object with the metadata that only the server gives."""
     meta = {k: v for k, v in obj["metadata"].items() if k not in _SYSTEM and v is not None}
@@ -48,7 +53,9 @@ def prepare_create(kind: Kind, namespace: str, obj: Json, now: datetime) -> Json
         meta["name"] = generated_name(str(meta["generateName"]))
     if kind.namespaced:
         meta["namespace"] = namespace
-    meta |= {"uid": str(uuid.uuid4()), "creationTimestamp": timestamp(now), "generation": 1}
+    meta |= {"uid": str(uuid.uuid4()), "creationTimestamp": timestamp(now)}
+    if has_generation(kind):
+        meta["generation"] = 1
     made = {**obj, "metadata": meta}
     if has_status(kind):
         made.pop("status", None)
@@ -70,18 +77,17 @@ def prepare_update(kind: Kind, new: Json, old: Json, subresource: str = "") -> J
         if name in before:
             meta[name] = before[name]
     if subresource == "status":
-        kept = {k: v for k, v in before.items() if k != "managedFields"}
-        managed = {"managedFields": meta["managedFields"]} if "managedFields" in meta else {}
-        return {**old, "metadata": {**kept, **managed}, "status": new.get("status") or {}}
+        managed = {"managedFields": meta["managedFields"]} if meta.get("managedFields") else {}
+        return {**old, "metadata": {**before, **managed}, "status": new.get("status") or {}}
     made = {**new, "metadata": meta}
-    if "managedFields" in before and "managedFields" not in meta:
+    if "managedFields" in before and not meta.get("managedFields"):
         meta["managedFields"] = before["managedFields"]
     if has_status(kind):
         made.pop("status", None)
         if "status" in old:
             made["status"] = old["status"]
     made = with_defaults(kind, made)
-    if _body(made) != _body(old):
+    if has_generation(kind) and _body(made) != _body(old):
         meta["generation"] = int(before.get("generation", 1)) + 1
     return made
 

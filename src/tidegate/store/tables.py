@@ -198,6 +198,31 @@ def _node_address(kind: str) -> Cell:
     return cell
 
 
+def _event_last(obj: Json) -> Any:
+    series = _dig(obj, "series", "lastObservedTime")
+    return series or obj.get("lastTimestamp") or obj.get("eventTime") or _created(obj)
+
+
+def _event_first(obj: Json) -> Any:
+    return obj.get("firstTimestamp") or obj.get("eventTime") or _created(obj)
+
+
+def _event_object(obj: Json) -> str:
+    about = obj.get("involvedObject") or {}
+    return f"{str(about.get('kind', '')).lower()}/{about.get('name', '')}"
+
+
+def _event_source(obj: Json) -> str:
+    source = obj.get("source") or {}
+    component = source.get("component") or obj.get("reportingComponent") or ""
+    host = source.get("host") or obj.get("reportingInstance") or ""
+    return f"{component}, {host}" if host else str(component)
+
+
+def _event_count(obj: Json) -> str:
+    return str(_dig(obj, "series", "count") or obj.get("count") or 1)
+
+
 _NAME = TableColumn("Name", _name)
 _AGE = TableColumn("Age", _created, is_age=True)
 
@@ -246,6 +271,19 @@ _CORE: dict[str, tuple[TableColumn, ...]] = {
         _AGE,
     ),
     "ServiceAccount": (_NAME, _AGE),
+    "Event": (
+        TableColumn("Last Seen", _event_last, is_age=True),
+        TableColumn("Type", _text("type", absent="")),
+        TableColumn("Reason", _text("reason", absent="")),
+        TableColumn("Object", _event_object),
+        TableColumn("Subobject", _text("involvedObject", "fieldPath", absent=""), 1),
+        TableColumn("Source", _event_source, 1),
+        TableColumn("Message", lambda obj: str(obj.get("message") or "").strip()),
+        TableColumn("First Seen", _event_first, 1, is_age=True),
+        TableColumn("Count", _event_count, 1),
+        TableColumn("Name", _name, 1),
+    ),
+    "Lease": (_NAME, TableColumn("Holder", _text("spec", "holderIdentity", absent="")), _AGE),
 }
 
 

@@ -12,7 +12,7 @@ import msgspec
 from tidegate.api.admission import Admitted, FieldValidation
 from tidegate.api.kinds import KINDS, Kind
 from tidegate.kit.errors import InvalidObjectError
-from tidegate.store import fieldsets, patches, status, strategy
+from tidegate.store import events, garbage, ownership, patches, status, strategy
 from tidegate.store.model import Json, StoreError
 from tidegate.store.sqlite import Key, Transaction
 
@@ -23,6 +23,12 @@ shown to the hooks for "create" only. All calls are made on one thread."""
 
 Advice = Callable[[Transaction, Json], Sequence[str]]
 """Further warnings for a write that was accepted, from what else is stored. Called after the hooks, on their thread."""
+
+SELF = "tidegate-apiserver"
+"""Owner of what the server writes by itself."""
+
+_KUBECTL, _LAST_APPLIED = "kubectl", "kubectl.kubernetes.io/last-applied-configuration"
+"""An apply of this manager also renews the annotation that its applies on the client's side compare with."""
 
 PROTECTED = frozenset({"default", "kube-system"})
 """Namespaces that cannot be deleted."""
@@ -40,12 +46,26 @@ class Options(msgspec.Struct, frozen=True):
     dry_run: bool = False
     field_validation: FieldValidation = "Warn"
     field_manager: str = ""
+    """The parameter; an apply has to give it."""
+    client: str = "unknown"
+    """Who owns what is written where there is no parameter: the first word of the user agent."""
     force: bool = False
+    applied: bool = False
+    """The object's managedFields are already those after the write."""
 
 
 class Preconditions(msgspec.Struct, frozen=True, rename="camel"):
     uid: str | None = None
     resource_version: str | None = None
+
+
+class Deletion(msgspec.Struct, frozen=True):
+    """metav1.DeleteOptions, as far as they say anything here. Nothing waits for a grace period."""
+
+    preconditions: Preconditions = Preconditions()
+    dry_run: bool = False
+    orphan: bool = False
+    """Leave what the object owns."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -56,6 +76,8 @@ class Target(msgspec.Struct, frozen=True):
     namespace: str
     name: str = ""
     subresource: str = ""
+    group: str | None = None
+    """The group of the path where the kind is served in another one than its own: Events."""
 
     @property
     def key(self) -> Key:
@@ -63,7 +85,8 @@ class Target(msgspec.Struct, frozen=True):
 
     @property
     def api_version(self) -> str:
-        return f"{self.kind.group}/{self.version}" if self.kind.group else self.version
+        group = self.kind.group if self.group is None else self.group
+        return f"{group}/{self.version}" if group else self.version
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -91,8 +114,14 @@ class Writes:
     ) -> None:
         self._admission, self._hooks, self._clock, self._advice = admission, tuple(hooks), clock, advice
 
+        self.orphaned: set[Key] = set()
+        """Objects that were created with owners that had gone: for :meth:`collect`."""
+        self._next_sweep = clock()
+
     def create(self, tx: Transaction, target: Target, raw: Json, options: Options) -> Written:
-        obj = _placed(target, raw)
+        return self._create(tx, target, _placed(target, raw), options)
+
+    def _create(self, tx: Transaction, target: Target, obj: Json, options: Options) -> Written:
         if obj["metadata"].get("resourceVersion"):
             raise status.error(400, "resourceVersion must not be set on an object to be created")
         self._require_namespace(tx, target)
@@ -102,11 +131,17 @@ class Writes:
         if tx.get(key) is not None:
             raise status.already_exists(target.kind, name)
         made, warnings = self._admit(target.kind, made, options)
+        if not options.applied:
+            made = ownership.updated(made, None, target.kind, self._writer(target, options))
         made = self._mutate("create", made, None)
         warnings += self._advise(tx, made)
+        if options.dry_run:
+            return Written(made, warnings, created=True)
         stored = tx.put(key, made)
+        if garbage.references(stored) and garbage.is_orphaned(tx, stored):
+            tx.after_commit.append(partial(self.orphaned.add, key))
         if target.kind.kind == "Namespace":
-            self.create(tx, _default_account(name), _account_object(), Options())
+            self.create(tx, _default_account(name), _account_object(), Options(client=SELF))
         return Written(stored, warnings, created=True)
 
     def update(self, tx: Transaction, target: Target, raw: Json, options: Options) -> Written:
@@ -122,19 +157,37 @@ class Writes:
         if patch.content_type == patches.APPLY:
             return self._apply(tx, target, patch.content, options)
         old = self._existing(tx, target)
-        shown = {**old, "apiVersion": target.api_version}
+        shown = events.in_group({**old, "apiVersion": target.api_version}, target.group)
         new = _patched(target, shown, patch)
         return self._replace(tx, target, _placed(target, new), old, options)
 
-    def delete(self, tx: Transaction, target: Target, preconditions: Preconditions) -> Json:
+    def delete(self, tx: Transaction, target: Target, wanted: Deletion) -> Json:
         """The object as it was last, with deletionTimestamp when finalizers or contents still hold it."""
         old = self._existing(tx, target)
-        _check_preconditions(target, old, preconditions)
+        _check_preconditions(target, old, wanted.preconditions)
         if target.kind.kind == "Namespace":
             if target.name in PROTECTED:
                 raise status.error(403, f'namespace "{target.name}" is one that cannot be deleted', name=target.name)
             return self._delete_namespace(tx, target.key, old)
+        if wanted.orphan:
+            self._disown(tx, old)
         return self._delete(tx, target.key, old)
+
+    @property
+    def has_garbage(self) -> bool:
+        """Whether it is time to :meth:`collect`."""
+        return bool(self.orphaned) or self._clock() >= self._next_sweep
+
+    def collect(self, tx: Transaction) -> None:
+        """Delete the objects of :attr:`orphaned` that still are, and Events that have outlived their time."""
+        now = self._clock()
+        self._next_sweep = now + events.SWEEP
+        old = [Key("Event", meta["namespace"], meta["name"]) for meta in events.outlived(tx.all("Event"), now)]
+        for key in [*old, *self.orphaned]:
+            obj = tx.get(key)
+            if obj is not None and (key.kind == "Event" or garbage.is_orphaned(tx, obj)):
+                self._delete(tx, key, obj)
+        tx.after_commit.append(self.orphaned.clear)
 
     def _existing(self, tx: Transaction, target: Target) -> Json:
         old = tx.get(target.key)
@@ -146,12 +199,17 @@ class Writes:
         strategy.check_update(target.kind, new, old, target.name)
         made = strategy.prepare_update(target.kind, new, old, target.subresource)
         made, warnings = self._admit(target.kind, made, options)
+        if options.applied:
+            made = ownership.copied(made, new)
+        else:
+            made = ownership.updated(made, old, target.kind, self._writer(target, options))
         if not target.subresource and not options.dry_run:
             made = self._mutate("update", made, old)
         if not target.subresource:
             warnings += self._advise(tx, made)
-        if made == old:
-            return Written(old, warnings)
+        made["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
+        if made == old or options.dry_run:
+            return Written(made, warnings)
         if "deletionTimestamp" in made["metadata"] and not _held(tx, target.key, made):
             removed = self._remove(tx, target.key, made)
             return Written(removed, warnings)
@@ -164,22 +222,27 @@ class Writes:
             raise status.error(400, "an apply patch needs the parameter fieldManager")
         if content["metadata"].get("managedFields"):
             raise status.error(400, "metadata.managedFields must not be set in an apply patch")
-        applied = _placed(target, content)
-        at = strategy.timestamp(self._clock())
-        by = fieldsets.Application(
-            options.field_manager, target.api_version, options.force, at, subresource=target.subresource
-        )
+        wanted, by = _placed(target, content), self._writer(target, options)
+        options = msgspec.structs.replace(options, applied=True)
         old = tx.get(target.key)
+        if old is None and target.subresource:
+            raise status.not_found(target.kind, target.name)
+        shown = None if old is None else {**old, "apiVersion": target.kind.api_version}
+        new = ownership.applied(shown, wanted, target.kind, by)
         if old is None:
-            if target.subresource:
-                raise status.not_found(target.kind, target.name)
-            empty = {"apiVersion": target.api_version, "kind": target.kind.kind, "metadata": {"name": target.name}}
-            return self.create(tx, target, fieldsets.apply(empty, applied, target.kind, by), options)
-        new = fieldsets.apply(old, applied, target.kind, by)
-        if wanted := applied["metadata"].get("resourceVersion"):
-            new["metadata"]["resourceVersion"] = wanted
-        new["metadata"]["managedFields"] = _same_times(new, old)
+            new["metadata"].setdefault("name", target.name)
+            return self._create(tx, target, new, options)
+        if by.manager == _KUBECTL:
+            new = _with_last_applied(new, content)
+        if version := wanted["metadata"].get("resourceVersion"):
+            new["metadata"]["resourceVersion"] = version
         return self._replace(tx, target, _placed(target, new), old, options)
+
+    def _writer(self, target: Target, options: Options) -> ownership.Writer:
+        manager = options.field_manager or options.client
+        at = strategy.timestamp(self._clock())
+        version = target.api_version if target.group is None else target.kind.api_version
+        return ownership.Writer(manager, version, at, target.subresource, options.force)
 
     def _admit(self, kind: Kind, obj: Json, options: Options) -> tuple[Json, tuple[str, ...]]:
         obj = {**obj, "apiVersion": kind.api_version, "kind": kind.kind}
@@ -224,16 +287,36 @@ class Writes:
             **old["metadata"],
             "deletionTimestamp": strategy.timestamp(self._clock()),
             "deletionGracePeriodSeconds": 0,
-            "generation": int(old["metadata"].get("generation", 1)) + 1,
         }
+        if "generation" in meta:
+            meta["generation"] += 1
         return tx.put(key, {**old, "metadata": meta})
 
     def _remove(self, tx: Transaction, key: Key, obj: Json) -> Json:
         removed = tx.remove(key, obj)
         tx.after_commit.append(partial(self._mutate, "delete", obj, obj))
+        for dependent in tx.dependents(obj["metadata"]["uid"]):
+            self._release(tx, dependent, obj["metadata"]["uid"])
         if key.namespace:
             self._finish_namespace(tx, key.namespace)
         return removed
+
+    def _release(self, tx: Transaction, key: Key, uid: str) -> None:
+        """An owner of the object has gone: so does the object, unless it has another."""
+        obj = tx.get(key)
+        if obj is None:
+            return
+        kept = garbage.disowned(tx, obj, uid)
+        if garbage.references(kept):
+            tx.put(key, kept)
+        else:
+            self._delete(tx, key, obj)
+
+    def _disown(self, tx: Transaction, owner: Json) -> None:
+        uid = owner["metadata"]["uid"]
+        for key in tx.dependents(uid):
+            if (obj := tx.get(key)) is not None:
+                tx.put(key, garbage.disowned(tx, obj, uid))
 
     def _delete_namespace(self, tx: Transaction, key: Key, old: Json) -> Json:
         marked = self._mark(tx, key, old)
@@ -282,7 +365,8 @@ def _placed(target: Target, raw: object) -> Json:
     if target.kind.namespaced and (meta.get("namespace") or target.namespace) != target.namespace:
         text = f"the object's namespace {meta['namespace']!r} is not that of the request, {target.namespace!r}"
         raise status.error(400, text)
-    return {**raw, "apiVersion": target.kind.api_version, "kind": target.kind.kind, "metadata": dict(meta)}
+    stored = events.stored(raw, target.group)
+    return {**stored, "apiVersion": target.kind.api_version, "kind": target.kind.kind, "metadata": dict(meta)}
 
 
 def _patched(target: Target, shown: Json, patch: Patch) -> Json:
@@ -302,14 +386,12 @@ def _patched(target: Target, shown: Json, patch: Patch) -> Json:
     raise status.error(415, f"{patch.content_type or 'no'} patch of {target.kind.kind}: send {', '.join(served)}")
 
 
-def _same_times(new: Json, old: Json) -> list[Json]:
-    """The new managedFields, with the old time where nothing else differs, so that a repeated apply is no change."""
-    before = old["metadata"].get("managedFields") or []
-    kept = []
-    for entry in new["metadata"]["managedFields"]:
-        same = next((e for e in before if {**e, "time": ""} == {**entry, "time": ""}), None)
-        kept.append(same or entry)
-    return kept
+def _with_last_applied(obj: Json, content: Json) -> Json:
+    annotations = obj["metadata"].get("annotations") or {}
+    if _LAST_APPLIED not in annotations:
+        return obj
+    text = msgspec.json.encode(content, order="sorted").decode() + "\n"
+    return {**obj, "metadata": {**obj["metadata"], "annotations": {**annotations, _LAST_APPLIED: text}}}
 
 
 def _check_preconditions(target: Target, old: Json, wanted: Preconditions) -> None:

@@ -52,7 +52,8 @@ class AttachError(TidegateError):
 
 Metadata = Mapping[str, str]
 Authenticate = Callable[[Metadata], Awaitable[Identity | None]]
-"""From a call's metadata (lower-case keys, text values) to an identity; None: not authenticated."""
+"""From a call's metadata (lower-case keys, text values) to an identity; None: not authenticated. Raises AttachError
+where that cannot be told now."""
 Attach = Callable[[Identity, Node], Awaitable[Subscription]]
 """The subscription of an authenticated proxy. Raises AttachError."""
 
@@ -254,6 +255,8 @@ class DiscoveryServer:
         metadata = {k: v for k, v in context.invocation_metadata() or () if isinstance(v, str)}
         try:
             identity = await asyncio.wait_for(self._authenticate(metadata), _ATTACH_TIMEOUT)
+        except AttachError as error:
+            raise _Refused(grpc.StatusCode.UNAVAILABLE, str(error)) from None
         except TimeoutError:
             raise _Refused(grpc.StatusCode.UNAVAILABLE, "the token could not be checked in time") from None
         if identity is None:

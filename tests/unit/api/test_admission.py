@@ -31,7 +31,6 @@ SERVICE: dict[str, Any] = {
     "kind": "Service",
     "metadata": {"name": "web", "namespace": "shop"},
     "spec": {"ports": [{"port": 80}], "healthCheckNodePort": 5, "selector": {"app": "web"}},
-    "somethingElse": 1,
 }
 
 
@@ -140,6 +139,21 @@ def test_what_is_not_acted_on_warns_by_path() -> None:
 
 def test_a_core_object_keeps_all_it_has() -> None:
     assert admit(SERVICE, field_validation="Strict").object == SERVICE
+
+
+def test_a_core_object_loses_what_its_kind_has_not() -> None:
+    written = variant(SERVICE, selectr={"app": "web"})
+    found = admit(written, field_validation="Warn")
+    assert (found.object, found.warnings) == (SERVICE, ('unknown field "spec.selectr"',))
+    assert admit(written, field_validation="Ignore").warnings == ()
+    with pytest.raises(InvalidObjectError) as caught:
+        admit(written, field_validation="Strict")
+    assert [(e.path, e.reason) for e in caught.value.errors] == [("spec.selectr", "BadRequest")]
+
+
+def test_unknown_metadata_is_told() -> None:
+    written = {**SERVICE, "metadata": {**SERVICE["metadata"], "label": {}}}
+    assert admit(written).warnings == ('unknown field "metadata.label"',)
 
 
 @pytest.mark.parametrize(

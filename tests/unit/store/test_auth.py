@@ -64,9 +64,22 @@ def test_a_token_dies_with_its_account(server, objects):
     assert server.authenticate(f"Bearer {text}") is None
 
 
-def test_expired_tokens(objects):
-    earlier = auth.Authenticator(ADMIN_TOKEN, KEY, objects.get, lambda: now() - datetime.timedelta(hours=2))
-    assert earlier.review(token(earlier, expirationSeconds=600), ()) is None
+def test_a_token_holds_for_as_long_as_it_says_by_the_servers_clock(objects):
+    time = [now()]
+    server = auth.Authenticator(ADMIN_TOKEN, KEY, objects.get, lambda: time[0])
+    text = token(server, expirationSeconds=600)
+    for seconds, holds in ((0, True), (599, True), (601, False), (10 * 365 * 86400, False), (300, True)):
+        time[0] = now() + datetime.timedelta(seconds=seconds)
+        assert (server.review(text, ()) is not None) is holds, seconds
+
+
+def test_a_clock_that_is_set_back_voids_no_token(objects):
+    time = [now()]
+    server = auth.Authenticator(ADMIN_TOKEN, KEY, objects.get, lambda: time[0])
+    text = token(server, expirationSeconds=600)
+    time[0] -= datetime.timedelta(days=365)
+    assert server.review(text, ()) is not None
+    assert server.review(token(server, expirationSeconds=600), ()) is not None
 
 
 @pytest.mark.parametrize("algorithm", ["none", "HS256", "ES256"])

@@ -1,79 +1,60 @@
 import pytest
 
-from tidegate.api.kinds import KINDS
 from tidegate.store import fieldsets
-from tidegate.store.model import StoreError
+from tidegate.store.fieldsets import layout_of
+
+SERVICE, CUSTOM = layout_of("Service"), layout_of("ServiceEntry")
+PORT = 'k:{"port":80,"protocol":"TCP"}'
 
 
-def by(manager, force=False, subresource=""):
-    return fieldsets.Application(manager, "v1", force, "2024-01-01T00:00:00Z", subresource)
+def leaves(value, layout=CUSTOM):
+    return fieldsets.leaves(value, layout)
 
 
-def service(*ports, **spec):
-    return {"metadata": {"name": "s"}, "spec": {"ports": [{"port": p} for p in ports], **spec}}
+def test_lists_of_custom_resources_are_one_field():
+    assert leaves({"spec": {"hosts": ["a"], "ports": [{"port": 1}]}}) == {("f:spec", "f:hosts"), ("f:spec", "f:ports")}
 
 
-def apply(live, applied, manager, **options):
-    return fieldsets.apply(live, applied, KINDS["Service"], by(manager, **options))
+def test_maps_are_their_members_unless_atomic():
+    value = {"spec": {"selector": {"a": "b"}}}
+    assert leaves(value) == {("f:spec", "f:selector", "f:a")}
+    assert leaves(value, SERVICE) == {("f:spec", "f:selector")}
 
 
-BARE = {"metadata": {"name": "s"}}
+def test_elements_are_told_apart_by_their_keys_with_defaults():
+    assert leaves({"ports": [{"port": 80}]}, SERVICE) == {("f:ports", PORT), ("f:ports", PORT, "f:port")}
+    twice = [{"port": 80}, {"port": 80, "protocol": "TCP"}]
+    assert leaves({"ports": twice}, SERVICE) == {("f:ports",)}
 
 
-def ports(obj):
-    return [p["port"] for p in obj["spec"].get("ports", [])]
+def test_finalizers_are_a_set():
+    assert leaves({"finalizers": ["a", "b"]}) == {("f:finalizers", 'v:"a"'), ("f:finalizers", 'v:"b"')}
 
 
-def test_elements_belong_to_who_applied_them():
-    one = apply(BARE, service(80), "one")
-    both = apply(one, service(81), "two")
-    assert ports(both) == [80, 81]
-    assert ports(apply(both, service(), "one")) == [81]
-    assert {e["manager"] for e in both["metadata"]["managedFields"]} == {"one", "two"}
+def test_difference_tells_what_was_written_and_what_went():
+    found = fieldsets.difference({"a": 1, "b": {"x": 1}, "c": 1}, {"a": 2, "b": {"x": 1, "y": {"z": 1}}}, CUSTOM)
+    assert found.written == {("f:a",), ("f:b", "f:y"), ("f:b", "f:y", "f:z")}
+    assert found.removed == {("f:c",)}
 
 
-def test_fields_no_longer_applied_go():
-    first = apply(BARE, service(80, type="NodePort"), "one")
-    assert "type" not in apply(first, service(80), "one")["spec"]
+def test_another_type_is_another_value():
+    found = fieldsets.difference({"a": {"x": 1}}, {"a": 5}, CUSTOM)
+    assert (found.written, found.removed) == ({("f:a",)}, {("f:a", "f:x")})
 
 
-def test_fields_shared_with_another_stay():
-    one = apply(BARE, service(80, type="NodePort"), "one")
-    both = apply(one, service(type="NodePort"), "two")
-    assert apply(both, service(80), "one")["spec"]["type"] == "NodePort"
+def test_json_and_back():
+    value = {"metadata": {"labels": {"a": "b"}, "finalizers": ["f"]}, "ports": [{"port": 80, "name": "x"}]}
+    paths = fieldsets.everything(value, SERVICE) - {()}
+    assert fieldsets.from_json(fieldsets.to_json(paths)) == paths
+    assert fieldsets.to_json({("f:a",), ("f:a", "f:b")}) == {"f:a": {".": {}, "f:b": {}}}
 
 
-def test_fields_of_nobody_stay():
-    live = {**BARE, "spec": {"clusterIP": "10.0.0.1"}, "status": {"a": 1}}
-    after = apply(live, service(80), "one")
-    assert after["spec"]["clusterIP"] == "10.0.0.1" and after["status"] == {"a": 1}
+@pytest.mark.parametrize("tree", [None, 5, [], "x", {"f:a": 5}])
+def test_what_is_no_field_set_is_empty(tree):
+    assert fieldsets.from_json(tree) == set()
 
 
-def test_conflicts_name_the_fields_and_force_takes_them():
-    one = apply(BARE, service(type="NodePort"), "one")
-    with pytest.raises(StoreError) as caught:
-        apply(one, service(type="ClusterIP"), "two")
-    assert caught.value.code == 409
-    assert [c["field"] for c in caught.value.details["causes"]] == [".spec.type"]
-    forced = apply(one, service(type="ClusterIP"), "two", force=True)
-    assert forced["spec"]["type"] == "ClusterIP"
-    assert apply(forced, service(), "one")["spec"]["type"] == "ClusterIP"
-
-
-def test_the_same_value_is_no_conflict():
-    one = apply(BARE, service(type="NodePort"), "one")
-    assert apply(one, service(type="NodePort"), "two")["spec"]["type"] == "NodePort"
-
-
-def test_status_is_applied_apart():
-    after = apply(BARE, {"status": {"x": 1}, "spec": {"type": "Z"}, "metadata": {}}, "one", subresource="status")
-    assert after["status"] == {"x": 1} and "spec" not in after
-    (entry,) = after["metadata"]["managedFields"]
-    assert entry["subresource"] == "status"
-
-
-def test_inputs_are_not_changed():
-    live, applied = apply(BARE, service(80), "one"), service(80, 81)
-    before = repr((live, applied))
-    apply(live, applied, "one")
-    assert repr((live, applied)) == before
+def test_without_drops_containers_that_become_empty():
+    value = {"a": {"b": {"c": 1}}, "d": 1}
+    assert fieldsets.without(value, {("f:a", "f:b", "f:c")}, CUSTOM) == {"d": 1}
+    assert fieldsets.without({"a": {"b": 1}}, {("f:a", "f:b")}, CUSTOM) is None

@@ -74,4 +74,4 @@ def test_absent_fields_of_custom_resources_are_null():
 def test_malformed_objects_do_not_break_a_table():
     for kind in KINDS:
         cells = row(kind, spec="text", status=[1], subsets=3, endpoints="x", ports=None)
-        assert cells[0] == "x"
+        assert cells[0] == ("60s" if kind == "Event" else "x")

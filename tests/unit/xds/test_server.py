@@ -38,8 +38,11 @@ class Hub:
         self.view = first
         self.boxes: list[Mailbox] = []
         self.refuse: str | None = None
+        self.unsure: str | None = None
 
     async def authenticate(self, metadata):
+        if self.unsure:
+            raise AttachError(self.unsure)
         token = metadata.get("authorization", "").removeprefix("Bearer ")
         namespace, _, pod = token.partition("/")
         return Identity(namespace, "default", pod) if namespace else None
@@ -130,6 +133,13 @@ async def test_a_world_that_is_not_ready_asks_to_come_again(server, hub, path):
     async with client(path) as early:
         await early.until(lambda _: False, TIMEOUT)
     assert (early.ended.code(), early.ended.details()) == (grpc.StatusCode.UNAVAILABLE, hub.refuse)
+
+
+async def test_who_cannot_be_told_apart_now_is_asked_to_come_again(server, hub, path):
+    hub.unsure = "nobody can look at the token"
+    async with client(path) as early:
+        await early.until(lambda _: False, TIMEOUT)
+    assert (early.ended.code(), early.ended.details()) == (grpc.StatusCode.UNAVAILABLE, hub.unsure)
 
 
 @pytest.mark.parametrize("message", [b"\xff\xff\xff", b"", b"x" * (4 * 1024 * 1024 + 1)], ids=["garbage", "no", "huge"])
