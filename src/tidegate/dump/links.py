@@ -65,6 +65,8 @@ def routes(found: Iterable[RouteConfiguration]) -> Iterator[Row]:
     for config in tables.sort_routes(found):
         for host in config.virtual_hosts:
             head = (config.name, host.name, tables.describe_domains(host))
+            if not host.routes:
+                yield Row(config.name, (*head, "/*", ""), otherwise="answers 404")
             for route in host.routes:
                 last = (tables.describe_route_match(route), tables.config_owner(route.metadata))
                 yield Row(config.name, (*head, *last), route_targets(route), _answer(route))

@@ -1,0 +1,59 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tidegate.api.decode import admit
+from tidegate.api.kinds import KINDS
+from tidegate.store import events
+from tidegate.store.sqlite import Key, Storage
+from tidegate.store.writes import Options, Target, Writes
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+EVENT = {
+    "apiVersion": "v1",
+    "kind": "Event",
+    "metadata": {"name": "e"},
+    "involvedObject": {"kind": "Pod", "name": "p", "namespace": "n"},
+    "reason": "Started",
+}
+
+
+@pytest.fixture
+async def storage(tmp_path):
+    made = Storage(tmp_path / "store.db")
+    yield made
+    await made.close()
+
+
+def target(kind, namespace="", name=""):
+    return Target(KINDS[kind], "v1", namespace, name)
+
+
+async def test_events_go_after_their_time(storage):
+    now = [START]
+    writes = Writes(admit, clock=lambda: now[0])
+    space = {"metadata": {"name": "n"}}
+    await storage.write(lambda tx: writes.create(tx, target("Namespace"), space, Options()))
+    await storage.write(lambda tx: writes.create(tx, target("Event", "n"), EVENT, Options()))
+    now[0] = START + timedelta(minutes=50)
+    again = {**EVENT, "count": 2}
+    await storage.write(lambda tx: writes.update(tx, target("Event", "n", "e"), again, Options()))
+    for minutes, there in ((100, True), (111, False)):
+        now[0] = START + timedelta(minutes=minutes)
+        assert writes.has_garbage
+        await storage.write(writes.collect)
+        assert not writes.has_garbage
+        assert (storage.read(Key("Event", "n", "e")) is not None) is there
+
+
+def test_an_event_with_a_time_that_is_none_stays():
+    broken = {"metadata": {"creationTimestamp": "2020-01-01T00:00:00Z", "managedFields": [{"time": "yesterday"}]}}
+    assert list(events.outlived([broken], START)) == []
+
+
+async def test_an_owner_in_another_group_is_not_known(storage):
+    writes = Writes(admit, clock=lambda: START)
+    reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d", "uid": "u"}
+    space = {"metadata": {"name": "n", "ownerReferences": [reference]}}
+    await storage.write(lambda tx: writes.create(tx, target("Namespace"), space, Options()))
+    assert not writes.orphaned
