@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: setup demo test check bench lock clean help
+.PHONY: setup setup-tests demo test check bench lock clean help
 BIN := .venv/bin
 
 help: ## This list
@@ -7,6 +7,9 @@ help: ## This list
 
 setup: ## Install what is missing: Debian packages (packages.txt) and .venv (requirements.lock)
 	@scripts/setup
+
+setup-tests:
+	@scripts/setup --tests
 
 demo: setup ## Set up, then show the main job on a lab of this machine (root); STEP=N for one step, SEED=000…004|all for docs/seeds.md
 	$(BIN)/python demo/run.py $(if $(SEED),--seed $(SEED)) $(if $(STEP),--step $(STEP)) $(ARGS)
@@ -18,10 +21,10 @@ check: setup ## Lint, types, import contracts and unit tests: under a minute
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/unit
 
-test: setup ## All tests; the lab's need root. What was skipped is told with its reason
+test: setup-tests ## All tests; the lab's need root. What was skipped is told with its reason
 	$(BIN)/python -m pytest -q -rs tests $(ARGS)
 
-bench: setup ## The figures: time from apply to effect, sizes, throughput
+bench: setup-tests ## The figures: time from apply to effect, sizes, throughput
 	$(BIN)/python -m bench $(ARGS)
 
 lock: setup ## Pin the newest Python packages that fit: rewrites requirements.lock

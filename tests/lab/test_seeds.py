@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,9 +20,17 @@ _MISSING = [name for name in PROGRAMS if shutil.which(name) is None]
 pytestmark = [*NEEDS, pytest.mark.skipif(bool(_MISSING), reason=f"not installed: {', '.join(_MISSING)}")]
 
 
-def test_every_scenario_of_every_seed_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TIDEGATE_RUN_DIR", str(tmp_path / "run"))
-    monkeypatch.setenv("TIDEGATE_STATE_DIR", str(tmp_path / "state"))
+@pytest.fixture
+def base() -> Iterator[Path]:
+    """A folder that the lab's ordinary users may enter."""
+    with tempfile.TemporaryDirectory() as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+def test_every_scenario_of_every_seed_passes(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDEGATE_RUN_DIR", str(base / "run"))
+    monkeypatch.setenv("TIDEGATE_STATE_DIR", str(base / "state"))
     command = [sys.executable, str(ROOT / "demo" / "run.py"), "--seed", "all", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
     assert done.stdout, done.stderr

@@ -76,7 +76,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
 
 async def test_versions_go_on_whatever_the_clock_does(server: Server) -> None:
     versions, made = [], []
-    for jump in (0 * DAY, DAY, -400 * DAY, 4000 * DAY, 0 * DAY):
+    for jump in (0 * DAY, DAY, -400 * DAY, 4000 * DAY, DAY):
         server.now += jump
         for name in (f"new{len(made)}", "old"):
             meta = (await server.put(name, str(server.now)))["metadata"]
