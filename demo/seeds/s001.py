@@ -325,7 +325,7 @@ def guards(stage: Stage, record: Recorder) -> None:
 
 def processes(stage: Stage, record: Recorder) -> None:
     pids = stage.inside(POD, "ip", "netns", "pids", stage.in_network(POD)[3]).out.split()
-    shown = stage.inside(POD, "ps", "-o", "uid,ppid,args", "-p", ",".join(pids))
+    shown = stage.inside(POD, "ps", "-ww", "-o", "uid,ppid,args", "-p", ",".join(pids))
     node = f"sidecar~{address(stage, POD)}~{POD}~default.svc.cluster.local"
     bootstrap = config(stage, "bootstrap", POD)[0].out
     envoy = [line for line in shown.out.splitlines() if "--config-path" in line and line.split()[0] == "1337"]
@@ -342,7 +342,7 @@ def processes(stage: Stage, record: Recorder) -> None:
 
 
 def _pid_of_agent(stage: Stage, pids: list[str]) -> str:
-    shown = stage.inside(POD, "ps", "-o", "pid,args", "-p", ",".join(pids))
+    shown = stage.inside(POD, "ps", "-ww", "-o", "pid,args", "-p", ",".join(pids))
     return next((line.split()[0] for line in shown.out.splitlines() if " agent --name " in line), "none")
 
 

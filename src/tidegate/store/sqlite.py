@@ -76,6 +76,21 @@ def _owner_uids(obj: Json) -> set[str]:
     return {str(reference["uid"]) for reference in obj["metadata"].get("ownerReferences") or () if reference.get("uid")}
 
 
+def _index_owners(db: sqlite3.Connection) -> None:
+    """Fill the index of owners once, for a store from before there was one."""
+    if db.execute("SELECT 1 FROM counters WHERE name='owners'").fetchone():
+        return
+    db.execute("BEGIN IMMEDIATE")
+    found = db.execute(
+        "SELECT kind, namespace, name, body FROM objects WHERE instr(body, ?)", (_REFERENCES,)
+    ).fetchall()
+    for *key, body in found:
+        rows = [(uid, *key) for uid in _owner_uids(msgspec.json.decode(body))]
+        db.executemany("INSERT OR IGNORE INTO owners VALUES (?,?,?,?)", rows)
+    db.execute("INSERT INTO counters VALUES ('owners', 1)")
+    db.execute("COMMIT")
+
+
 def encode(obj: Json) -> bytes:
     """JSON with apiVersion first, so that an answer in another version of the API can exchange it cheaply."""
     head = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": obj["metadata"]}
@@ -178,6 +193,7 @@ class Storage:
         try:
             self._db = self._connect()
             self._db.executescript(_SCHEMA)
+            _index_owners(self._db)
         except sqlite3.DatabaseError as error:
             raise TidegateError(f"the store {path} cannot be opened: {error}; move it away to begin anew") from error
         self._reader = self._connect()

@@ -1,3 +1,4 @@
+import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -57,3 +58,18 @@ async def test_an_owner_in_another_group_is_not_known(storage):
     space = {"metadata": {"name": "n", "ownerReferences": [reference]}}
     await storage.write(lambda tx: writes.create(tx, target("Namespace"), space, Options()))
     assert not writes.orphaned
+
+
+async def test_a_store_without_an_index_of_owners_gets_one(tmp_path):
+    key = Key("ConfigMap", "n", "a")
+    meta = {"name": "a", "namespace": "n", "ownerReferences": [{"uid": "u"}]}
+    first = Storage(tmp_path / "store.db")
+    await first.write(lambda tx: tx.put(key, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}))
+    await first.close()
+    with sqlite3.connect(tmp_path / "store.db") as db:
+        db.execute("DELETE FROM owners")
+        db.execute("DELETE FROM counters WHERE name='owners'")
+    db.close()
+    again = Storage(tmp_path / "store.db")
+    assert await again.write(lambda tx: tx.dependents("u")) == [key]
+    await again.close()
