@@ -71,7 +71,9 @@ def test_a_refused_connection_has_one_leg(lab):
     with lab.mesh(REGISTRY_ONLY):
         probe = lab.probe("client.front")
         until(lambda: probe.get(f"http://{OUTSIDE_WEB}:8000/").get("status"), lambda status: status == 502)
-        assert probe.tcp("203.0.113.7", 7000, "hello") == {"connected": True, "received": "", "ended": "closed"}
+        seen = probe.tcp("203.0.113.7", 7000, "hello")
+        assert (seen["connected"], seen["received"]) == (True, "")
+        assert seen["ended"] in ("closed", "ConnectionResetError")  # a reset where Envoy had not read the bytes yet
         found = rows(lab, "client.front", "--port", "7000")
     assert [(r["verdict"], r["legs"], r["upstream"]) for r in found] == [("blocked", 1, [])]
 

@@ -123,7 +123,7 @@ def _clear_run_folder(held: Lock, name: str, folders: Folders, state: State | No
             shutil.rmtree(folders.run / "proxies" / key, ignore_errors=True)
         if state is None:
             shutil.rmtree(folders.run / "proxies", ignore_errors=True)
-        for path in folders.run.glob("xds.sock*"):
+        for path in (*folders.run.glob("xds.sock*"), folders.run / "discovery.url"):
             path.unlink(missing_ok=True)
         held.remove()
     for path in (folders.run / "proxies", folders.run, folders.state / "labs", folders.state):
