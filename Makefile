@@ -22,7 +22,7 @@ check: setup ## Lint, types, import contracts and unit tests: under a minute
 	$(BIN)/python -m pytest -q tests/unit
 
 test: setup-tests ## All tests; the lab's need root. What was skipped is told with its reason
-	$(BIN)/python -m pytest -q -rs tests $(ARGS)
+	$(BIN)/python -m pytest -q -rsfE tests $(ARGS)
 
 bench: setup-tests ## The figures: time from apply to effect, sizes, throughput
 	$(BIN)/python -m bench $(ARGS)
