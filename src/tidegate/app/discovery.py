@@ -19,6 +19,7 @@ from tidegate.app.metrics import Metrics
 from tidegate.app.proxies import Node, read_metadata
 from tidegate.app.serving import loopback, serving
 from tidegate.kit.errors import InvalidObjectError
+from tidegate.kit.places import DISCOVERY_ADDRESS
 from tidegate.snapshot.world import Event, Verb
 from tidegate.store.client import KubeStore
 from tidegate.store.informer import Batch, Change, follow
@@ -33,8 +34,6 @@ from tidegate.xds.wire import Node as WireNode
 log = logging.getLogger(__name__)
 
 AUDIENCE = "istio-ca"
-ADDRESS_FILE = "discovery.url"
-"""In the run folder: where the debug port of the control plane that serves it is."""
 WATCHED = (
     "Namespace",
     "Node",
@@ -198,14 +197,14 @@ async def run(settings: Settings, on_ready: Callable[[str], None]) -> None:
         async with _monitoring(plane) as address:
             await _until(stopping, _serve(plane, lambda: _announce(settings, address, on_ready)))
     finally:
-        (settings.run_dir / ADDRESS_FILE).unlink(missing_ok=True)
+        (settings.run_dir / DISCOVERY_ADDRESS).unlink(missing_ok=True)
         await plane.server.stop()
         await store.close()
 
 
 def _announce(settings: Settings, address: str, on_ready: Callable[[str], None]) -> None:
     """Leave the debug port's address where the command line looks for it, then say that all is ready."""
-    (settings.run_dir / ADDRESS_FILE).write_text(address + "\n")
+    (settings.run_dir / DISCOVERY_ADDRESS).write_text(address + "\n")
     on_ready(address)
 
 

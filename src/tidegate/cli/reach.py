@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tidegate.kit.errors import TidegateError
+from tidegate.kit.places import DISCOVERY_ADDRESS
 
 DEFAULT_RUN_DIR = Path("/run/tidegate")
 DEFAULT_DISCOVERY = "http://127.0.0.1:15014"
@@ -76,7 +77,7 @@ def _announced() -> str:
     """The address that the control plane of the run folder left there; "" for none."""
     folder = Path(os.environ.get("TIDEGATE_RUN_DIR") or DEFAULT_RUN_DIR)
     try:
-        with (folder / "discovery.url").open() as file:
+        with (folder / DISCOVERY_ADDRESS).open() as file:
             return file.read(256).strip()
     except (OSError, UnicodeDecodeError):
         return ""

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from tidegate.kit.errors import TidegateError
+from tidegate.kit.places import DISCOVERY_ADDRESS
 from tidegate.lab import namespaces, network, processes, settle
 from tidegate.lab.launch import Started
 from tidegate.lab.plan import Plan, netns_prefix
@@ -123,7 +124,7 @@ def _clear_run_folder(held: Lock, name: str, folders: Folders, state: State | No
             shutil.rmtree(folders.run / "proxies" / key, ignore_errors=True)
         if state is None:
             shutil.rmtree(folders.run / "proxies", ignore_errors=True)
-        for path in (*folders.run.glob("xds.sock*"), folders.run / "discovery.url"):
+        for path in (*folders.run.glob("xds.sock*"), folders.run / DISCOVERY_ADDRESS):
             path.unlink(missing_ok=True)
         held.remove()
     for path in (folders.run / "proxies", folders.run, folders.state / "labs", folders.state):
