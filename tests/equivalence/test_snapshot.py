@@ -261,6 +261,10 @@ def differing(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> frozenset[
     return frozenset(key for key in {*before, *after} if before.get(key) != after.get(key))
 
 
+def _policies(world: State) -> dict[Ref, Any]:
+    return {obj.ref: obj for spaces in world.policies_of.values() for found in spaces.values() for obj in found}
+
+
 def difference(before: State, after: State) -> Changed:
     ends = [{key: value for key, value in w.endpoints.items() if value} for w in (before, after)]
     return Changed(
@@ -269,6 +273,7 @@ def difference(before: State, after: State) -> Changed:
         virtual_services=differing(before.virtual_services, after.virtual_services),
         destination_rules=differing(before.destination_rules, after.destination_rules),
         sidecars=differing(before.sidecars, after.sidecars),
+        policies=differing(_policies(before), _policies(after)),
         workloads=differing(before.workloads, after.workloads),
         namespaces=differing(before.namespaces, after.namespaces),
         mesh=before.mesh != after.mesh,

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from tidegate.api import decode
+from tidegate.api.kinds import KINDS
 from tidegate.api.objects import Ref
 from tidegate.app import files, heap
 from tidegate.app.debug import debug_app, origins
@@ -20,7 +21,7 @@ from tidegate.app.proxies import Node, read_metadata
 from tidegate.app.serving import loopback, serving
 from tidegate.kit.errors import InvalidObjectError
 from tidegate.kit.places import DISCOVERY_ADDRESS
-from tidegate.snapshot.world import Event, Verb
+from tidegate.snapshot.world import POLICY_KINDS, Event, Verb
 from tidegate.store.client import KubeStore
 from tidegate.store.informer import Batch, Change, follow
 from tidegate.store.model import StoreError, WatchType
@@ -47,6 +48,7 @@ WATCHED = (
     "VirtualService",
     "DestinationRule",
     "Sidecar",
+    *(kind for kind in POLICY_KINDS if kind in KINDS),
 )
 _BEARER = "bearer "
 _REVIEWS_AT_ONCE = 64

@@ -181,8 +181,9 @@ class Hub:
 
     def _touched(self, before: Snapshot, changed: Changed) -> set[Shown]:
         """Proxies whose own (inbound) side may have changed."""
-        spaces = {each.namespace for each in changed.services | changed.endpoints | changed.sidecars}
-        if changed.mesh or any(ref.namespace == self.world.mesh.root_namespace for ref in changed.sidecars):
+        rooted = changed.sidecars | changed.policies
+        spaces = {each.namespace for each in changed.services | changed.endpoints | rooted}
+        if changed.mesh or any(ref.namespace == self.world.mesh.root_namespace for ref in rooted):
             return set(self.attached())
         touched = self._of(spaces)
         touched.update(s for ref in changed.workloads for s in self._of_pod.get(ref, ()))

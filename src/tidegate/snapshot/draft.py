@@ -8,16 +8,18 @@ from collections.abc import Callable
 from typing import Any
 
 from tidegate.api import meshconfig, validation
+from tidegate.api.kinds import KINDS
 from tidegate.api.objects import Object, Ref
 from tidegate.kit.errors import FieldError, TidegateError
+from tidegate.snapshot.policies import PolicyStep
 from tidegate.snapshot.record import Derived, State
 from tidegate.snapshot.routing import RoutingStep
 from tidegate.snapshot.services import ServiceStep
 from tidegate.snapshot.tables import Tables, assign
-from tidegate.snapshot.world import Changed
+from tidegate.snapshot.world import POLICY_KINDS, Changed
 
 MESH_CONFIG = Ref("ConfigMap", "istio-system", "istio")
-_CHECKED = frozenset({"ServiceEntry", "WorkloadEntry", "Sidecar", "VirtualService", "DestinationRule"})
+_CHECKED = frozenset(kind.kind for kind in KINDS.values() if kind.strict)
 
 _Take = Callable[[Ref, Object[Any] | None, Object[Any] | None], None]
 
@@ -28,6 +30,7 @@ class Draft:
     def __init__(self, base: State) -> None:
         self.tables = Tables(base)
         self.services, self.routing = ServiceStep(self.tables), RoutingStep(self.tables)
+        self.policies = PolicyStep(self.tables)
         self.mesh_changed = False
         self._takers: dict[str, _Take] = {
             "Namespace": self.services.take_namespace,
@@ -41,6 +44,7 @@ class Draft:
             "VirtualService": self.routing.take_virtual_service,
             "DestinationRule": self.routing.take_destination_rule,
             "Sidecar": self.routing.take_sidecar,
+            **dict.fromkeys(POLICY_KINDS, self.policies.take),
         }
 
     def take(self, ref: Ref, obj: Object[Any] | None) -> None:
@@ -93,6 +97,7 @@ class Draft:
             virtual_services=frozenset(routing.changed_virtual_services),
             destination_rules=frozenset(routing.changed_rules),
             sidecars=frozenset(routing.changed_sidecars),
+            policies=frozenset(self.policies.changed),
             workloads=frozenset(services.changed_workloads),
             namespaces=frozenset(services.changed_namespaces),
             mesh=self.mesh_changed,

@@ -54,6 +54,8 @@ class State(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
     sidecars_in: Map[str, tuple[Object[Sidecar], ...]] = Map()
     """By namespace, oldest first."""
+    policies_of: Map[str, Map[str, tuple[Object[Any], ...]]] = Map()
+    """By kind and namespace, oldest first."""
     objects: Map[Ref, Object[Any]] = Map()
     """Every valid object of the kinds that count."""
     entries: Map[ServiceKey, tuple[Ref, ...]] = Map()

@@ -1,6 +1,7 @@
 """The world as a value, advanced by events."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from immutables import Map
 
@@ -53,6 +54,14 @@ class Snapshot(State, frozen=True, eq=False, kw_only=True):
     def sidecars_of(self, namespace: str) -> tuple[Object[Sidecar], ...]:
         """The Sidecars of one namespace, oldest first."""
         return self.sidecars_in.get(namespace, ())
+
+    def policies(self, kind: str) -> Map[str, tuple[Object[Any], ...]]:
+        """The objects of one of ``POLICY_KINDS`` by namespace, oldest first."""
+        return self.policies_of.get(kind) or Map()
+
+    def policies_in(self, kind: str, namespace: str) -> tuple[Object[Any], ...]:
+        """Those of one namespace, oldest first."""
+        return self.policies(kind).get(namespace, ())
 
     def targets(self, workload: Workload) -> tuple[ServiceTarget, ...]:
         """Service ports that the workload serves, oldest service first; whether or not it is ready."""

@@ -22,6 +22,7 @@ _MAPS = (
     "by_address",
     "namespaces",
     "sidecars_in",
+    "policies_of",
     "objects",
     "entries",
     "merges",
@@ -57,6 +58,7 @@ class Tables:
         self.by_address = base.by_address.mutate()
         self.namespaces = base.namespaces.mutate()
         self.sidecars_in = base.sidecars_in.mutate()
+        self.policies_of = base.policies_of.mutate()
         self.objects = base.objects.mutate()
         self.entries = base.entries.mutate()
         self.merges = base.merges.mutate()

@@ -26,6 +26,18 @@ class Event(msgspec.Struct, frozen=True):
     object: Object[Any] | None = None
 
 
+POLICY_KINDS: tuple[str, ...] = (
+    "Gateway",
+    "AuthorizationPolicy",
+    "PeerAuthentication",
+    "RequestAuthentication",
+    "Telemetry",
+    "EnvoyFilter",
+    "ProxyConfig",
+)
+"""Kinds that the world keeps as they are, by namespace: a workload selector says which proxies each holds for."""
+
+
 class Changed(msgspec.Struct, frozen=True):
     """What differs between two consecutive worlds, by key. Empty sets: nothing an Envoy could see."""
 
@@ -34,6 +46,8 @@ class Changed(msgspec.Struct, frozen=True):
     virtual_services: frozenset[Ref] = frozenset()
     destination_rules: frozenset[Ref] = frozenset()
     sidecars: frozenset[Ref] = frozenset()
+    policies: frozenset[Ref] = frozenset()
+    """Objects of :data:`POLICY_KINDS`."""
     workloads: frozenset[Ref] = frozenset()
     namespaces: frozenset[str] = frozenset()
     mesh: bool = False
@@ -46,6 +60,7 @@ class Changed(msgspec.Struct, frozen=True):
                 self.virtual_services,
                 self.destination_rules,
                 self.sidecars,
+                self.policies,
                 self.workloads,
                 self.namespaces,
             )
@@ -114,6 +129,14 @@ class World(Protocol):
         ...
 
     def sidecars_of(self, namespace: str) -> tuple[Object[Sidecar], ...]:
+        """Those of one namespace, oldest first."""
+        ...
+
+    def policies(self, kind: str) -> Map[str, tuple[Object[Any], ...]]:
+        """The objects of one of :data:`POLICY_KINDS` by namespace, oldest first."""
+        ...
+
+    def policies_in(self, kind: str, namespace: str) -> tuple[Object[Any], ...]:
         """Those of one namespace, oldest first."""
         ...
 

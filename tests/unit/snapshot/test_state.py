@@ -245,3 +245,15 @@ def test_a_mesh_configuration_that_cannot_be_read_leaves_the_one_before_it(text:
     assert changed.mesh
     assert str(gone.mesh.connect_timeout) == "10s"
     assert not gone.problems()
+
+
+def test_objects_that_select_workloads_stand_by_kind_and_namespace_oldest_first() -> None:
+    spec = "spec: {selector: {app: edge}, servers: [{hosts: ['*'], port: {number: 80, name: http, protocol: HTTP}}]}"
+    young, old = put("Gateway", "a", spec, created="2026-01-02"), put("Gateway", "b", spec, created="2026-01-01")
+    first, changed = Snapshot.empty().apply([young, old])
+    assert [each.ref.name for each in first.policies_in("Gateway", "shop")] == ["b", "a"]
+    assert changed == Changed(policies=frozenset({young.ref, old.ref}))
+    second, changed = first.apply([delete("Gateway", "b"), delete("Gateway", "a")])
+    assert changed.policies == {young.ref, old.ref}
+    assert not second.policies("Gateway")
+    assert first.policies("Gateway")["shop"], "the world before stays as it was"
