@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.worlds import entry, mesh, pod, policy, put, routing, service, sidecar
+from tests.worlds import entry, made, mesh, pod, policy, put, routing, service, sidecar
 from tidegate.api.objects import Object, Ref
 from tidegate.app.hub import Hub, Shown
 from tidegate.app.proxies import Node
@@ -15,6 +15,7 @@ from tidegate.snapshot.world import Event, Verb
 from tidegate.xds.mailbox import merge
 
 HOSTS = ["a.example", "b.example", "*.example", "web.one.svc.cluster.local"]
+MESHED = {"security.istio.io/tlsMode": "istio"}
 LABELS: list[dict[str, str]] = [{"app": "web"}, {"app": "cart"}, {}]
 SELECTORS: list[dict[str, Any]] = [{}, {"matchLabels": {"app": "web"}}]
 spaces = st.sampled_from(["one", "two", "istio-system"])
@@ -50,7 +51,11 @@ aliases = st.builds(
 )
 pods = st.builds(
     lambda name, labels, address, node: pod(
-        name, address, labels, nodeName=node, containers=[{"name": "app", "ports": [{"containerPort": 80}]}]
+        name,
+        address,
+        {**labels, **MESHED},
+        nodeName=node,
+        containers=[{"name": "app", "ports": [{"containerPort": 80}]}],
     ),
     st.sampled_from(["one/p1", "one/p2", "two/p3"]),
     st.sampled_from(LABELS),
@@ -104,11 +109,41 @@ meshes = st.sampled_from(
             "defaultServiceExportTo: ['.']",
             "defaultDestinationRuleExportTo: ['.']",
             "rootNamespace: two",
+            "extensionProviders: [{name: asked, envoyExtAuthzHttp: {service: a.example, port: 80}}]",
+            "{trustDomain: td, trustDomainAliases: [old]}",
             "{",
         )
     ]
 )
-objects: Any = st.one_of(entries, services, aliases, pods, rules, policies, sidecars, meshes)
+authorizations = st.builds(
+    lambda where, selector, action: made(
+        "AuthorizationPolicy",
+        where,
+        action=action,
+        rules=[{"from": [{"source": {"principals": ["td/ns/one/sa/x"]} if action == "DENY" else _ADDRESSED}]}],
+        **({"selector": selector} if selector else {}),
+        **({"provider": {"name": "asked"}} if action == "CUSTOM" else {}),
+    ),
+    places,
+    st.sampled_from(SELECTORS),
+    st.sampled_from(["ALLOW", "DENY", "CUSTOM"]),
+)
+_ADDRESSED = {"ipBlocks": ["10.1.0.1"]}
+authentications = st.builds(
+    lambda where, host: made("RequestAuthentication", where, jwtRules=[{"jwksUri": f"http://{host}/keys"}]),
+    places,
+    st.sampled_from(["a.example", "b.example", "nowhere.example"]),
+)
+peers = st.builds(
+    lambda where, selector, mode: made(
+        "PeerAuthentication", where, mtls={"mode": mode}, **({"selector": selector} if selector else {})
+    ),
+    places,
+    st.sampled_from(SELECTORS),
+    st.sampled_from(["STRICT", "DISABLE", "UNSET"]),
+)
+security = st.one_of(authorizations, authentications, peers)
+objects: Any = st.one_of(entries, services, aliases, pods, rules, policies, sidecars, meshes, security)
 
 
 @st.composite
@@ -120,7 +155,14 @@ def events(draw: st.DrawFn) -> Event:
 
 
 PROXIES = [
-    Node(name=f"{name}.{space}", namespace=space, pod=name, service_account="default", address=address)
+    Node(
+        name=f"{name}.{space}",
+        namespace=space,
+        pod=name,
+        service_account="default",
+        address=address,
+        certificates=name == "p2",
+    )
     for name, space, address in (("p1", "one", "10.1.0.1"), ("p2", "one", "10.1.0.2"), ("p3", "two", "10.1.0.3"))
 ]
 Bodies = dict[str, dict[str, bytes]]

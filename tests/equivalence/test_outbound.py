@@ -58,19 +58,19 @@ entries = st.builds(
 )
 
 
-def virtual_service(host: str, target: str, port: int, timeout: str, labels: dict[str, str]) -> dict[str, Any]:
+def virtual_service(named: list[str], target: str, port: int, timeout: str, labels: dict[str, str]) -> dict[str, Any]:
     destination: dict[str, Any] = {"host": target}
     if port:
         destination["port"] = {"number": port}
     http: dict[str, Any] = {"route": [{"destination": destination}], "timeout": timeout}
     if labels:
         http["match"] = [{"sourceLabels": labels}]
-    return {"hosts": [host], "http": [http]}
+    return {"hosts": named, "http": [http]}
 
 
 rules = st.builds(
     virtual_service,
-    hosts,
+    st.lists(st.sampled_from([*HOSTS, "new.test"]), min_size=1, max_size=2, unique=True),
     st.sampled_from(["a.example", "b.example", "nowhere.example"]),
     st.sampled_from([0, 80, 7000]),
     st.sampled_from(["1s", "2s"]),
@@ -87,10 +87,25 @@ policies = st.builds(
     st.booleans(),
 )
 sidecars = st.builds(
-    lambda egress, mode: {
-        "egress": [{"hosts": egress}],
+    lambda own_port, egress, mode: {
+        "egress": [*own_port, {"hosts": egress}],
         **({"outboundTrafficPolicy": {"mode": mode}} if mode else {}),
     },
+    st.sampled_from(
+        [
+            [],
+            [],
+            [{"hosts": ["*/*"], "port": {"number": 80, "name": "p", "protocol": "HTTP"}}],
+            [{"hosts": ["two/*"], "port": {"number": 7000, "name": "p", "protocol": ""}}],
+            [
+                {
+                    "hosts": ["./*"],
+                    "port": {"number": 3128, "name": "p", "protocol": "HTTP_PROXY"},
+                    "captureMode": "NONE",
+                }
+            ],
+        ]
+    ),
     st.sampled_from([["*/*"], ["./*"], ["two/*", "./b.example"], ["*/a.example"]]),
     st.sampled_from(["", "REGISTRY_ONLY", "ALLOW_ANY"]),
 )
@@ -130,6 +145,8 @@ meshes = st.sampled_from(
         "defaultServiceExportTo: ['.']",
         "defaultVirtualServiceExportTo: ['.']",
         "defaultDestinationRuleExportTo: ['.']",
+        "proxyHttpPort: 15007",
+        "outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}",
     ]
 )
 

@@ -1,0 +1,185 @@
+"""Whatever is given to the interpreter, it answers: mutated dumps, cut text, odd connections, hostile patterns."""
+
+import copy
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tidegate.explain.config import read_config
+from tidegate.explain.connection import Connection, HttpRequest, TlsHello
+from tidegate.explain.interpret import interpret
+from tidegate.explain.trace import Trace
+
+ODD: tuple[Any, ...] = (
+    None,
+    "",
+    "x",
+    -1,
+    0,
+    1e300,
+    True,
+    [],
+    {},
+    [{}],
+    [[]],
+    {"@type": "x"},
+    "9" * 400,
+    [None],
+    {"name": 5},
+)
+BASES = ("authz-inbound/expected/pay", "vs-matches/expected/checkout", "ingress-gateway-server-mix/expected/*")
+BASES += (
+    "dr-locality-lb/expected/checkout",
+    "inbound-peer-authentication/expected/legacy",
+    "vs-fault/expected/checkout",
+)
+NETWORK = "type.googleapis.com/envoy.extensions.filters.network."
+GENTLE = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+
+texts = st.text(max_size=12) | st.sampled_from(["a.test", "*", "10.0.0.1", "::1", "[::1]:x", ":", "x:99999999"])
+ports = st.sampled_from([80, 443, 8080, 9080, 15001, 15006, 0, -1, 70000])
+hellos = st.none() | st.builds(TlsHello, texts, st.lists(texts, max_size=3).map(tuple), st.booleans(), texts)
+pairs = st.lists(
+    st.tuples(st.sampled_from(["x", "upgrade", "connection", "cookie", "x-forwarded-for"]), texts), max_size=3
+)
+requests = st.none() | st.builds(
+    HttpRequest,
+    st.sampled_from(["1.0", "1.1", "2"]),
+    st.sampled_from(["GET", "CONNECT", "OPTIONS", ""]),
+    texts,
+    texts,
+    pairs.map(tuple),
+)
+connections = st.builds(
+    Connection,
+    st.sampled_from(["outbound", "inbound", "gateway"]),
+    st.sampled_from(["10.0.0.1", "", "::1", "nonsense", "10.96.1.1"]),
+    ports,
+    texts,
+    ports,
+    st.sampled_from(["tcp", "udp"]),
+    hellos,
+    requests,
+    st.booleans(),
+    st.booleans(),
+)
+
+
+def whole(trace: Trace) -> None:
+    """What holds of every trace."""
+    assert trace.ends and trace.steps == trace.ends[0].steps
+    assert abs(sum(end.probability for end in trace.ends) - 1) < 1e-6
+
+
+def mutated(value: Any, dice: random.Random, times: int) -> Any:
+    changed = json.loads(json.dumps(value))
+    for _ in range(times):
+        inside, depth = changed, dice.randint(1, 14)
+        for _ in range(depth):
+            keys = list(inside) if isinstance(inside, dict) else list(range(len(inside)))
+            if not keys:
+                break
+            key = dice.choice(keys)
+            if not isinstance(inside[key], dict | list) or dice.random() < 0.08:
+                _spoil(inside, key, dice)
+                break
+            inside = inside[key]
+    return changed
+
+
+def _spoil(inside: Any, key: Any, dice: random.Random) -> None:
+    if dice.random() < 0.3:
+        del inside[key]
+    elif isinstance(inside, list) and dice.random() < 0.4:
+        inside.append(copy.deepcopy(inside[key]))
+    else:
+        inside[key] = copy.deepcopy(dice.choice(ODD))
+
+
+@pytest.fixture(scope="module")
+def bases(shared: Path) -> list[Any]:
+    found = [path for name in BASES for path in sorted((shared / "xds-goldens").glob(f"{name}.json"))]
+    parts = [json.loads(path.read_text()) for path in found]
+    return [{key: part.get(key, []) for key in ("lds", "rds", "cds", "eds", "ecds")} for part in parts]
+
+
+@GENTLE
+@given(seed=st.integers(0, 2**32), times=st.integers(1, 25), asked=st.lists(connections, min_size=1, max_size=4))
+def test_mutated_dumps(bases: list[Any], seed: int, times: int, asked: list[Connection]) -> None:
+    dice = random.Random(seed)
+    config = read_config(mutated(dice.choice(bases), dice, times))
+    for connection in asked:
+        whole(interpret(config, connection))
+    for running in list(config.listeners)[:6]:
+        for ip, port, _ in list(running.addresses)[:1]:
+            for direction in ("outbound", "inbound", "gateway"):
+                request = HttpRequest(authority="orders.shop")
+                whole(interpret(config, Connection(direction, ip, port, "10.0.0.5", http=request)))  # type: ignore[arg-type]
+
+
+@GENTLE
+@given(cut=st.integers(0, 10_000_000), number=st.integers(0, 100))
+def test_text_that_was_cut(bases: list[Any], cut: int, number: int) -> None:
+    text = json.dumps(bases[number % len(bases)]).encode()
+    config = read_config(text[: cut % len(text)])
+    assert config.unknown
+    whole(interpret(config, Connection("inbound", "10.0.0.1", 8080, http=HttpRequest(authority="a"))))
+
+
+def test_what_comes_before_the_cut_is_read(bases: list[Any]) -> None:
+    text = json.dumps(bases[0]).encode()
+    config = read_config(text[: len(text) // 2])
+    assert config.listeners and "breaks off" in config.unknown[0].why
+
+
+KEYS = st.sampled_from(["configs", "listeners", "routes", "clusters", "endpoints", "lds", "@type"])
+ANYTHING = st.recursive(
+    st.sampled_from(ODD),
+    lambda inner: st.dictionaries(KEYS, st.lists(inner, max_size=3)) | st.lists(inner, max_size=3),
+)
+
+
+@GENTLE
+@given(data=st.binary(max_size=200) | texts | ANYTHING.map(json.dumps))
+def test_anything_at_all(data: bytes | str) -> None:
+    whole(interpret(read_config(data), Connection("outbound", "10.0.0.1", 80)))
+
+
+@pytest.mark.parametrize(
+    "pattern", ["a" * 100_000, "(" * 100_000, "(a*)*" * 20_000, "((a{1000}){1000})", "[a-z]{1000}" * 50]
+)
+def test_patterns_without_bounds(pattern: str) -> None:
+    route = {"match": {"safeRegex": {"regex": pattern}}, "route": {"cluster": "c"}}
+    manager = {
+        "@type": NETWORK + "http_connection_manager.v3.HttpConnectionManager",
+        "routeConfig": {"virtualHosts": [{"name": "h", "domains": ["*"], "routes": [route]}]},
+    }
+    chain = {"filters": [{"name": "h", "typedConfig": manager}]}
+    address = {"socketAddress": {"address": "0.0.0.0", "portValue": 80}}
+    config = read_config({"listeners": [{"name": "l", "address": address, "filterChains": [chain]}]})
+    asked = Connection("gateway", "10.0.0.1", 80, http=HttpRequest(authority="a", path="/" + "a" * 100_000))
+    whole(interpret(config, asked))
+
+
+def test_nesting_without_bounds() -> None:
+    deep: dict[str, Any] = {"any": True}
+    for _ in range(5000):
+        deep = {"notRule": deep}
+    policies = {"p": {"permissions": [deep], "principals": [{"any": True}]}}
+    control = {
+        "@type": NETWORK + "rbac.v3.RBAC",
+        "rules": {"policies": policies},
+    }
+    chain = {"filters": [{"name": "r", "typedConfig": control}]}
+    address = {"socketAddress": {"address": "0.0.0.0", "portValue": 80}}
+    trace = interpret(
+        read_config({"listeners": [{"name": "l", "address": address, "filterChains": [chain]}]}),
+        Connection("gateway", "10.0.0.1", 80),
+    )
+    whole(trace)
+    assert trace.unknown
