@@ -1,0 +1,98 @@
+"""Why a connection does not find the service that it is meant for: what hides it from this proxy."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from tidegate.answer.intent import Intent, holds
+from tidegate.api.objects import Ref
+from tidegate.kit import hosts
+from tidegate.registry.model import Resolution, Service
+from tidegate.scope import choice
+from tidegate.scope.egress import EgressListener, egress_listeners
+from tidegate.scope.proxy import ProxyKind
+from tidegate.snapshot.world import World
+
+
+class LeftOut(msgspec.Struct, frozen=True):
+    """An object that validation refused."""
+
+    ref: Ref
+    hosts: tuple[str, ...]
+    reason: str
+
+
+class Absence(msgspec.Struct, frozen=True):
+    """One reason, and the object that it hangs on."""
+
+    ref: Ref
+    field: str
+    words: str
+    strong: bool = True
+    """It alone keeps the service away. False: it is one of the things that would have to be otherwise."""
+
+
+def absences(world: World, kind: ProxyKind, intent: Intent, left_out: Iterable[LeftOut] = ()) -> tuple[Absence, ...]:
+    """Everything that keeps the meant service from answering at the dialled address and port, the first cause first.
+
+    Empty when nobody declares the host, or when nothing is in the way.
+    """
+    found = [*_refused(intent, left_out)]
+    chosen = intent.preferred
+    if chosen is None:
+        found += (_unexported(service, kind) for service in intent.services)
+        return tuple(found)
+    found += _unimported(world, kind, chosen)
+    found += _portless(intent, chosen)
+    found += _elsewhere(intent, chosen)
+    return tuple(found)
+
+
+def _refused(intent: Intent, left_out: Iterable[LeftOut]) -> Iterable[Absence]:
+    for each in left_out:
+        if any(hosts.covers(pattern, intent.to.lower()) or pattern.lower() in intent.hosts for pattern in each.hosts):
+            yield Absence(each.ref, "spec", f"is not valid and counts for nothing: {each.reason}")
+
+
+def _unexported(service: Service, kind: ProxyKind) -> Absence:
+    scopes = ", ".join(sorted(service.export_to)) if service.export_to else "the mesh's default"
+    words = f"declares {service.host}, but exportTo ({scopes}) does not show it to namespace {kind.namespace}"
+    return Absence(service.sources[0], "spec.exportTo", words)
+
+
+def _unimported(world: World, kind: ProxyKind, service: Service) -> Iterable[Absence]:
+    """The Sidecar that holds for the workload, when none of its egress listeners imports the host."""
+    sidecar = choice.sidecar(world, kind.namespace, kind.labels)
+    listeners = egress_listeners(sidecar, kind.namespace)
+    if sidecar is None or any(_imports(each, service) for each in listeners):
+        return
+    yield Absence(
+        sidecar.ref,
+        "spec.egress",
+        f"does not import {service.namespace}/{service.host}: none of its egress hosts takes it in",
+    )
+
+
+def _imports(listener: EgressListener, service: Service) -> bool:
+    return listener.imported(service.namespace, service.host)
+
+
+def _portless(intent: Intent, chosen: Service) -> Iterable[Absence]:
+    """The definition in force lacks the port; another one may have it."""
+    if chosen.port(intent.port) is not None:
+        return
+    others = [s for s in intent.services if s.key != chosen.key and s.port(intent.port) is not None]
+    listed = ", ".join(str(p.number) for p in chosen.ports) or "none"
+    words = f"is the definition of {chosen.host} in force here and has no port {intent.port} (it has {listed})"
+    if others:
+        words += f"; {others[0].sources[0]} has it, and loses to it"
+    yield Absence(chosen.sources[0], "spec.ports", words)
+
+
+def _elsewhere(intent: Intent, chosen: Service) -> Iterable[Absence]:
+    """The address that is dialled is not the service's: it can be told by its name only."""
+    listed = (*chosen.addresses, *chosen.auto_addresses)
+    if not intent.ip or not listed or holds(listed, intent.ip) or chosen.resolution is Resolution.ALIAS:
+        return
+    words = f"has the address {', '.join(listed)}; the connection is to {intent.ip}"
+    yield Absence(chosen.sources[0], "spec.addresses", words, strong=False)

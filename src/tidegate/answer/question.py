@@ -1,0 +1,185 @@
+"""A question as people ask it, and the connection that it is about."""
+
+from typing import Literal
+
+import msgspec
+
+from tidegate.answer.intent import Intent, intent
+from tidegate.explain.connection import Connection, HttpRequest, TlsHello
+from tidegate.kit.errors import FieldError, TidegateError
+from tidegate.registry.addresses import is_ip
+from tidegate.registry.model import Endpoint, Service
+from tidegate.scope.proxy import Proxy
+from tidegate.snapshot.world import World
+
+Protocol = Literal["http", "https", "http2", "grpc", "tls", "tcp", "udp"]
+PROTOCOLS: tuple[Protocol, ...] = ("http", "https", "http2", "grpc", "tls", "tcp", "udp")
+SOMEWHERE = "192.0.0.8"
+"""Stands for an address that only DNS knows: the dummy address of RFC 7600, which no listener names."""
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """Who calls what, and how. Whatever is left empty is what an ordinary client would send."""
+
+    to: str
+    """Name or address."""
+    port: int
+    protocol: Protocol = "http"
+    ip: str = ""
+    """The dialled address, where it is known: what DNS gave the client."""
+    sni: str = ""
+    host: str = ""
+    path: str = "/"
+    method: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    http_version: Literal["", "1.0", "1.1", "2"] = ""
+    server_first: bool = False
+    direction: Literal["outbound", "inbound", "gateway"] = "outbound"
+    """Of a sidecar's connections; a router's are always gateway."""
+    source_ip: str = ""
+    principal: str = ""
+    """The caller's identity in mutual TLS, ``spiffe://…``; for inbound connections."""
+    unresolved: bool = False
+    """The name has no address, as far as the caller knows."""
+    user: int = 1000
+    """User id of the calling process: the proxy's own is not captured."""
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A question made exact."""
+
+    question: Question
+    connection: Connection
+    intent: Intent
+    resolved: str
+    """How the name became the address, in words."""
+    known_address: bool = True
+    """False: only DNS knows it, and :data:`SOMEWHERE` stands for it."""
+
+
+def ask(world: World, proxy: Proxy, question: Question) -> Asked:
+    """The connection that the question is about.
+
+    Raises TidegateError that names the part of the question that cannot be.
+    """
+    _check(question)
+    if proxy.kind.router:
+        question = msgspec.structs.replace(question, direction="gateway")
+    meant = intent(world, proxy.kind, question.to, question.ip, question.port)
+    address, words, known = _resolve(world, proxy, question, meant)
+    meant = msgspec.structs.replace(meant, ip=address)
+    return Asked(
+        question=question,
+        connection=_connection(question, address),
+        intent=meant,
+        resolved=words,
+        known_address=known,
+    )
+
+
+def _check(question: Question) -> None:
+    wrong = []
+    if not 0 < question.port < 65536:
+        wrong.append(FieldError("to", "must have a port from 1 to 65535", question.port))
+    if not question.to:
+        wrong.append(FieldError("to", "must be HOST:PORT or IP:PORT"))
+    for name, value in (("ip", question.ip), ("source-ip", question.source_ip)):
+        if value and not is_ip(value):
+            wrong.append(FieldError(name, "must be an IP address", value))
+    if question.protocol not in PROTOCOLS:
+        wrong.append(FieldError("protocol", f"must be one of {', '.join(PROTOCOLS)}", question.protocol))
+    if wrong:
+        raise TidegateError("; ".join(map(str, wrong)))
+
+
+# The address
+
+
+def _resolve(world: World, proxy: Proxy, question: Question, meant: Intent) -> tuple[str, str, bool]:
+    """The address that the client dials, how it is known, and whether it is known at all."""
+    if question.direction == "inbound" and not question.ip:
+        address = question.to if is_ip(question.to) else proxy.addresses[0]
+        return address, f"{address} is the workload's own", True
+    if question.ip:
+        return question.ip, f"{question.to} is {question.ip}, as the question says", True
+    if is_ip(question.to):
+        return question.to, f"{question.to} is dialled by its address", True
+    return _by_name(world, proxy, question, meant)
+
+
+def _by_name(world: World, proxy: Proxy, question: Question, meant: Intent) -> tuple[str, str, bool]:
+    service = meant.services[0] if meant.services else None
+    if question.unresolved and not proxy.kind.dns_capture:
+        return "", f"{question.to} has no address", False
+    unknown = f"only DNS knows the address of {question.to}: one that no service has is assumed"
+    if service is None:
+        return SOMEWHERE, unknown, False
+    listed = [each for each in service.addresses if is_ip(each)]
+    if listed and (service.registry.value == "Kubernetes" or proxy.kind.dns_capture):
+        return listed[0], f"{question.to} is {listed[0]}, the address of {service.sources[0]}", True
+    if proxy.kind.dns_capture and service.auto_addresses:
+        allocated = service.auto_addresses[0]
+        return allocated, f"{question.to} is {allocated}, allocated to {service.sources[0]}", True
+    if service.headless and (pod := _member(world, service, question.to)) is not None:
+        return pod.address, f"{question.to} is {pod.address}, a member of {service.sources[0]}", True
+    if listed:
+        words = f"{listed[0]} of {service.sources[0]} is assumed for {question.to}: DNS may give another one"
+        return listed[0], words, True
+    return SOMEWHERE, unknown, False
+
+
+def _member(world: World, service: Service, name: str) -> Endpoint | None:
+    """The member that a pod's name means, else the first one."""
+    ends = world.endpoints.get(service.key, ())
+    first = name.partition(".")[0]
+    return next((end for end in ends if end.hostname == first), ends[0] if ends else None)
+
+
+# The bytes
+
+
+def _connection(question: Question, address: str) -> Connection:
+    return Connection(
+        direction=question.direction,
+        ip=address,
+        port=question.port,
+        source_ip=question.source_ip,
+        transport="udp" if question.protocol == "udp" else "tcp",
+        tls=_tls(question),
+        http=_http(question),
+        server_first=question.server_first,
+        plain_bytes=question.protocol in ("tcp", "udp") and not question.server_first,
+    )
+
+
+def _tls(question: Question) -> TlsHello | None:
+    mutual = bool(question.principal)
+    if question.protocol not in ("https", "tls") and not mutual:
+        return None
+    name = question.sni or (question.host.partition(":")[0] if question.host else question.to)
+    offered = ("h2", "http/1.1") if question.protocol == "https" else ()
+    alpn = ("istio",) if mutual else offered
+    return TlsHello(sni="" if is_ip(name) else name, alpn=alpn, mutual=mutual, principal=question.principal)
+
+
+def _http(question: Question) -> HttpRequest | None:
+    if question.protocol in ("tls", "tcp", "udp"):
+        return None
+    two = question.protocol in ("http2", "grpc")
+    headers = question.headers
+    if question.protocol == "grpc" and not any(name.lower() == "content-type" for name, _ in headers):
+        headers = (*headers, ("content-type", "application/grpc"))
+    return HttpRequest(
+        version=question.http_version or ("2" if two else "1.1"),
+        method=question.method or ("POST" if question.protocol == "grpc" else "GET"),
+        authority=question.host or _authority(question),
+        path=question.path or "/",
+        headers=headers,
+    )
+
+
+def _authority(question: Question) -> str:
+    """What clients write: the port only where it is not the scheme's own."""
+    usual = 443 if question.protocol == "https" else 80
+    name = f"[{question.to}]" if ":" in question.to else question.to
+    return name if question.port == usual else f"{name}:{question.port}"

@@ -1,0 +1,293 @@
+"""The answer as a document: the verdict, each decision with the line that made it, and who lost.
+
+The fields are those of schema :data:`SCHEMA`; docs/explain.md describes them. Fields are only added within a version.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from tidegate.answer.origins import Origins, Place, Source
+from tidegate.answer.provenance import last
+from tidegate.answer.question import Asked
+from tidegate.answer.verdict import Case, Outcome, Verdict, verdict
+from tidegate.api.objects import Ref
+from tidegate.explain.trace import End, Step
+from tidegate.rules.walk import Visit, Walk
+from tidegate.scope.proxy import Proxy
+
+SCHEMA = "tidegate.io/explain/v1"
+_HELD_BY = {
+    "listener": "Listener",
+    "listener_filter": "Listener",
+    "filter_chain": "Listener",
+    "downstream_tls": "Listener",
+    "network_filter": "Listener",
+    "http_filter": "Listener",
+    "virtual_host": "RouteConfiguration",
+    "route": "RouteConfiguration",
+    "cluster": "Cluster",
+    "endpoint": "Cluster",
+    "upstream_tls": "Cluster",
+}
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Base of the parts of a report."""
+
+
+class Lost(Document, frozen=True, kw_only=True):
+    """A runner-up."""
+
+    what: str
+    why: str
+    at: str = ""
+
+
+class ReportStep(Document, frozen=True, kw_only=True):
+    """One decision on the way."""
+
+    stage: str
+    name: str = ""
+    path: str = ""
+    """Inside the resource that holds it."""
+    words: str = ""
+    object: str = ""
+    """``Kind/namespace/name`` of what made it so."""
+    field: str = ""
+    at: str = ""
+    """``file:line``."""
+    lost: tuple[Lost, ...] = ()
+    facts: dict[str, Any] = {}
+
+
+class ReportEnd(Document, frozen=True, kw_only=True):
+    """One way in which it may end, with its probability."""
+
+    kind: str
+    probability: float
+    why: str
+    cluster: str = ""
+    cluster_type: str = ""
+    endpoints: tuple[str, ...] = ()
+    http_status: int | None = None
+    response_flags: tuple[str, ...] = ()
+    location: str = ""
+    delay: str = ""
+    timeout: str = ""
+    retries: int = 0
+    retry_on: str = ""
+    upstream_tls: dict[str, Any] = {}
+    far_side: dict[str, Any] = {}
+    mirrors: tuple[str, ...] = ()
+
+
+class Reason(Document, frozen=True, kw_only=True):
+    """Why the meant service did not answer."""
+
+    object: str
+    field: str = ""
+    words: str = ""
+    at: str = ""
+
+
+class Report(Document, frozen=True, kw_only=True):
+    """What becomes of one connection, and which line decides it."""
+
+    schema: str
+    outcome: str
+    verdict: str
+    deciding_object: str
+    field: str = ""
+    at: str = ""
+    proxy: str = ""
+    to: str = ""
+    address: str = ""
+    protocol: str = ""
+    listener: str = ""
+    filter_chain: str = ""
+    route: str = ""
+    cluster: str = ""
+    http_status: int | None = None
+    response_flags: tuple[str, ...] = ()
+    steps: tuple[ReportStep, ...] = ()
+    ends: tuple[ReportEnd, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    unknown: tuple[str, ...] = ()
+    """What could not be judged; the answer holds if it lets the connection pass."""
+
+
+def report(case: Case, asked: Asked, origins: Origins, place: Place, captured: Walk | None = None) -> Report:
+    """The whole answer.
+
+    captured: the way of the first packet through the packet rules, where they are known.
+    """
+    found, end = verdict(case), case.end
+    chain = last(end.steps, "filter_chain")
+    listener, route = last(end.steps, "listener"), last(end.steps, "route")
+    return Report(
+        schema=SCHEMA,
+        outcome=found.outcome.value,
+        verdict=_line(found, end),
+        deciding_object=str(found.deciding),
+        field=found.field,
+        at=place(found.deciding, found.field),
+        proxy=case.proxy.name,
+        to=f"{asked.question.to}:{asked.question.port}",
+        address=asked.connection.ip,
+        protocol=asked.question.protocol,
+        listener=listener.name if listener else "",
+        filter_chain=chain.name or chain.path if chain else "",
+        route=route.name or route.path if route else "",
+        cluster=end.cluster,
+        http_status=end.http_status,
+        response_flags=end.response_flags,
+        steps=(*_before(asked, captured), *_steps(end.steps, origins, place)),
+        ends=tuple(map(_end, case.trace.ends)),
+        reasons=tuple(
+            Reason(object=str(r.ref), field=r.field, words=r.words, at=place(r.ref, r.field)) for r in found.reasons
+        ),
+        unknown=tuple(f"{each.where}: {each.why}" for each in case.trace.unknown),
+    )
+
+
+def bypassed(asked: Asked, proxy: str, captured: Walk, deciding: Source | None, place: Place) -> Report:
+    """The answer for a connection that packet rules never bring to the proxy."""
+    rule = captured.deciding
+    where = f"{rule.chain} rule {rule.number}" if rule is not None else "no rule"
+    to = f"{asked.connection.ip}:{asked.connection.port}"
+    dropped = captured.verdict == "drop"
+    words = f"is dropped by {where}" if dropped else f"is not intercepted: {where} lets it go straight to {to}"
+    source = deciding or Source(_workload(proxy))
+    return Report(
+        schema=SCHEMA,
+        outcome=Outcome.NOT_INTERCEPTED,
+        verdict=words,
+        deciding_object=str(source.ref),
+        field=source.field,
+        at=place(source.ref, source.field),
+        proxy=proxy,
+        to=f"{asked.question.to}:{asked.question.port}",
+        address=asked.connection.ip,
+        protocol=asked.question.protocol,
+        steps=tuple(_before(asked, captured)),
+    )
+
+
+def unresolved(asked: Asked, proxy: Proxy, place: Place) -> Report:
+    """The answer for a name that nobody resolves."""
+    service = asked.intent.services[0] if asked.intent.services else None
+    deciding = service.sources[0] if service is not None else _workload(proxy.name)
+    why = f"{deciding} declares it and gives it no address" if service is not None else "nothing declares it"
+    return Report(
+        schema=SCHEMA,
+        outcome=Outcome.NAME_NOT_RESOLVED,
+        verdict=f"never begins: {asked.question.to} is not resolved; {why}",
+        deciding_object=str(deciding),
+        at=place(deciding, "spec.addresses"),
+        proxy=proxy.name,
+        to=f"{asked.question.to}:{asked.question.port}",
+        protocol=asked.question.protocol,
+        steps=tuple(_before(asked, None)),
+    )
+
+
+def _workload(proxy: str) -> Ref:
+    """The workload of ``name.namespace`` as an object."""
+    name, _, namespace = proxy.partition(".")
+    return Ref("Pod", namespace, name)
+
+
+def _line(found: Verdict, end: End) -> str:
+    likely = f" ({end.probability:.0%} of the time)" if end.probability < 1 else ""
+    return found.words + likely
+
+
+def _before(asked: Asked, captured: Walk | None) -> Iterator[ReportStep]:
+    yield ReportStep(stage="name", name=asked.question.to, words=asked.resolved)
+    if captured is None:
+        return
+    rule = captured.deciding
+    target = f" to port {captured.to_port}" if captured.to_port else ""
+    yield ReportStep(
+        stage="packet_rules",
+        name=f"{rule.table} {rule.chain} rule {rule.number}" if rule else "",
+        words=f"{captured.verdict}{target}: {rule.rule.specification if rule else 'no rule matches'}",
+        lost=tuple(_passed(captured.visits, rule)),
+    )
+
+
+def _passed(visits: Iterable[Visit], deciding: Visit | None) -> Iterator[Lost]:
+    """Rules that were looked at and did not match; jumps that only led on are left out."""
+    for visit in visits:
+        if visit.matched or visit is deciding or not visit.rule.target:
+            continue
+        why = f"{visit.undecided} is not known here" if visit.undecided else "does not match"
+        yield Lost(what=f"{visit.chain} rule {visit.number}: {visit.rule.specification}", why=why)
+
+
+def _steps(steps: Iterable[Step], origins: Origins, place: Place) -> Iterator[ReportStep]:
+    holders: dict[str, str] = {}
+    for step in steps:
+        holder = _HELD_BY.get(step.stage, "")
+        if step.kind == holder or step.stage in ("listener", "cluster"):
+            holders[holder] = step.name
+        if "routeConfiguration" in step.facts:
+            holders["RouteConfiguration"] = str(step.facts["routeConfiguration"])
+        name = holders.get(holder, "")
+        source = origins.of(step, holder, name)
+        yield ReportStep(
+            stage=step.stage,
+            name=step.name,
+            path=step.path,
+            words=step.why,
+            object=str(source.ref) if source else "",
+            field=source.field if source else "",
+            at=place(source.ref, source.field) if source else "",
+            lost=(*_rejected(step), *_losers(step, origins, holder, name, place)),
+            facts=step.facts,
+        )
+
+
+def _rejected(step: Step) -> Iterator[Lost]:
+    return (Lost(what=each.what, why=each.why) for each in step.rejected)
+
+
+def _losers(step: Step, origins: Origins, holder: str, name: str, place: Place) -> Iterator[Lost]:
+    """Objects that lost when the resource was made; told with the step that stands for the resource."""
+    if step.stage not in ("listener", "virtual_host", "cluster"):
+        return
+    for each in origins.decisions(holder, name):
+        if step.stage == "virtual_host" and step.name.partition(":")[0] not in each.subject:
+            continue
+        for loser in each.losers:
+            yield Lost(what=str(loser), why=f"{each.subject}: {each.rule} ({each.winner} won)", at=place(loser, ""))
+
+
+def _end(end: End) -> ReportEnd:
+    return ReportEnd(
+        kind=end.kind,
+        probability=round(end.probability, 6),
+        why=end.why,
+        cluster=end.cluster,
+        cluster_type=end.cluster_type,
+        endpoints=tuple(each.address for each in end.endpoints),
+        http_status=end.http_status,
+        response_flags=end.response_flags,
+        location=end.location,
+        delay=end.delay,
+        timeout=end.timeout,
+        retries=end.retries,
+        retry_on=end.retry_on,
+        upstream_tls=_plain(end.upstream_tls),
+        far_side=_plain(end.far_side),
+        mirrors=tuple(f"{each.cluster} ({each.share:.0%})" for each in end.mirrors),
+    )
+
+
+def _plain(part: Any) -> dict[str, Any]:
+    """The fields that say something."""
+    if part is None:
+        return {}
+    return {key: value for key, value in msgspec.to_builtins(part).items() if value not in ("", (), [], None, False)}
