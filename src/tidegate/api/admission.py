@@ -71,6 +71,7 @@ def _strict(kind: Kind, raw: dict[str, Any], meta: dict[str, Any], field_validat
     status = out.get("status", {})
     if not isinstance(status, dict):
         errors.append(FieldError("status", "must be an object"))
+    advice += [f"{kind.kind}: {kind.advice}"] if kind.advice else []
     return _Checked(out, errors, warnings + advice + unacted.warnings(kind.kind, normal))
 
 
@@ -117,6 +118,7 @@ def _open(kind: Kind, raw: dict[str, Any], meta: dict[str, Any], field_validatio
     errors += _unexplained(core_checks.check(kind.kind, body), errors)
     told, warnings = _unknown(unknown, field_validation)
     errors += told
+    warnings += unacted.warnings(kind.kind, normal)
     if kind.kind == "ConfigMap" and not errors:
         more, advice = check_mesh_config_map(meta, body)
         errors += more

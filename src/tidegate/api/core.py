@@ -39,6 +39,7 @@ class PodSpec(Message, frozen=True):
     hostname: str = ""
     subdomain: str = ""
     host_network: bool = False
+    restart_policy: str = ""
     containers: tuple[Container, ...] = ()
     init_containers: tuple[Container, ...] = ()
 
@@ -228,3 +229,107 @@ class LeaseSpec(Message, frozen=True):
     acquire_time: str = ""
     renew_time: str = ""
     lease_transitions: int = 0
+
+
+class LabelSelectorRequirement(Message, frozen=True):
+    key: str = ""
+    operator: str = ""
+    values: tuple[str, ...] = ()
+
+
+class LabelSelector(Message, frozen=True):
+    """metav1.LabelSelector: an object matches when all of it holds."""
+
+    match_labels: dict[str, str] = {}
+    match_expressions: tuple[LabelSelectorRequirement, ...] = ()
+
+
+class TemplateMeta(Message, frozen=True):
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+
+
+class PodTemplate(Message, frozen=True):
+    """core/v1 PodTemplateSpec."""
+
+    metadata: TemplateMeta = TemplateMeta()
+    spec: PodSpec = PodSpec()
+
+
+class RollingUpdate(Message, frozen=True):
+    """How many Pods there may be too many or too few while a rollout goes on: numbers, or shares such as "25%"."""
+
+    max_unavailable: int | str | None = None
+    max_surge: int | str | None = None
+
+
+class DeploymentStrategy(Message, frozen=True):
+    type: str = ""
+    rolling_update: RollingUpdate | None = None
+
+
+class DeploymentSpec(Message, frozen=True):
+    """apps/v1 DeploymentSpec."""
+
+    replicas: int | None = None
+    selector: LabelSelector | None = None
+    template: PodTemplate = PodTemplate()
+    strategy: DeploymentStrategy = DeploymentStrategy()
+    min_ready_seconds: int = 0
+    revision_history_limit: int | None = None
+    progress_deadline_seconds: int | None = None
+    paused: bool = False
+
+
+class ReplicaSetSpec(Message, frozen=True):
+    """apps/v1 ReplicaSetSpec."""
+
+    replicas: int | None = None
+    selector: LabelSelector | None = None
+    template: PodTemplate = PodTemplate()
+    min_ready_seconds: int = 0
+
+
+class ServiceBackendPort(Message, frozen=True):
+    name: str = ""
+    number: int = 0
+
+
+class IngressServiceBackend(Message, frozen=True):
+    name: str = ""
+    port: ServiceBackendPort = ServiceBackendPort()
+
+
+class IngressBackend(Message, frozen=True):
+    service: IngressServiceBackend | None = None
+
+
+class HTTPIngressPath(Message, frozen=True):
+    """networking/v1 HTTPIngressPath; ``path_type``: Exact, Prefix or ImplementationSpecific."""
+
+    path: str = ""
+    path_type: str = ""
+    backend: IngressBackend = IngressBackend()
+
+
+class HTTPIngressRuleValue(Message, frozen=True):
+    paths: tuple[HTTPIngressPath, ...] = ()
+
+
+class IngressRule(Message, frozen=True):
+    host: str = ""
+    http: HTTPIngressRuleValue | None = None
+
+
+class IngressTLS(Message, frozen=True):
+    hosts: tuple[str, ...] = ()
+    secret_name: str = ""
+
+
+class IngressSpec(Message, frozen=True):
+    """networking/v1 IngressSpec."""
+
+    ingress_class_name: str = ""
+    default_backend: IngressBackend | None = None
+    tls: tuple[IngressTLS, ...] = ()
+    rules: tuple[IngressRule, ...] = ()

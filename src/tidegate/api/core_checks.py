@@ -5,6 +5,7 @@ import binascii
 import ipaddress
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from tidegate.api import core
@@ -12,6 +13,8 @@ from tidegate.api.metadata import is_dns_label, is_dns_subdomain
 from tidegate.kit.errors import FieldError
 
 _PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*")
+_SHARE = re.compile(r"[0-9]{1,9}%")
+_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 _CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
 _PROTOCOLS = ("TCP", "UDP", "SCTP")
@@ -171,6 +174,81 @@ def _container(container: core.Container, at: str) -> list[FieldError]:
     return out
 
 
+def _replica_set(spec: core.ReplicaSetSpec | core.DeploymentSpec) -> list[FieldError]:
+    out: list[FieldError] = []
+    if spec.replicas is not None and spec.replicas < 0:
+        out.append(FieldError("spec.replicas", "must not be negative", spec.replicas))
+    out += [replace(found, path=f"spec.template.{found.path}") for found in _pod(spec.template.spec)]
+    if spec.template.spec.restart_policy not in ("", "Always"):
+        policy = spec.template.spec.restart_policy[:253]
+        text = "must be Always: what has replicas is started again whenever it ends"
+        out.append(FieldError("spec.template.spec.restartPolicy", text, policy, "FieldValueNotSupported"))
+    return out + _workload_selector(spec)
+
+
+def _workload_selector(spec: core.ReplicaSetSpec | core.DeploymentSpec) -> list[FieldError]:
+    """It must say something, and choose the Pods that are made from the template."""
+    selector, labels = spec.selector, spec.template.metadata.labels
+    if selector is None or not (selector.match_labels or selector.match_expressions):
+        text = "required: it says which Pods are counted (usually the labels of spec.template)"
+        return [FieldError("spec.selector", text, None, "FieldValueRequired")]
+    out = [
+        FieldError(
+            f"spec.selector.matchExpressions[{index}].operator",
+            f"must be one of {', '.join(_OPERATORS)}",
+            each.operator[:253],
+            "FieldValueNotSupported",
+        )
+        for index, each in enumerate(selector.match_expressions)
+        if each.operator not in _OPERATORS
+    ]
+    if not out and not selects(selector, labels):
+        text = "must have what spec.selector asks for, or the Pods would not be counted"
+        out.append(FieldError("spec.template.metadata.labels", text, dict(labels)))
+    return out
+
+
+def selects(selector: core.LabelSelector, labels: dict[str, str]) -> bool:
+    """metav1.LabelSelector."""
+    plain = all(labels.get(key) == value for key, value in selector.match_labels.items())
+    return plain and all(_holds(each, labels) for each in selector.match_expressions)
+
+
+def _holds(wanted: core.LabelSelectorRequirement, labels: dict[str, str]) -> bool:
+    value = labels.get(wanted.key)
+    match wanted.operator:
+        case "In":
+            return value in wanted.values
+        case "NotIn":
+            return value not in wanted.values
+        case "Exists":
+            return value is not None
+    return value is None
+
+
+def _deployment(spec: core.DeploymentSpec) -> list[FieldError]:
+    out = _replica_set(spec)
+    kind, limits = spec.strategy.type, spec.strategy.rolling_update
+    if kind:
+        out += _one_of("spec.strategy.type", kind, ("RollingUpdate", "Recreate"))
+    if limits is None:
+        return out
+    if kind == "Recreate":
+        out.append(FieldError("spec.strategy.rollingUpdate", "must be absent when the type is Recreate"))
+    for name, value in (("maxUnavailable", limits.max_unavailable), ("maxSurge", limits.max_surge)):
+        if value is not None and not _is_share(value):
+            text = 'must be a number from 0, or a share such as "25%"'
+            out.append(FieldError(f"spec.strategy.rollingUpdate.{name}", text, value))
+    if {str(limits.max_unavailable), str(limits.max_surge)} <= {"0", "0%"}:
+        text = "must not be 0 while maxSurge is: no Pod could ever be replaced"
+        out.append(FieldError("spec.strategy.rollingUpdate.maxUnavailable", text, limits.max_unavailable))
+    return out
+
+
+def _is_share(value: int | str) -> bool:
+    return value >= 0 if isinstance(value, int) else bool(_SHARE.fullmatch(value))
+
+
 def _keys(data: dict[str, str]) -> list[FieldError]:
     expected = "keys must be letters, digits, '-', '_' and '.', at most 253 characters"
     out = [FieldError("data", expected, key[:253]) for key in data if not _CONFIG_KEY.fullmatch(key)]
@@ -196,6 +274,8 @@ def _secret(body: core.SecretBody) -> list[FieldError]:
 
 
 _RULES: dict[str, Callable[[Any], list[FieldError]]] = {
+    "Deployment": _deployment,
+    "ReplicaSet": _replica_set,
     "Service": _service,
     "EndpointSlice": _slice,
     "Endpoints": _endpoints,

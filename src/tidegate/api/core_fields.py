@@ -61,16 +61,34 @@ _EVENT = _leaves(
     "source": _leaves("component host"),
     "series": _leaves("count lastObservedTime"),
 }
+_SELECTOR: Tree = {"matchLabels": None, "matchExpressions": _leaves("key operator values")}
+_TEMPLATE: Tree = {"metadata": METADATA, "spec": _POD}
+_REPLICA_SET: Tree = _leaves("replicas minReadySeconds") | {"selector": _SELECTOR, "template": _TEMPLATE}
+_DEPLOYMENT: Tree = {
+    **_REPLICA_SET,
+    **_leaves("revisionHistoryLimit progressDeadlineSeconds paused"),
+    "strategy": {"type": None, "rollingUpdate": _leaves("maxUnavailable maxSurge")},
+}
 _LEASE = _leaves("holderIdentity leaseDurationSeconds acquireTime renewTime leaseTransitions strategy preferredHolder")
+_BACKEND: Tree = {"resource": None, "service": {"name": None, "port": _leaves("name number")}}
+_INGRESS: Tree = {
+    "ingressClassName": None,
+    "defaultBackend": _BACKEND,
+    "tls": _leaves("hosts secretName"),
+    "rules": {"host": None, "http": {"paths": {**_leaves("path pathType"), "backend": _BACKEND}}},
+}
 
 _KINDS: dict[str, Tree] = {
     "ConfigMap": _leaves("data binaryData immutable"),
+    "Deployment": {"spec": _DEPLOYMENT, "status": None},
     "Endpoints": {"subsets": _SUBSET},
     "EndpointSlice": _leaves("addressType") | {"endpoints": _ENDPOINT, "ports": _PORT},
     "Event": _EVENT,
+    "Ingress": {"spec": _INGRESS, "status": None},
     "Lease": {"spec": _LEASE},
     "Namespace": {"spec": _leaves("finalizers"), "status": None},
     "Pod": {"spec": _POD, "status": None},
+    "ReplicaSet": {"spec": _REPLICA_SET, "status": None},
     "Secret": _leaves("data stringData type immutable"),
     "Service": {"spec": _SERVICE, "status": None},
     "ServiceAccount": _leaves("automountServiceAccountToken")

@@ -24,10 +24,10 @@ def doc(meaning: str, **limits: Any) -> msgspec.Meta:
     """Describe a field: its meaning, and limits that the CRD schema and the walker enforce.
 
     Limits: ``required``, ``deprecated``, ``oneof`` (group whose members exclude each other), ``max_length``,
-    ``min_length``, ``max_items``, ``min_items``, ``max_properties``, ``item_max_length``, ``item_min_length``,
-    ``pattern``, ``minimum``, ``maximum``; ``base64`` marks protobuf bytes. They are kept beside the type
-    (``Meta.extra``), not enforced by msgspec, so that a stored object that breaks one is still readable and is
-    reported rather than lost.
+    ``min_length``, ``max_items``, ``min_items``, ``max_properties``, ``min_properties``, ``item_max_length``,
+    ``item_min_length``, ``pattern``, ``minimum``, ``maximum``; ``base64`` marks protobuf bytes. They are kept
+    beside the type (``Meta.extra``), not enforced by msgspec, so that a stored object that breaks one is still
+    readable and is reported rather than lost.
     """
     return msgspec.Meta(description=meaning, extra=limits or None)
 

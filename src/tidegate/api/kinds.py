@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from tidegate.api import core, networking
+from tidegate.api import core, envoyfilter, networking, proxyconfig, security, telemetry, trafficextension, wasmplugin
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -34,6 +34,8 @@ class Kind(msgspec.Struct, frozen=True):
     """Unknown fields of the body are errors: the Istio kinds."""
     categories: tuple[str, ...] = ()
     status: type[Any] | None = None
+    advice: str = ""
+    """What every writer of an object is told."""
 
     @property
     def singular(self) -> str:
@@ -45,7 +47,9 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 _AGE = Column("Age", ".metadata.creationTimestamp", "date")
+_INTERNALS = "it changes Envoy's configuration from the inside, which may look different in any later version"
 _NETWORKING = "networking.istio.io"
+_SECURITY = "security.istio.io"
 
 
 def _istio(
@@ -64,8 +68,50 @@ def _istio(
     )
 
 
+def _security(
+    kind: str, plural: str, body: type[Any], short: tuple[str, ...] = (), columns: tuple[Column, ...] = ()
+) -> Kind:
+    return Kind(
+        kind=kind,
+        group=_SECURITY,
+        versions=("v1", "v1beta1"),
+        plural=plural,
+        body=body,
+        short_names=short,
+        columns=columns,
+        strict=True,
+        categories=("istio-io", "security-istio-io"),
+    )
+
+
+def _other(group: str, versions: str, kind: str, plural: str, body: type[Any], **more: Any) -> Kind:
+    """A kind whose versions, blank between them, are not those of its group's other kinds."""
+    return Kind(
+        kind=kind,
+        group=group,
+        versions=tuple(versions.split()),
+        plural=plural,
+        body=body,
+        strict=True,
+        categories=("istio-io", group.replace(".istio.io", "-istio-io")),
+        **more,
+    )
+
+
 def _core(kind: str, plural: str, body: type[Any], short: tuple[str, ...] = (), **more: Any) -> Kind:
     return Kind(kind=kind, group="", versions=("v1",), plural=plural, body=body, short_names=short, **more)
+
+
+def _apps(kind: str, plural: str, body: type[Any], short: str) -> Kind:
+    return Kind(
+        kind=kind,
+        group="apps",
+        versions=("v1",),
+        plural=plural,
+        body=body,
+        short_names=(short,),
+        categories=("all",),
+    )
 
 
 KINDS: dict[str, Kind] = {
@@ -80,6 +126,8 @@ KINDS: dict[str, Kind] = {
         _core("Secret", "secrets", core.SecretBody, body_at=""),
         _core("ServiceAccount", "serviceaccounts", core.ServiceAccountBody, ("sa",), body_at=""),
         _core("Event", "events", core.EventBody, ("ev",), body_at=""),
+        _apps("Deployment", "deployments", core.DeploymentSpec, "deploy"),
+        _apps("ReplicaSet", "replicasets", core.ReplicaSetSpec, "rs"),
         Kind(
             kind="Lease",
             group="coordination.k8s.io",
@@ -94,6 +142,14 @@ KINDS: dict[str, Kind] = {
             plural="endpointslices",
             body=core.EndpointSliceBody,
             body_at="",
+        ),
+        Kind(
+            kind="Ingress",
+            group="networking.k8s.io",
+            versions=("v1",),
+            plural="ingresses",
+            body=core.IngressSpec,
+            short_names=("ing",),
         ),
         _istio(
             "ServiceEntry",
@@ -131,6 +187,41 @@ KINDS: dict[str, Kind] = {
             (Column("Host", ".spec.host"), _AGE),
         ),
         _istio("Gateway", "gateways", networking.Gateway, ("gw",)),
+        _security(
+            "AuthorizationPolicy",
+            "authorizationpolicies",
+            security.AuthorizationPolicy,
+            ("ap",),
+            (Column("Action", ".spec.action"), _AGE),
+        ),
+        _security(
+            "PeerAuthentication",
+            "peerauthentications",
+            security.PeerAuthentication,
+            ("pa",),
+            (Column("Mode", ".spec.mtls.mode"), _AGE),
+        ),
+        _security("RequestAuthentication", "requestauthentications", security.RequestAuthentication, ("ra",)),
+        _other(_NETWORKING, "v1alpha3", "EnvoyFilter", "envoyfilters", envoyfilter.EnvoyFilter, advice=_INTERNALS),
+        _other(_NETWORKING, "v1beta1", "ProxyConfig", "proxyconfigs", proxyconfig.ProxyConfig),
+        _other(
+            "telemetry.istio.io",
+            "v1 v1alpha1",
+            "Telemetry",
+            "telemetries",
+            telemetry.Telemetry,
+            short_names=("telemetry",),
+            columns=(_AGE,),
+        ),
+        _other("extensions.istio.io", "v1alpha1", "WasmPlugin", "wasmplugins", wasmplugin.WasmPlugin, columns=(_AGE,)),
+        _other(
+            "extensions.istio.io",
+            "v1alpha1",
+            "TrafficExtension",
+            "trafficextensions",
+            trafficextension.TrafficExtension,
+            columns=(_AGE,),
+        ),
     )
 }
 

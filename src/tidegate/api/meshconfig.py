@@ -12,14 +12,19 @@ from tidegate.api import unacted, validation
 from tidegate.api.core import ConfigMapBody
 from tidegate.api.fields import decode_hook
 from tidegate.api.mesh import MeshConfig
+from tidegate.api.meshnetworks import MeshNetworks
 from tidegate.api.networking import HTTPRetry
 from tidegate.api.shapes import MessageShape, shape_of
+from tidegate.api.validation.findings import Findings
+from tidegate.api.validation.mesh_networks import check_mesh_networks
 from tidegate.api.walk import walk
 from tidegate.api.yamltext import YamlError, read_yaml
 from tidegate.kit.errors import FieldError, InvalidObjectError
 
 NAMESPACE, NAME, KEY = "istio-system", "istio", "mesh"
 """The ConfigMap and its key."""
+NETWORKS = "meshNetworks"
+"""The key of the ConfigMap that holds MeshNetworks."""
 
 _BASE: dict[str, Any] = {
     "proxyListenPort": 15001,
@@ -102,17 +107,41 @@ def admit_mesh(text: str) -> tuple[MeshConfig, tuple[str, ...]]:
 
 def check_mesh_config_map(meta: dict[str, Any], body: ConfigMapBody) -> tuple[list[FieldError], list[str]]:
     """Errors and warnings of the mesh's ConfigMap; none for other ConfigMaps."""
-    if (meta.get("namespace"), meta.get("name")) != (NAMESPACE, NAME) or KEY not in body.data:
+    if (meta.get("namespace"), meta.get("name")) != (NAMESPACE, NAME):
         return [], []
+    errors: list[FieldError] = []
+    warnings: list[str] = []
+    for key, read in ((KEY, _mesh_advice), (NETWORKS, _networks_advice)):
+        try:
+            warnings += (f"data.{key}.{warning}" for warning in (read(body.data[key]) if key in body.data else ()))
+        except InvalidObjectError as refused:
+            errors += (FieldError(_within(key, e.path), e.message, e.value, e.reason) for e in refused.errors)
+    return errors, [] if errors else warnings
+
+
+def _mesh_advice(text: str) -> tuple[str, ...]:
+    return _read(text)[1]
+
+
+def _networks_advice(text: str) -> tuple[str, ...]:
+    """Warnings about the text of MeshNetworks. Raises InvalidObjectError."""
     try:
-        _, warnings = _read(body.data[KEY])
-    except InvalidObjectError as refused:
-        return [FieldError(_within(e.path), e.message, e.value, e.reason) for e in refused.errors], []
-    return [], [f"data.{KEY}.{warning}" for warning in warnings]
+        document = read_yaml(text)
+    except YamlError as error:
+        raise _refused(list(error.errors)) from error
+    normal, errors, unknown = walk(MeshNetworks, document, "")
+    if not errors:
+        out = Findings()
+        check_mesh_networks(msgspec.convert(normal, MeshNetworks, dec_hook=decode_hook), out)
+        errors = out.errors
+    if errors:
+        raise _refused(errors)
+    unacted_on = ("networks: endpoints of other networks are not reached by gateways: not acted on",)
+    return (*(f"{path}: unknown field" for path in unknown), *(unacted_on if normal.get("networks") else ()))
 
 
-def _within(path: str) -> str:
-    return f"data.{KEY}: {path}" if path.startswith("line ") else f"data.{KEY}.{path}".rstrip(".")
+def _within(key: str, path: str) -> str:
+    return f"data.{key}: {path}" if path.startswith("line ") else f"data.{key}.{path}".rstrip(".")
 
 
 def _read(text: str) -> tuple[MeshConfig, tuple[str, ...]]:

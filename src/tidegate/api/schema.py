@@ -32,27 +32,34 @@ OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 _OPEN = "x-kubernetes-preserve-unknown-fields"
 _KEY, _STRATEGY = "x-kubernetes-patch-merge-key", "x-kubernetes-patch-strategy"
 
+_POD_LISTS = {
+    "spec.containers": "name",
+    "spec.containers.ports": "containerPort",
+    "spec.containers.env": "name",
+    "spec.containers.volumeMounts": "mountPath",
+    "spec.containers.volumeDevices": "devicePath",
+    "spec.initContainers": "name",
+    "spec.initContainers.ports": "containerPort",
+    "spec.initContainers.env": "name",
+    "spec.initContainers.volumeMounts": "mountPath",
+    "spec.initContainers.volumeDevices": "devicePath",
+    "spec.ephemeralContainers": "name",
+    "spec.volumes": "name",
+    "spec.imagePullSecrets": "name",
+    "spec.hostAliases": "ip",
+    "spec.topologySpreadConstraints": "topologyKey",
+}
+_TEMPLATE_LISTS = {f"spec.template.{path}": key for path, key in _POD_LISTS.items()} | {"status.conditions": "type"}
+
 MERGE_KEYS: Mapping[str, Mapping[str, str]] = {
     "Pod": {
-        "spec.containers": "name",
-        "spec.containers.ports": "containerPort",
-        "spec.containers.env": "name",
-        "spec.containers.volumeMounts": "mountPath",
-        "spec.containers.volumeDevices": "devicePath",
-        "spec.initContainers": "name",
-        "spec.initContainers.ports": "containerPort",
-        "spec.initContainers.env": "name",
-        "spec.initContainers.volumeMounts": "mountPath",
-        "spec.initContainers.volumeDevices": "devicePath",
-        "spec.ephemeralContainers": "name",
-        "spec.volumes": "name",
-        "spec.imagePullSecrets": "name",
-        "spec.hostAliases": "ip",
-        "spec.topologySpreadConstraints": "topologyKey",
+        **_POD_LISTS,
         "status.conditions": "type",
         "status.podIPs": "ip",
         "status.hostIPs": "ip",
     },
+    "Deployment": _TEMPLATE_LISTS,
+    "ReplicaSet": _TEMPLATE_LISTS,
     "Namespace": {"status.conditions": "type"},
     "Service": {"spec.ports": "port", "status.conditions": "type"},
     "ServiceAccount": {"secrets": "name", "imagePullSecrets": "name"},
@@ -61,7 +68,7 @@ MERGE_KEYS: Mapping[str, Mapping[str, str]] = {
 """Lists of the core kinds that strategic merge patches merge item by item, and by which member."""
 
 _MERGE_ONLY = frozenset(("ownerReferences", "finalizers"))
-_RETAIN_KEYS = frozenset(("spec.volumes",))
+_RETAIN_KEYS = frozenset(("spec.volumes", "spec.template.spec.volumes"))
 
 
 def crd_manifests() -> list[dict[str, Any]]:
@@ -222,6 +229,7 @@ def _limits(limits: Limits, schema: Schema) -> Schema:
         "maxItems": limits.max_items,
         "minItems": limits.min_items,
         "maxProperties": limits.max_properties,
+        "minProperties": limits.min_properties,
         "pattern": limits.pattern,
         "minimum": limits.minimum,
         "maximum": limits.maximum,

@@ -73,6 +73,7 @@ class Limits:
     max_items: int | None = None
     min_items: int | None = None
     max_properties: int | None = None
+    min_properties: int | None = None
     item_max_length: int | None = None
     item_min_length: int | None = None
     pattern: str | None = None

@@ -10,28 +10,68 @@ from typing import Any
 
 import msgspec
 
+from tidegate.api.envoyfilter import ApplyTo, PatchContext
+from tidegate.api.mesh import ProxyConfig
+from tidegate.api.selection import GATEWAY_LABEL
+from tidegate.api.shapes import shape_of
+
 
 class Unacted(msgspec.Struct, frozen=True):
     """One field and what its absence means.
 
     ``pattern`` is the field's path, ``[]`` standing for each item of a list and ``{}`` for each value of a map.
-    Values in ``acted`` are acted on nevertheless.
+    Values in ``acted`` are acted on nevertheless. Where ``only`` has values, all others are; a message that has one of
+    the members in ``unless`` is.
     """
 
     pattern: str
     effect: str
     acted: tuple[Any, ...] = ()
+    only: tuple[Any, ...] = ()
+    unless: tuple[str, ...] = ()
+
+    def holds(self, value: Any) -> bool:
+        """Whether the field is not acted on with this value."""
+        if self.only:
+            return value in self.only
+        return value not in self.acted and not any(name in value for name in self.unless)
 
 
-_GATEWAYS = "rules apply to sidecars only"
+_SERVERS_OWN_TLS = ("PASSTHROUGH", "SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL")
 _CERTIFICATES = "no certificates are issued, traffic between sidecars is plain text"
 _OWN_TLS = ("DISABLE", "SIMPLE", "MUTUAL")
 _INBOUND_RETRIES = (
     "defaultInboundHttpRetryPolicy.retryRemoteLocalities",
     "defaultInboundHttpRetryPolicy.retryIgnorePreviousHosts",
 )
-_TELEMETRY = "only the access log and Envoy's own statistics are made"
+_TELEMETRY = "only access logs, spans for Zipkin and Envoy's own statistics are made"
+_AT_ONCE = "a Pod counts as available once it is ready"
 _NETWORKS = "endpoints of other networks are called directly; only subsets and failoverPriority heed it, as a label"
+
+
+_NOBODY = "no certificates are issued, so no caller has an identity"
+_PLAIN = "no certificates are issued: plain text is accepted, and mutual TLS is not, whatever the mode"
+_SOURCES = ("principals", "namespaces", "serviceAccounts", "trustDomains")
+_NOT_SOURCES = ("notPrincipals", "notNamespaces", "notServiceAccounts", "notTrustDomains")
+_IDENTITIES = ("source.principal", "source.namespace", "source.serviceAccount", "source.trustDomain")
+_OTHER_PROVIDERS = (
+    "zipkin.timeout",
+    "zipkin.headers",
+    "lightstep",
+    "datadog",
+    "stackdriver",
+    "opencensus",
+    "skywalking",
+    "opentelemetry",
+    "prometheus",
+    "sds",
+)
+_READ = ("proxyHeaders", "gatewayTopology")
+"""Of ``defaultConfig``, by the control plane."""
+_BOOTSTRAP = tuple(f"defaultConfig.{name}" for name in shape_of(ProxyConfig).members if name not in _READ)
+_OTHER_HEADERS = ("metadataExchangeHeaders", "preserveHttp1HeaderCase", "xForwardedHost")
+_PATCHED = tuple(each.value for each in ApplyTo if each is not ApplyTo.BOOTSTRAP)
+_CONTEXTS = tuple(each.value for each in PatchContext if each is not PatchContext.WAYPOINT)
 
 
 def _policy(at: str) -> tuple[Unacted, ...]:
@@ -40,7 +80,6 @@ def _policy(at: str) -> tuple[Unacted, ...]:
         Unacted(f"{at}.loadBalancer.backendUtilization", "the default load balancer is used"),
         Unacted(f"{at}.loadBalancer.zoneAwareLbSetting", "endpoints are chosen without regard to zones"),
         Unacted(f"{at}.tls.mode", "there are no certificates, connections are refused", acted=_OWN_TLS),
-        Unacted(f"{at}.tls.credentialName", "Secrets are not served to sidecars, connections fail; use files"),
         *_outliers(f"{at}.outlierDetection"),
     )
 
@@ -56,6 +95,17 @@ def _whole_policy(at: str) -> tuple[Unacted, ...]:
         *_policy(f"{at}.portLevelSettings[]"),
         Unacted(f"{at}.retryBudget.budgetInterval", "the share is of the requests under way at the moment"),
     )
+
+
+def _attached(kind: str) -> tuple[Unacted, ...]:
+    """What a policy of this kind is attached to."""
+    text = f"Services have no proxies of their own; it holds for a Gateway's pods alone, by their label {GATEWAY_LABEL}"
+    return tuple(Unacted(f"spec.{name}", f"{text}; use selector in {kind}") for name in ("targetRef", "targetRefs[]"))
+
+
+def _identities(at: str, *names: str) -> tuple[Unacted, ...]:
+    """What is known of a caller by its certificate."""
+    return tuple(Unacted(f"{at}.{name}", f"{_NOBODY}: the value is that of nobody") for name in names)
 
 
 def _upgrade(at: str) -> Unacted:
@@ -76,38 +126,74 @@ UNACTED: dict[str, tuple[Unacted, ...]] = {
         Unacted("spec.serviceAccount", _CERTIFICATES),
     ),
     "WorkloadGroup": (Unacted("spec", "workloads are not registered from groups; create WorkloadEntries"),),
-    "Gateway": (Unacted("spec", "gateways are not acted on yet"),),
+    "Gateway": (
+        Unacted("spec.servers[].defaultEndpoint", "nothing is sent to it; bind a VirtualService to the Gateway"),
+        Unacted("spec.servers[].tls.mode", "workloads have no certificates for it", acted=_SERVERS_OWN_TLS),
+        Unacted("spec.servers[].tls.tlsCertificates[].caCertificates", "caCertificates of the server count"),
+    ),
     "Sidecar": (
-        Unacted("spec.ingress[].tls", "TLS is not terminated; the connection is forwarded as it is"),
+        Unacted("spec.ingress[].tls", "TLS is not terminated without ENABLE_TLS_ON_SIDECAR_INGRESS; it is forwarded"),
         _upgrade("spec.ingress[].connectionPool"),
         _upgrade("spec.inboundConnectionPool"),
         Unacted("spec.egress[].port.name", "nothing is named after it"),
     ),
     "VirtualService": (
-        Unacted("spec.gateways[]", _GATEWAYS, acted=("mesh",)),
-        Unacted("spec.http[].match[].gateways[]", _GATEWAYS, acted=("mesh",)),
-        Unacted("spec.tls[].match[].gateways[]", _GATEWAYS, acted=("mesh",)),
-        Unacted("spec.tcp[].match[].gateways[]", _GATEWAYS, acted=("mesh",)),
         Unacted("spec.tcp[].match[].sourceSubnet", "clients are not told apart by address"),
+    ),
+    "AuthorizationPolicy": (
+        *_attached("AuthorizationPolicy"),
+        *_identities("spec.rules[].from[].source", *_SOURCES, *_NOT_SOURCES),
+        Unacted("spec.rules[].when[].key", f"{_NOBODY}: its values are those of nobody", only=_IDENTITIES),
+    ),
+    "PeerAuthentication": (
+        Unacted("spec.mtls.mode", _PLAIN, acted=("UNSET", "DISABLE")),
+        Unacted("spec.portLevelMtls{}.mode", _PLAIN, acted=("UNSET", "DISABLE")),
+        Unacted("spec.selector.matchLabels", _PLAIN),
+    ),
+    "RequestAuthentication": (
+        *_attached("RequestAuthentication"),
+        Unacted(
+            "spec.jwtRules[]",
+            "keys are not looked for at the issuer, all its tokens are refused; set jwks or jwksUri",
+            unless=("jwks", "jwksUri"),
+        ),
+    ),
+    "EnvoyFilter": (
+        Unacted("spec.configPatches[].applyTo", "bootstraps are made from the agent's options", acted=_PATCHED),
+        Unacted("spec.configPatches[].match.context", "there are no waypoints", acted=_CONTEXTS),
+        Unacted("spec.configPatches[].match.waypoint", "there are no waypoints"),
+        Unacted("spec.configPatches[].match.listener.portName", "listeners are matched by portNumber and name"),
+        Unacted("spec.configPatches[].patch.filterClass", "filters are placed by operation and match"),
+        Unacted("spec.targetRefs", f"it holds for the pods of a Gateway alone, by their label {GATEWAY_LABEL}"),
+    ),
+    "TrafficExtension": (Unacted("spec", "scripts and modules are not run"),),
+    "WasmPlugin": (Unacted("spec", "WebAssembly modules are not fetched"),),
+    "ProxyConfig": (Unacted("spec", "proxies are started with the options of their agents"),),
+    "Telemetry": (
+        Unacted("spec.tracing[].disableContextPropagation", "trace headers are always sent on"),
+        Unacted("spec.metrics", _TELEMETRY),
+        *_attached("Telemetry"),
     ),
     "DestinationRule": (
         *_whole_policy("spec.trafficPolicy"),
         *_whole_policy("spec.subsets[].trafficPolicy"),
     ),
+    "Deployment": (
+        Unacted("spec.minReadySeconds", _AT_ONCE, acted=(0,)),
+        Unacted("spec.progressDeadlineSeconds", "a rollout that stands still is not given up", acted=(600,)),
+    ),
+    "ReplicaSet": (Unacted("spec.minReadySeconds", _AT_ONCE, acted=(0,)),),
     "MeshConfig": (
-        *_mesh("no HTTP proxy listener is opened", "proxyHttpPort"),
         *_mesh("HBONE is not spoken", "hboneIdleTimeout"),
-        *_mesh(
-            "Ingress objects are not read", "ingressClass", "ingressService", "ingressControllerMode", "ingressSelector"
-        ),
-        *_mesh(_TELEMETRY, "enableEnvoyAccessLogService", "extensionProviders", "defaultProviders"),
+        *_mesh(_TELEMETRY, "enableEnvoyAccessLogService", "defaultProviders.metrics"),
+        *_mesh(_TELEMETRY, *(f"extensionProviders[].{name}" for name in _OTHER_PROVIDERS)),
         *_mesh(_TELEMETRY, "enablePrometheusMerge"),
-        *_mesh("bootstraps are made from the agent's options", "defaultConfig"),
-        Unacted("outboundTrafficPolicy.tls", "unknown destinations get no TLS", acted=({},)),
+        *_mesh("bootstraps are made from the agent's options", *_BOOTSTRAP),
+        *_mesh("the header is not made", *(f"defaultConfig.proxyHeaders.{name}" for name in _OTHER_HEADERS)),
         *_mesh("objects are read from the Kubernetes API only", "configSources"),
         Unacted("enableAutoMtls", _CERTIFICATES, acted=(False,)),
-        *_mesh(_CERTIFICATES, "trustDomainAliases", "caCertificates", "certificates", "ca", "meshMTLS", "tlsDefaults"),
-        *_mesh(_CERTIFICATES, "verifyCertificateAtClient", "trustDomain"),
+        *_mesh(_CERTIFICATES, "caCertificates", "certificates", "ca", "meshMTLS", "tlsDefaults"),
+        *_mesh(_CERTIFICATES, "verifyCertificateAtClient"),
         *_mesh("an inbound port has one endpoint", *_INBOUND_RETRIES),
         *_outliers("defaultTrafficPolicy.outlierDetection"),
         *_mesh("endpoints are chosen without regard to zones", "zoneAwareLbSetting"),
@@ -127,7 +213,7 @@ def warnings(kind: str, body: Any) -> list[str]:
     for entry in UNACTED.get(kind, ()):
         root, steps = _steps(entry.pattern)
         for path, value in _find(body, root, steps):
-            if value not in entry.acted:
+            if entry.holds(value):
                 out.append(f"{path}: {_line(entry)}")
     return out
 

@@ -162,6 +162,8 @@ class _Walker:
             return self.refuse(path, "must be an object", value)
         out = {}
         for key, item in value.items():
+            if type(key) is int:  # YAML has such keys, and Kubernetes reads them as the text that JSON would have
+                key = str(key)
             if not isinstance(key, str) or not (key.isascii() or _is_unicode(key)):
                 self.refuse(path, "keys must be text", shown(key) if not isinstance(key, str) else None)
                 continue
@@ -268,7 +270,9 @@ def broken_limits(limits: Limits, value: Any) -> list[str]:
     if isinstance(value, list):
         return _broken_list(limits, value)
     if isinstance(value, dict):
-        most = limits.max_properties
+        most, least = limits.max_properties, limits.min_properties
+        if least is not None and len(value) < least:
+            return [f"must have at least {least} entries"]
         return [f"must have at most {most} entries"] if most is not None and len(value) > most else []
     return _broken_number(limits, value) if not isinstance(value, bool) else []
 

@@ -37,6 +37,12 @@ def read_yaml(text: str) -> Any:
     """The one document of ``text``; None when it is empty. Raises YamlError."""
     if len(text) > SIZE_LIMIT:
         raise YamlError(FieldError("", f"must be at most {SIZE_LIMIT} characters", len(text)))
+    found = read_node(text)
+    return found[0] if found is not None else None
+
+
+def read_node(text: str) -> tuple[Any, yaml.Node] | None:
+    """The one document of ``text`` and the node, with its marks, that it was made from. Raises YamlError."""
     try:
         loader = _Loader(text)
         try:
@@ -44,7 +50,7 @@ def read_yaml(text: str) -> Any:
             if node is None:
                 return None
             _check(node)
-            return loader.construct_document(node)
+            return loader.construct_document(node), node
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:

@@ -1,6 +1,6 @@
 """Which object holds for a host as one kind of proxy sees it: the service, its DestinationRule, its VirtualServices."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from tidegate.api.networking import DestinationRule, Sidecar, VirtualService
 from tidegate.api.objects import Object
@@ -57,12 +57,27 @@ def _selector(rule: Object[DestinationRule]) -> dict[str, str]:
     return selector.match_labels if selector is not None else {}
 
 
-def _selects(rule: Object[DestinationRule], kind: ProxyKind) -> bool:
+def selects(rule: Object[DestinationRule], kind: ProxyKind) -> bool:
+    """Whether a rule's workloadSelector, where it has one, takes in the client."""
     selector = _selector(rule)
     if not selector:
         return True
     mine = dict(kind.labels)
     return rule.ref.namespace == kind.namespace and all(mine.get(k) == v for k, v in selector.items())
+
+
+def selects_by_label(rule: Object[DestinationRule], namespace: str, labels: Labels) -> bool:
+    """Whether the rule's workloadSelector is there and chooses a workload with all of these labels."""
+    selector, mine = _selector(rule), dict(labels)
+    return bool(selector) and rule.ref.namespace == namespace and all(mine.get(k) == v for k, v in selector.items())
+
+
+def sees_destination_rule(world: World, kind: ProxyKind, rule: Object[DestinationRule], labels: Labels) -> bool:
+    """Whether the rule may hold for the proxy at all."""
+    if _selector(rule):
+        return selects_by_label(rule, kind.namespace, labels)
+    default = world.mesh.default_destination_rule_export_to
+    return rule.ref.namespace == kind.namespace or _exported(rule, default, kind.namespace)
 
 
 def destination_rule(
@@ -78,25 +93,38 @@ def destination_rule_for(
     """The DestinationRule that holds for a host: the client's namespace's, else the service's namespace's, else the
     root namespace's (the latter two only where exported to the client).
 
-    A client of the root namespace begins with the rules there that are exported to nobody else.
+    Of a namespace the rules for the most specific host alone count: of several those first whose workloadSelector
+    takes in the client, then those without one. Where none of them is left, neither a less specific host nor the next
+    namespace stands in. A client of the root namespace begins with the rules there that are exported to nobody else.
     ``selectors`` False leaves out rules with a workloadSelector, which hold for outbound traffic only.
     """
+    for candidates in rule_candidates(world, kind, host, service_namespace):
+        if candidates:
+            return next((r for r in candidates if (selects(r, kind) if selectors else not _selector(r))), None)
+    return None
+
+
+def rule_candidates(
+    world: World, kind: ProxyKind, host: str, service_namespace: str
+) -> Iterator[tuple[Object[DestinationRule], ...]]:
+    """The rules that may hold for a host, namespace by namespace in the order of their look-up; the first that has any
+    decides."""
     default = world.mesh.default_destination_rule_export_to
     root = world.mesh.root_namespace
+    own = kind.namespace
+    if own == root:
+        yield _nearest(r for r in world.destination_rules_for(own, host) if _private(r, default))
+    else:
+        yield _nearest(world.destination_rules_for(own, host))
+    for namespace in dict.fromkeys(filter(None, (service_namespace, root))):
+        public = _nearest(r for r in world.destination_rules_for(namespace, host) if not _private(r, default))
+        yield tuple(r for r in public if _exported(r, default, own))
 
-    def first(namespace: str, holds: Callable[[Object[DestinationRule]], bool]) -> Object[DestinationRule] | None:
-        for rule in world.destination_rules_for(namespace, host):
-            if holds(rule) and (_selects(rule, kind) if selectors else not _selector(rule)):
-                return rule
-        return None
 
-    def exported(rule: Object[DestinationRule]) -> bool:
-        return _exported(rule, default, kind.namespace)
-
-    own = first(kind.namespace, lambda rule: kind.namespace != root or _private(rule, default))
-    if own is None and service_namespace:
-        own = first(service_namespace, exported)
-    return own or first(root, exported)
+def _nearest(rules: Iterable[Object[DestinationRule]]) -> tuple[Object[DestinationRule], ...]:
+    """Those for the most specific host, with which the rules begin."""
+    found = tuple(rules)
+    return tuple(r for r in found if r.spec.host.lower() == found[0].spec.host.lower())
 
 
 def mesh_bound(rule: Object[VirtualService]) -> bool:
@@ -123,6 +151,19 @@ def virtual_services(
         and sees_virtual_service(world, kind, rule)
         and listener.imports_virtual_service(rule.ref.namespace, rule.spec.hosts)
     )
+
+
+def http_rule(
+    rules: Sequence[Object[VirtualService]], host: str, routes_it: Callable[[Object[VirtualService]], bool]
+) -> Object[VirtualService] | None:
+    """The VirtualService that routes HTTP to a registered host, of ``rules`` in their order.
+
+    ``routes_it``: whether any of its routes holds for the client and the port. Of rules that name the host exactly
+    the next takes the place of one that has none. A wildcard host stands in for the exact one only where there is no
+    rule that names it, and of wildcards the longest alone counts, with its oldest rule.
+    """
+    exact = [r for r in rules if any(pattern.lower() == host.lower() for pattern in r.spec.hosts)]
+    return next((r for r in exact or rules[:1] if routes_it(r)), None)
 
 
 def covers_host(rule: Object[VirtualService], host: str) -> bool:

@@ -38,6 +38,16 @@ class EgressListener(msgspec.Struct, frozen=True):
     index: int = 0
     """Position in spec.egress, for origins."""
 
+    @property
+    def routes(self) -> bool:
+        """Whether what comes to its own port may be HTTP."""
+        return self.protocol.is_http or self.protocol is Protocol.AUTO
+
+    @property
+    def routes_all_ports(self) -> bool:
+        """Its route configuration serves every port of what it imports: a unix socket's, an HTTP proxy's."""
+        return self.port == 0 or (self.port is not None and self.protocol is Protocol.HTTP_PROXY)
+
     def imported(self, namespace: str, host: str) -> bool:
         return _decide(self.imports, namespace, host)
 

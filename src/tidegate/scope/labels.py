@@ -5,7 +5,9 @@ from typing import Any
 from tidegate.api.mesh import MeshConfig
 from tidegate.api.networking import DestinationRule, LocalityLoadBalancerSetting, Sidecar, VirtualService
 from tidegate.api.objects import Object
+from tidegate.api.telemetry import Telemetry
 from tidegate.registry.model import Labels
+from tidegate.scope.telemetry import tested_labels
 
 
 def mentioned(spec: Any) -> frozenset[str]:
@@ -20,14 +22,17 @@ def mentioned(spec: Any) -> frozenset[str]:
         sources += [m.source_labels for tls in spec.tls for m in tls.match]
         sources += [m.source_labels for tcp in spec.tcp for m in tcp.match]
         return frozenset(key for labels in sources for key in labels)
+    if isinstance(spec, Telemetry):
+        return tested_labels(spec)
     return frozenset()
 
 
 def where_tested(found: Object[Any]) -> str:
-    """The namespace on whose proxies alone an object tests labels, "" for all: a workloadSelector of a Sidecar or
+    """The namespace on whose proxies alone an object tests labels, "" for all: a selector of a Sidecar, Telemetry or
     DestinationRule selects within its own namespace."""
     spec = found.spec
-    private = isinstance(spec, Sidecar) or (isinstance(spec, DestinationRule) and spec.workload_selector is not None)
+    selecting = isinstance(spec, DestinationRule) and spec.workload_selector is not None
+    private = selecting or isinstance(spec, Sidecar | Telemetry)
     return found.ref.namespace if private else ""
 
 

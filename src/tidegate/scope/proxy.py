@@ -15,6 +15,24 @@ class Interception(enum.StrEnum):
     NONE = "NONE"
 
 
+class HeaderSettings(msgspec.Struct, frozen=True):
+    """What a proxy adds to headers, and tells others of itself: ProxyConfig's ``proxyHeaders``."""
+
+    server: str = ""
+    """Value of the header ``server``; "" for the default."""
+    server_passed: bool = False
+    """The header ``server`` is left as the application gives it."""
+    client_cert: str = ""
+    """Envoy's mode for ``x-forwarded-client-cert`` at inbound listeners; "" for the default."""
+    client_cert_parts: tuple[str, ...] | None = None
+    """What of the client's certificate that header tells; None for the default."""
+    request_id: bool = True
+    attempt_count: bool = True
+    debug_headers: bool = True
+    """``x-envoy-*`` in responses."""
+    forwarded_port: bool = False
+
+
 class ProxyKind(msgspec.Struct, frozen=True, cache_hash=True):
     """All that outbound resources may depend on. Proxies of equal kind share every outbound resource."""
 
@@ -32,15 +50,47 @@ class ProxyKind(msgspec.Struct, frozen=True, cache_hash=True):
     ipv4: bool = True
     ipv6: bool = False
     http10: bool = False
+    """HTTP/1.0 is accepted where a connection is HTTP."""
+    sniff_http10: bool = False
+    """It counts as HTTP where the first bytes tell."""
     idle_timeout: Duration | None = None
     dns_capture: bool = False
     mtls: bool = False
     """The workload has a certificate: mutual TLS can be spoken and demanded."""
+    router: bool = False
+    """A gateway: it listens for what Gateways say, and captures nothing."""
+    sni_dnat: bool = False
+    """A gateway with an AUTO_PASSTHROUGH server: it has clusters that mutual TLS passes through unopened."""
+    only_hosts: frozenset[str] | None = None
+    """Lower-case hosts that a gateway has clusters for, where it is not to have them for all that it sees."""
+
+    dual_stack: bool = True
+    """Where the workload has addresses of both families, both are used; else the first, but for what has one only."""
+    http_proxy_port: int = 0
+    """Of the local HTTP proxy, where the workload asks for another than the mesh's."""
+    headers: HeaderSettings = HeaderSettings()
+
+    @property
+    def both_families(self) -> bool:
+        return self.ipv4 and self.ipv6 and self.dual_stack
+
+    @property
+    def loopback(self) -> str:
+        return "127.0.0.1" if self.ipv4 else "::1"
 
     @property
     def wildcard(self) -> str:
         """The address that stands for "any" in listener names."""
         return "0.0.0.0" if self.ipv4 else "::"  # noqa: S104 -- a listener name, bound by Envoy inside the workload
+
+
+class Topology(msgspec.Struct, frozen=True):
+    """What stands before a gateway: ProxyConfig's ``gatewayTopology``."""
+
+    trusted_proxies: int = 0
+    client_cert: str = ""
+    """forwardClientCertDetails; "" for the default."""
+    proxy_protocol: bool = False
 
 
 class Proxy(msgspec.Struct, frozen=True):
@@ -53,3 +103,6 @@ class Proxy(msgspec.Struct, frozen=True):
     labels: Labels = ()
     service_account: str = ""
     workload: Ref | None = None
+    topology: Topology = Topology()
+    unprivileged: bool = False
+    """A gateway that may not bind ports below 1024."""

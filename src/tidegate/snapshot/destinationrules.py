@@ -17,6 +17,13 @@ def full_host(rule: Rule, domain: str) -> str:
     return resolve_short(rule.spec.host, rule.ref.namespace, domain)
 
 
+def credentials(rule: Rule) -> tuple[str, ...]:
+    """Every ``credentialName`` of a rule, each once."""
+    policies = [p for p in (rule.spec.traffic_policy, *(s.traffic_policy for s in rule.spec.subsets)) if p]
+    blocks = [p.tls for p in policies] + [level.tls for p in policies for level in p.port_level_settings]
+    return tuple(dict.fromkeys(tls.credential_name for tls in blocks if tls is not None and tls.credential_name))
+
+
 class Merged(NamedTuple):
     """One effective rule: ``rule`` has the first member's ref and a digest of all members."""
 

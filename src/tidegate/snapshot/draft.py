@@ -11,6 +11,8 @@ from tidegate.api import meshconfig, validation
 from tidegate.api.kinds import KINDS
 from tidegate.api.objects import Object, Ref
 from tidegate.kit.errors import FieldError, TidegateError
+from tidegate.snapshot.credentials import CredentialStep, is_credential
+from tidegate.snapshot.ingresses import IngressStep, ingress_settings
 from tidegate.snapshot.policies import PolicyStep
 from tidegate.snapshot.record import Derived, State
 from tidegate.snapshot.routing import RoutingStep
@@ -21,6 +23,8 @@ from tidegate.snapshot.world import POLICY_KINDS, Changed
 MESH_CONFIG = Ref("ConfigMap", "istio-system", "istio")
 _CHECKED = frozenset(kind.kind for kind in KINDS.values() if kind.strict)
 
+_CREDENTIALS = ("Secret", "ConfigMap")
+
 _Take = Callable[[Ref, Object[Any] | None, Object[Any] | None], None]
 
 
@@ -30,8 +34,8 @@ class Draft:
     def __init__(self, base: State) -> None:
         self.tables = Tables(base)
         self.services, self.routing = ServiceStep(self.tables), RoutingStep(self.tables)
-        self.policies = PolicyStep(self.tables)
-        self.mesh_changed = False
+        self.policies, self.credentials = PolicyStep(self.tables), CredentialStep(self.tables)
+        self.ingresses = IngressStep(self.tables)
         self._takers: dict[str, _Take] = {
             "Namespace": self.services.take_namespace,
             "Node": self.services.take_node,
@@ -44,11 +48,13 @@ class Draft:
             "VirtualService": self.routing.take_virtual_service,
             "DestinationRule": self.routing.take_destination_rule,
             "Sidecar": self.routing.take_sidecar,
+            "Ingress": self.ingresses.take,
             **dict.fromkeys(POLICY_KINDS, self.policies.take),
+            **dict.fromkeys(_CREDENTIALS, self.credentials.take),
         }
 
     def take(self, ref: Ref, obj: Object[Any] | None) -> None:
-        """Objects of other kinds, and ConfigMaps other than the mesh's, are nothing to the world."""
+        """Objects of other kinds, and Secrets and ConfigMaps without certificates, are nothing to the world."""
         take = self._take_mesh if ref == MESH_CONFIG else self._takers.get(ref.kind)
         if take is None:
             return
@@ -60,6 +66,8 @@ class Draft:
 
     def _valid(self, ref: Ref, obj: Object[Any] | None) -> Object[Any] | None:
         """The object unless Istio's rules refuse it, which a store that does not know them may have let pass."""
+        if ref.kind in _CREDENTIALS and ref != MESH_CONFIG:
+            return obj if obj is not None and is_credential(obj) else None
         if ref.kind not in _CHECKED:
             return obj
         errors: list[FieldError] = []
@@ -80,16 +88,27 @@ class Draft:
             self.tables.note(("mesh", ref), [(ref, f"data.mesh is left out, the one before it stays: {error}")])
             return
         self.tables.note(("mesh", ref), ())
-        self.tables.mesh, self.mesh_changed = mesh, mesh != before
+        self.tables.mesh = mesh
         self.routing.take_exports(
             virtual_services=before.default_virtual_service_export_to != mesh.default_virtual_service_export_to,
             destination_rules=before.default_destination_rule_export_to != mesh.default_destination_rule_export_to,
         )
+        if ingress_settings(before) != ingress_settings(mesh):
+            self.ingresses.take_all()
+
+    def _derive_ingresses(self) -> None:
+        self.ingresses.take_services(self.services.changed_services)
+        for ref, new in self.ingresses.settle():
+            old = self.tables.objects.get(ref)
+            if old != new:
+                assign(self.tables.objects, ref, new)
+                self._takers[ref.kind](ref, old, new)
 
     def settle(self) -> tuple[dict[str, Any], Changed]:
         """The fields of the next State, and what changed."""
         services, routing = self.services, self.routing
         services.settle()
+        self._derive_ingresses()
         routing.settle()
         changed = Changed(
             services=frozenset(services.changed_services),
@@ -98,9 +117,10 @@ class Draft:
             destination_rules=frozenset(routing.changed_rules),
             sidecars=frozenset(routing.changed_sidecars),
             policies=frozenset(self.policies.changed),
+            credentials=frozenset(self.credentials.changed),
             workloads=frozenset(services.changed_workloads),
             namespaces=frozenset(services.changed_namespaces),
-            mesh=self.mesh_changed,
+            mesh=self.tables.mesh != self.tables.base.mesh,
         )
         derived = Derived(
             workloads=len(services.dirty_workloads),

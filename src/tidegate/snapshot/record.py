@@ -8,6 +8,7 @@ from immutables import Map
 from tidegate.api.mesh import MeshConfig
 from tidegate.api.networking import DestinationRule, Sidecar, VirtualService
 from tidegate.api.objects import Object, Ref
+from tidegate.kit.features import Features
 from tidegate.registry.model import Endpoint, Labels, Service, ServiceKey, Workload
 from tidegate.registry.serviceentry import Merged
 from tidegate.snapshot.hostindex import HostIndex
@@ -42,6 +43,7 @@ class State(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     domain: str
     cluster: str
     mesh: MeshConfig
+    features: Features = Features()
     services: Map[ServiceKey, Service] = Map()
     by_host: Map[str, tuple[ServiceKey, ...]] = Map()
     endpoints: Map[ServiceKey, tuple[Endpoint, ...]] = Map()
@@ -74,11 +76,19 @@ class State(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     in_namespace: Map[str, Map[ServiceKey, None]] = Map()
     serving: Map[str, Map[ServiceKey, None]] = Map()
     """Endpoint address to the services that have it."""
+    ingresses: Map[str, Map[Ref, None]] = Map()
+    """Ingresses by each of their hosts."""
+    ingress_rules: Map[str, Ref] = Map()
+    """The VirtualService that is made of a host's Ingresses."""
     roots: Map[Ref, Map[Ref, None]] = Map()
     """Delegate VirtualService to those that name it."""
+    bound: Map[str, Map[Ref, None]] = Map()
+    """``namespace/name`` of a Gateway to the VirtualServices that are bound to it."""
     routes: HostIndex[Map[Ref, None]] = HostIndex()
     rule_sources: Map[RuleKey, tuple[Ref, ...]] = Map()
     rules: Map[str, HostIndex[tuple[Object[DestinationRule], ...]]] = Map()
+    naming_secrets: Map[str, Map[Ref, None]] = Map()
+    """Namespace to its effective DestinationRules that name a Secret."""
     members: Map[Ref, tuple[Ref, ...]] = Map()
     notes: Map[NoteKey, tuple[tuple[Ref, str], ...]] = Map()
     derived: Derived = Derived()

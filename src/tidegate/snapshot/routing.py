@@ -75,6 +75,7 @@ class RoutingStep:
         self.changed_virtual_services.add(ref)
         assign(tables.virtual_services, ref, new)
         assign(tables.members, ref, resolved.members if resolved and len(resolved.members) > 1 else None)
+        move(tables.bound, ref, *(virtualservices.gateways(o) if o else () for o in (old, new)))
         before, after = ({h.lower() for h in o.spec.hosts} if o else set() for o in (old, new))
         for host in before - after:
             rest = (tables.routes.get(host) or Map()).delete(ref)
@@ -100,6 +101,8 @@ class RoutingStep:
         for ref in before.keys() | after.keys():
             if before.get(ref) != after.get(ref):
                 self.changed_rules.add(ref)
+                here = [namespace] if ref in after and destinationrules.credentials(after[ref]) else []
+                move(tables.naming_secrets, ref, [namespace] if self._is_listed(ref) else [], here)
         for ref in before.keys() - after.keys():
             self._forget_rule(host, ref)
         for merged in made:
@@ -107,6 +110,9 @@ class RoutingStep:
             assign(tables.members, merged.rule.ref, merged.members if len(merged.members) > 1 else None)
         index = index.put(host, new) if new else index.drop(host)
         assign(tables.rules, namespace, index if len(index) else None)
+
+    def _is_listed(self, ref: Ref) -> bool:
+        return ref in (self.tables.naming_secrets.get(ref.namespace) or ())
 
     def _forget_rule(self, host: str, ref: Ref) -> None:
         """Drop an effective rule, unless the same object stands for another host by now."""

@@ -34,9 +34,13 @@ _MAPS = (
     "on_node",
     "in_namespace",
     "serving",
+    "ingresses",
+    "ingress_rules",
     "roots",
+    "bound",
     "rule_sources",
     "rules",
+    "naming_secrets",
     "members",
     "notes",
 )
@@ -70,9 +74,13 @@ class Tables:
         self.on_node = base.on_node.mutate()
         self.in_namespace = base.in_namespace.mutate()
         self.serving = base.serving.mutate()
+        self.ingresses = base.ingresses.mutate()
+        self.ingress_rules = base.ingress_rules.mutate()
         self.roots = base.roots.mutate()
+        self.bound = base.bound.mutate()
         self.rule_sources = base.rule_sources.mutate()
         self.rules = base.rules.mutate()
+        self.naming_secrets = base.naming_secrets.mutate()
         self.members = base.members.mutate()
         self.notes = base.notes.mutate()
 

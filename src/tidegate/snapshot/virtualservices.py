@@ -7,11 +7,14 @@ from msgspec.structs import replace
 
 from tidegate.api.networking import (
     Destination,
+    HTTPMatchRequest,
     HTTPMirrorPolicy,
     HTTPRoute,
     HTTPRouteDestination,
+    L4MatchAttributes,
     RouteDestination,
     TCPRoute,
+    TLSMatchAttributes,
     TLSRoute,
     VirtualService,
 )
@@ -22,6 +25,10 @@ from tidegate.snapshot.identity import derived
 
 T = TypeVar("T")
 R = TypeVar("R", HTTPRouteDestination, RouteDestination, HTTPMirrorPolicy)
+M = TypeVar("M", HTTPMatchRequest, TLSMatchAttributes, L4MatchAttributes)
+
+MESH_GATEWAY = "mesh"
+"""The word for all sidecars among the gateways of a VirtualService."""
 
 
 class Resolved(NamedTuple):
@@ -35,6 +42,11 @@ class Resolved(NamedTuple):
 def is_delegate(obj: Object[VirtualService]) -> bool:
     """Without hosts it says nothing by itself."""
     return not obj.spec.hosts
+
+
+def gateways(obj: Object[VirtualService]) -> tuple[str, ...]:
+    """The Gateways that a resolved VirtualService is bound to."""
+    return tuple(name for name in obj.spec.gateways if name != MESH_GATEWAY)
 
 
 def delegate_refs(obj: Object[VirtualService]) -> tuple[Ref, ...]:
@@ -130,22 +142,39 @@ class _Names:
 
     def http(self, route: HTTPRoute) -> HTTPRoute:
         to, mirror = _each(route.route, self.target), self.destination(route.mirror)
-        mirrors = _each(route.mirrors, self.target)
-        if to is route.route and mirror is route.mirror and mirrors is route.mirrors:
+        mirrors, match = _each(route.mirrors, self.target), _each(route.match, self.match)
+        if to is route.route and mirror is route.mirror and mirrors is route.mirrors and match is route.match:
             return route
-        return replace(route, route=to, mirror=mirror, mirrors=mirrors)
+        return replace(route, match=match, route=to, mirror=mirror, mirrors=mirrors)
 
     def tls(self, route: TLSRoute) -> TLSRoute:
-        to = _each(route.route, self.target)
-        return route if to is route.route else replace(route, route=to)
+        to, match = _each(route.route, self.target), _each(route.match, self.match)
+        return route if to is route.route and match is route.match else replace(route, match=match, route=to)
 
     def tcp(self, route: TCPRoute) -> TCPRoute:
-        to = _each(route.route, self.target)
-        return route if to is route.route else replace(route, route=to)
+        to, match = _each(route.route, self.target), _each(route.match, self.match)
+        return route if to is route.route and match is route.match else replace(route, match=match, route=to)
+
+    def gateway(self, name: str) -> str:
+        """``namespace/name`` of a Gateway; ``mesh`` stays. Once gateways were named as services are: ``name.namespace``
+        with more after it or not."""
+        if name == MESH_GATEWAY:
+            return name
+        namespace, slash, rest = name.partition("/")
+        if slash:
+            return f"{self.namespace}/{rest}" if namespace in ("", ".") else name
+        short, *others = name.split(".")
+        return f"{others[0] if others else self.namespace}/{short}"
+
+    def match(self, match: M) -> M:
+        gateways = _each(match.gateways, self.gateway)
+        return match if gateways == match.gateways else replace(match, gateways=gateways)
 
     def virtual_service(self, spec: VirtualService) -> VirtualService:
         hosts, http = _each(spec.hosts, self.host), _each(spec.http, self.http)
         tls, tcp = _each(spec.tls, self.tls), _each(spec.tcp, self.tcp)
-        if hosts == spec.hosts and http is spec.http and tls is spec.tls and tcp is spec.tcp:
+        gateways = _each(spec.gateways, self.gateway)
+        same = hosts == spec.hosts and gateways == spec.gateways
+        if same and http is spec.http and tls is spec.tls and tcp is spec.tcp:
             return spec
-        return replace(spec, hosts=hosts, http=http, tls=tls, tcp=tcp)
+        return replace(spec, hosts=hosts, gateways=gateways, http=http, tls=tls, tcp=tcp)

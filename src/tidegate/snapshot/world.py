@@ -10,6 +10,7 @@ from immutables import Map
 from tidegate.api.mesh import MeshConfig
 from tidegate.api.networking import DestinationRule, Sidecar, VirtualService
 from tidegate.api.objects import Object, Ref
+from tidegate.kit.features import Features
 from tidegate.registry.model import Endpoint, Service, ServiceKey, ServiceTarget, Workload
 
 
@@ -48,6 +49,8 @@ class Changed(msgspec.Struct, frozen=True):
     sidecars: frozenset[Ref] = frozenset()
     policies: frozenset[Ref] = frozenset()
     """Objects of :data:`POLICY_KINDS`."""
+    credentials: frozenset[Ref] = frozenset()
+    """Secrets and ConfigMaps that hold certificates."""
     workloads: frozenset[Ref] = frozenset()
     namespaces: frozenset[str] = frozenset()
     mesh: bool = False
@@ -61,6 +64,7 @@ class Changed(msgspec.Struct, frozen=True):
                 self.destination_rules,
                 self.sidecars,
                 self.policies,
+                self.credentials,
                 self.workloads,
                 self.namespaces,
             )
@@ -84,6 +88,11 @@ class World(Protocol):
         ...
 
     @property
+    def features(self) -> Features:
+        """The control plane's own switches."""
+        ...
+
+    @property
     def services(self) -> Map[ServiceKey, Service]: ...
 
     @property
@@ -96,7 +105,7 @@ class World(Protocol):
 
     @property
     def virtual_services(self) -> Map[Ref, Object[VirtualService]]:
-        """Valid ones, short host names resolved, delegates merged; keyed by the root's Ref."""
+        """Valid ones, short host and gateway names resolved, delegates merged; keyed by the root's Ref."""
         ...
 
     @property
@@ -128,6 +137,10 @@ class World(Protocol):
         """Those of any namespace that have a host in common with ``host``; most specific, then oldest, first."""
         ...
 
+    def virtual_services_bound_to(self, gateway: str) -> tuple[Object[VirtualService], ...]:
+        """Those that name a Gateway (``namespace/name``), oldest first."""
+        ...
+
     def sidecars_of(self, namespace: str) -> tuple[Object[Sidecar], ...]:
         """Those of one namespace, oldest first."""
         ...
@@ -138,6 +151,18 @@ class World(Protocol):
 
     def policies_in(self, kind: str, namespace: str) -> tuple[Object[Any], ...]:
         """Those of one namespace, oldest first."""
+        ...
+
+    def rules_with_credentials(self, namespace: str = "") -> tuple[Object[DestinationRule], ...]:
+        """DestinationRules that name a Secret for TLS to their hosts; of one namespace, or of all for ""."""
+        ...
+
+    def credential(self, ref: Ref) -> Object[Any] | None:
+        """A Secret or ConfigMap that holds certificates."""
+        ...
+
+    def services_in(self, namespace: str) -> Iterable[ServiceKey]:
+        """The services that one namespace defines."""
         ...
 
     def targets(self, workload: Workload) -> tuple[ServiceTarget, ...]:

@@ -146,7 +146,7 @@ def test_a_cluster_scoped_object_has_no_namespace() -> None:
     [
         ([], "must be a Kubernetes object"),
         ({}, "kind: must be text"),
-        ({"kind": "Ingress"}, "kind: no kind 'Ingress' is served"),
+        ({"kind": "CronJob"}, "kind: no kind 'CronJob' is served"),
         ({"kind": "Pod", "apiVersion": "v2"}, "apiVersion: must be v1 for a Pod (got 'v2')"),
         ({"kind": "Sidecar", "apiVersion": ["v1"]}, "apiVersion: must be networking.istio.io/v1 or"),
     ],

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,11 +32,8 @@ def test_a_crd_for_each_istio_kind() -> None:
 @pytest.mark.parametrize("kind", ISTIO)
 def test_versions_storage_and_status(kind: str) -> None:
     versions = CRDS[kind]["spec"]["versions"]
-    assert [(v["name"], v["storage"], v["served"]) for v in versions] == [
-        ("v1", True, True),
-        ("v1beta1", False, True),
-        ("v1alpha3", False, True),
-    ]
+    named = enumerate(KINDS[kind].versions)
+    assert [(v["name"], v["storage"], v["served"]) for v in versions] == [(name, i == 0, True) for i, name in named]
     assert all(v["subresources"] == {"status": {}} for v in versions)
     assert json.loads(json.dumps(versions)) == versions
 
@@ -132,3 +130,22 @@ def test_references_fit_their_document(prefix: str, metadata: dict[str, Any]) ->
 
 def test_marking_one_document_leaves_the_next_alone() -> None:
     assert openapi_schemas(KINDS.values()) == openapi_schemas(KINDS.values())
+
+
+@pytest.mark.parametrize("kind", ["AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication"])
+def test_security_kinds_are_named_as_istio_names_them(kind: str, shared: Path) -> None:
+    sheet = json.loads((shared / "reference/api/fields.json").read_text())["crds"][kind]
+    spec = CRDS[kind]["spec"]
+    assert spec["group"] == sheet["group"]
+    assert [spec["names"][name] for name in ("plural", "singular", "shortNames", "categories")] == [
+        sheet[name] for name in ("plural", "singular", "shortNames", "categories")
+    ]
+    for made, wanted in zip(spec["versions"], sheet["versions"], strict=True):
+        columns = [(c["name"], c["jsonPath"], c["type"]) for c in made.get("additionalPrinterColumns", ())]
+        assert columns == [(c["name"], c["jsonPath"], c["type"]) for c in wanted["printerColumns"]]
+        assert (made["name"], made["served"], made["storage"]) == (wanted["name"], wanted["served"], wanted["storage"])
+
+
+def test_the_least_number_of_entries() -> None:
+    ports = spec_of("PeerAuthentication")["properties"]["portLevelMtls"]
+    assert ports["minProperties"] == 1

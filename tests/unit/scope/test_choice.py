@@ -113,6 +113,19 @@ class TestDestinationRules:
         special = policy("owner/special", HOST, workloadSelector={"matchLabels": {"app": "web"}})
         assert rule(special, labels={"app": "web"}) == ""
 
+    def test_where_the_nearest_rules_select_others_nothing_stands_in(self) -> None:
+        """Istio looks for the most specific host first, and for selectors among its rules alone."""
+        special = policy("shop/special", HOST, workloadSelector={"matchLabels": {"app": "web"}})
+        behind = [policy("shop/wide", "*.example"), policy("owner/its", HOST), policy("istio-system/all", HOST)]
+        assert rule(special, *behind, labels={"app": "web"}) == "shop/special"
+        assert rule(special, *behind) == ""
+
+    def test_a_nearer_rule_that_is_exported_elsewhere_hides_a_wider_one_of_its_namespace(self) -> None:
+        near, wide = policy("owner/near", HOST, exportTo=["third"]), policy("owner/wide", "*.example")
+        assert rule(near, wide) == ""
+        assert rule(near, wide, policy("istio-system/all", HOST)) == "istio-system/all"
+        assert rule(policy("owner/near", HOST, exportTo=["."]), wide) == "owner/wide"
+
     def test_inbound_takes_no_rule_with_a_selector(self) -> None:
         """workloadSelector counts for outbound only: the rule without one holds for a server's own clusters."""
         general = policy("shop/general", HOST, day=1)

@@ -237,6 +237,8 @@ def test_a_mesh_configuration_that_cannot_be_read_leaves_the_one_before_it(text:
         return Event(Verb.PUT, obj.ref, obj)
 
     good = world(mesh("connectTimeout: 3s"))
+    both, _ = good.apply([mesh("connectTimeout: 4s"), mesh(text)])
+    assert str(both.mesh.connect_timeout) == "4s"
     after, changed = good.apply([mesh(text)])
     assert not changed
     assert str(after.mesh.connect_timeout) == "3s"
