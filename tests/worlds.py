@@ -15,6 +15,9 @@ from tidegate.snapshot.world import Event, Verb
 
 DOMAIN = "cluster.local"
 _VERSIONS = {"Service": "v1", "Pod": "v1", "ConfigMap": "v1", "Namespace": "v1", "Node": "v1"}
+_SECURITY = ("AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication")
+_VERSIONS |= dict.fromkeys(_SECURITY, "security.istio.io/v1")
+_VERSIONS |= {"EnvoyFilter": "networking.istio.io/v1alpha3", "Telemetry": "telemetry.istio.io/v1"}
 
 
 def made(kind: str, where: str, /, *, day: int = 1, labels: dict[str, str] | None = None, **body: Any) -> Object[Any]:

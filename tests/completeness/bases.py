@@ -7,11 +7,13 @@ CLIENT = {"namespace": "one", "labels": {"app": "client", "version": "v1"}, "add
 SERVER = {"namespace": "one", "labels": {"app": "server", "version": "v1"}, "address": "10.244.0.3"}
 
 OTHER = {"namespace": "two", "labels": {"app": "other"}, "address": "10.244.0.4"}
+GATEWAY = {"namespace": "one", "labels": {"app": "gateway"}, "address": "10.244.0.5"}
+EDGE = {"namespace": "two", "labels": {"app": "edge", "istio": "ingressgateway"}, "address": "10.244.0.6"}
 
 AROUND: list[dict[str, Any]] = [
     {"kind": "Namespace", "metadata": {"name": n}, "apiVersion": "v1"} for n in ("one", "two", "istio-system")
 ]
-for name, who in (("client", CLIENT), ("server", SERVER), ("other", OTHER)):
+for name, who in (("client", CLIENT), ("server", SERVER), ("other", OTHER), ("gw", GATEWAY), ("edge", EDGE)):
     AROUND.append(
         {
             "apiVersion": "v1",
@@ -112,6 +114,10 @@ def istio(kind: str, name: str, namespace: str, spec: dict[str, Any]) -> dict[st
     }
 
 
+def security(kind: str, name: str, namespace: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return {**istio(kind, name, namespace, spec), "apiVersion": "security.istio.io/v1"}
+
+
 def leads_to(host: str, **more: Any) -> dict[str, Any]:
     return {"route": [{"destination": {"host": host, "port": {"number": 80}, **more}}]}
 
@@ -123,11 +129,21 @@ MESH = {
     "inboundClusterStatName": "%SERVICE%_%SERVICE_PORT_NAME%",
 }
 
+_TRACER = {"name": "tracer", "zipkin": {"service": "two.example", "port": 80}}
+
 AROUND += [
     entry("b", "b.example", addresses=["10.9.0.2"]),
     entry("c", "c.example", addresses=["10.9.0.3"]),
     entry("two", "two.example", addresses=["10.9.0.4"], namespace="two"),
     entry("dns", "dns.example", addresses=["10.9.0.6"], resolution="DNS", endpoints=[]),
+    entry(
+        "sni",
+        "sni.example",
+        addresses=[],
+        resolution="DNS",
+        endpoints=[],
+        ports=[{"number": 8443, "name": "tls", "protocol": "TLS"}],
+    ),
     entry(
         "selecting",
         "selecting.example",
@@ -148,6 +164,36 @@ AROUND += [
         },
     ),
     istio("VirtualService", "delegate", "one", {"http": [leads_to("c.example")]}),
+    istio(
+        "Gateway",
+        "around",
+        "one",
+        {
+            "selector": {"app": "gateway"},
+            "servers": [
+                {"port": {"number": 7100, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]},
+                {"port": {"number": 7200, "name": "tcp", "protocol": "TCP"}, "hosts": ["*"]},
+                {"port": {"number": 7300, "name": "tls", "protocol": "TLS"}, "hosts": ["*"], "tls": {}},
+                {
+                    "port": {"number": 7400, "name": "https", "protocol": "HTTPS"},
+                    "hosts": ["*"],
+                    "tls": {"mode": "SIMPLE", "serverCertificate": "/c.pem", "privateKey": "/k.pem"},
+                },
+            ],
+        },
+    ),
+    istio(
+        "VirtualService",
+        "bound",
+        "one",
+        {
+            "hosts": ["*"],
+            "gateways": ["mutated"],
+            "http": [leads_to("b.example")],
+            "tcp": [{"route": [{"destination": {"host": "b.example"}}]}],
+            "tls": [{"match": [{"sniHosts": ["a.example"]}], "route": [{"destination": {"host": "b.example"}}]}],
+        },
+    ),
     istio("VirtualService", "delegate", "two", {"http": [leads_to("two.example")]}),
     istio("DestinationRule", "c", "istio-system", {"host": "c.example", "trafficPolicy": {"outlierDetection": {}}}),
     istio(
@@ -160,12 +206,78 @@ AROUND += [
         },
     ),
     {
+        **istio(
+            "EnvoyFilter",
+            "around",
+            "one",
+            {
+                "workloadSelector": {"labels": {"app": "client"}},
+                "configPatches": [
+                    {
+                        "applyTo": "CLUSTER",
+                        "match": {"cluster": {"name": "PassthroughCluster"}},
+                        "patch": {"operation": "MERGE", "value": {"alt_stat_name": "around"}},
+                    }
+                ],
+            },
+        ),
+        "apiVersion": "networking.istio.io/v1alpha3",
+    },
+    {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {
+            "name": "around",
+            "namespace": "one",
+            "uid": "ingress",
+            "annotations": {"kubernetes.io/ingress.class": "istio"},
+        },
+        "spec": {
+            "tls": [{"hosts": ["ingress.example"], "secretName": "ingress"}],
+            "rules": [
+                {
+                    "host": "ingress.example",
+                    "http": {
+                        "paths": [
+                            {
+                                "path": "/",
+                                "pathType": "Prefix",
+                                "backend": {"service": {"name": "server", "port": {"number": 80}}},
+                            }
+                        ]
+                    },
+                }
+            ],
+        },
+    },
+    security(
+        "AuthorizationPolicy",
+        "asking",
+        "two",
+        {"action": "CUSTOM", "provider": {"name": "asked"}, "rules": [{"to": [{"operation": {"ports": ["80"]}}]}]},
+    ),
+    security(
+        "AuthorizationPolicy",
+        "known",
+        "two",
+        {"rules": [{"from": [{"source": {"principals": ["cluster.local/ns/one/sa/client"]}}]}]},
+    ),
+    {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": "istio", "namespace": "istio-system", "uid": "mesh"},
-        "data": {"mesh": json.dumps(MESH)},
+        "data": {"mesh": json.dumps({**MESH, "extensionProviders": [_TRACER]})},
     },
 ]
+
+_KEY = {
+    "kty": "EC",
+    "crv": "P-256",
+    "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+    "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
+}
+"""The public key of RFC 7517, A.1."""
+KEYS = [json.dumps({"keys": [{**_KEY, "kid": kid}]}) for kid in ("first", "second")]
 
 BASES: dict[str, dict[str, Any]] = {
     "ServiceEntry": entry("a", "a.example", addresses=["10.9.0.1"])["spec"],
@@ -196,6 +308,41 @@ BASES: dict[str, dict[str, Any]] = {
         "selector": {"app": "gateway"},
         "servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}],
     },
+    "AuthorizationPolicy": {
+        "selector": {"matchLabels": {"app": "server"}},
+        "rules": [
+            {
+                "from": [{"source": {"ipBlocks": ["10.1.0.0/16"]}}],
+                "to": [{"operation": {"ports": ["8080"]}}],
+                "when": [{"key": "request.headers[x-user]", "values": ["alice"]}],
+            }
+        ],
+    },
+    "PeerAuthentication": {
+        "selector": {"matchLabels": {"app": "server"}},
+        "mtls": {"mode": "STRICT"},
+        "portLevelMtls": {"8080": {"mode": "STRICT"}},
+    },
+    "RequestAuthentication": {
+        "selector": {"matchLabels": {"app": "server"}},
+        "jwtRules": [{"issuer": "https://idp.example", "jwks": KEYS[0]}],
+    },
+    "EnvoyFilter": {
+        "workloadSelector": {"labels": {"app": "client"}},
+        "configPatches": [
+            {
+                "applyTo": "CLUSTER",
+                "match": {"context": "SIDECAR_OUTBOUND", "cluster": {"name": "PassthroughCluster"}},
+                "patch": {"operation": "MERGE", "value": {"alt_stat_name": "mutated"}},
+            }
+        ],
+    },
+    "Telemetry": {
+        "selector": {"matchLabels": {"app": "client"}},
+        "accessLogging": [{"providers": [{"name": "envoy"}], "filter": {"expression": "response.code >= 400"}}],
+    },
+    "ProxyConfig": {"selector": {"matchLabels": {"app": "client"}}, "concurrency": 2},
+    "WasmPlugin": {"selector": {"matchLabels": {"app": "client"}}, "url": "oci://registry.example/filter:1"},
     "MeshConfig": MESH,
 }
 """By kind: a body that is admitted and that shows in some resource."""

@@ -3,6 +3,7 @@
 import re
 from typing import Any, NamedTuple
 
+from tests.completeness.bases import KEYS
 from tests.completeness.mutations import values
 from tidegate.api.shapes import Shape
 
@@ -32,6 +33,42 @@ _TWO_ROUTES = [
 ]
 _ONE_ROUTE = _TWO_ROUTES[:1]
 _DIRECT = {"status": 503, "body": {"string": "closed"}}
+
+_AUTHORIZER = {"service": "two.example", "port": 80}
+
+_PATCH, _MATCH = "spec.configPatches[]", "spec.configPatches[].match"
+_MANAGER = "envoy.filters.network.http_connection_manager"
+_CHAIN = f"{_MATCH}.listener.filterChain"
+_HOST = f"{_MATCH}.routeConfiguration.vhost"
+_LUA = {
+    "name": "added",
+    "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
+        "default_source_code": {"inline_string": "-- added"},
+    },
+}
+_LIMIT = {
+    "name": "added",
+    "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit",
+        "stat_prefix": "added",
+        "max_connections": 9,
+    },
+}
+
+
+def _patched(kind: str, operation: str, value: dict[str, Any] | None) -> tuple[Needed, ...]:
+    """What an EnvoyFilter's patch is instead of the usual one."""
+    patch = {"operation": operation, **({"value": value} if value is not None else {})}
+    return (N(f"{_PATCH}.applyTo", kind), N(f"{_MATCH}.context", "ANY"), N(f"{_PATCH}.patch", patch))
+
+
+_ZIPKIN = (
+    N("data.mesh.extensionProviders[].name", "asked"),
+    N("data.mesh.extensionProviders[].zipkin", {"service": "two.example", "port": 80}),
+    N("data.mesh.defaultProviders.tracing[]", "asked"),
+)
+_LOG_SERVICES = r"(envoyHttpAls|envoyTcpAls|envoyOtelAls|zipkin)"
 
 CONTEXTS: tuple[tuple[str, str, tuple[Needed, ...]], ...] = (
     # traffic policies of DestinationRules and of the mesh
@@ -83,9 +120,19 @@ CONTEXTS: tuple[tuple[str, str, tuple[Needed, ...]], ...] = (
     (".*", r"^(.*[pP]robe\.httpGet\.httpHeaders\[\])\.value", (N(r"\1.name", "x-probe"),)),
     (".*", r"^(.*[pP]robe\.(?:httpGet|tcpSocket))\.", (N(r"\1.port", 8080),)),
     # Gateway
+    (
+        "Gateway",
+        r"^spec\.servers\[\]\.(port\.)?name$",
+        (N("spec.servers[].port.protocol", "HTTPS"), N("spec.servers[].tls", _TLS_ON_GATEWAY)),
+    ),
     ("Gateway", r"^spec\.servers\[\]\.tls\.(?!httpsRedirect)", (N("spec.servers[].port.protocol", "HTTPS"),)),
     ("Gateway", r"^spec\.servers\[\]\.tls\.(?!httpsRedirect)", (N("spec.servers[].tls", _TLS_ON_GATEWAY),)),
     ("Gateway", r"^(.*\.tls)\.(credentialNames?|tlsCertificates)", (N(r"\1", {"mode": "SIMPLE"}),)),
+    (
+        "Gateway",
+        r"^(.*\.tls)\.(caCertificates|caCertCredentialName|subjectAltNames|verifyCertificate\w+|insecureSkipVerify)",
+        (N(r"\1", {**_TLS_ON_GATEWAY, "mode": "MUTUAL", "caCertificates": "/etc/ca.pem"}),),
+    ),
     ("Gateway", r"^(.*\.tlsCertificates\[\])", (N(r"\1", {"serverCertificate": "/c.pem", "privateKey": "/k.pem"}),)),
     # Sidecar
     ("Sidecar", r"workloadSelector", (N("spec.outboundTrafficPolicy.mode", "REGISTRY_ONLY"),)),
@@ -144,13 +191,165 @@ CONTEXTS: tuple[tuple[str, str, tuple[Needed, ...]], ...] = (
     ),
     ("VirtualService", r"^spec\.tcp\[\]", (N("spec.tcp[].route", _ONE_ROUTE),)),
     ("VirtualService", r"^spec\.(tls|tcp)\[\]\.route\[\]\.weight", (N(r"spec.\1[].route", _TWO_ROUTES),)),
+    # policies
+    ("AuthorizationPolicy|RequestAuthentication", r"^spec\.targetRef", (N("spec.selector", None),)),
+    (
+        "AuthorizationPolicy|RequestAuthentication",
+        r"^(spec\.targetRef(?:s\[\])?)\.",
+        (N(r"\1", {"kind": "Service", "name": "server"}),),
+    ),
+    (
+        "AuthorizationPolicy",
+        r"^spec\.provider",
+        (N("spec.action", "CUSTOM"), N("spec.rules[].from", None)),
+    ),
+    ("RequestAuthentication", r"\.(jwksUri|timeout)$", (N("spec.jwtRules[].jwks", None),)),
+    ("RequestAuthentication", r"\.timeout$", (N("spec.jwtRules[].jwksUri", "https://idp.example/keys"),)),
+    ("RequestAuthentication", r"^(.*fromHeaders\[\])\.prefix", (N(r"\1.name", "x-token"),)),
+    (
+        "RequestAuthentication",
+        r"^(.*outputClaimToHeaders\[\])\.",
+        (N(r"\1", {"header": "x-sub", "claim": "sub"}),),
+    ),
+    # EnvoyFilter
+    ("EnvoyFilter", r"applyTo$", (N(f"{_MATCH}", None), N(f"{_PATCH}.patch", {"operation": "ADD", "value": _LUA}))),
+    ("EnvoyFilter", r"\.listener\.", (*_patched("HTTP_FILTER", "INSERT_FIRST", _LUA), N(f"{_MATCH}.listener", {}))),
+    ("EnvoyFilter", r"\.listener\.listenerFilter", _patched("LISTENER_FILTER", "REMOVE", None)),
+    ("EnvoyFilter", r"\.filterChain\.", _patched("FILTER_CHAIN", "MERGE", {"transport_socket_connect_timeout": "3s"})),
+    ("EnvoyFilter", r"\.filterChain\.filter\.name", _patched("NETWORK_FILTER", "INSERT_BEFORE", _LIMIT)),
+    (
+        "EnvoyFilter",
+        r"\.listener\.filterChain\.filter\.subFilter\.",
+        (*_patched("HTTP_FILTER", "INSERT_BEFORE", _LUA), N(f"{_CHAIN}.filter.name", _MANAGER)),
+    ),
+    (
+        "EnvoyFilter",
+        r"\.routeConfiguration\.",
+        _patched("VIRTUAL_HOST", "MERGE", {"include_attempt_count_in_response": True}),
+    ),
+    (
+        "EnvoyFilter",
+        r"\.routeConfiguration\.(portName|gateway)",
+        (
+            *_patched("ROUTE_CONFIGURATION", "MERGE", {"response_headers_to_remove": ["mutated"]}),
+            N("spec.workloadSelector", None),
+        ),
+    ),
+    ("EnvoyFilter", r"\.vhost\.route\.", _patched("HTTP_ROUTE", "MERGE", {"stat_prefix": "mutated"})),
+    ("EnvoyFilter", r"\.cluster\.", (N(f"{_MATCH}.cluster", {}),)),
+    ("EnvoyFilter", r"\.match\.waypoint\.", (N(f"{_MATCH}.context", "WAYPOINT"),)),
+    ("EnvoyFilter", r"\.match\.context", (N(f"{_MATCH}.cluster", {}),)),
+    ("EnvoyFilter", r"^spec\.targetRefs", (N("spec.workloadSelector", None),)),
+    ("EnvoyFilter", r"^(spec\.targetRefs\[\])\.", (N(r"\1", {"kind": "Service", "name": "server"}),)),
+    # Telemetry and WasmPlugin
+    ("Telemetry|WasmPlugin", r"^spec\.targetRef", (N("spec.selector", None),)),
+    (
+        "Telemetry|WasmPlugin",
+        r"^(spec\.targetRef(?:s\[\])?)\.",
+        (N(r"\1", {"kind": "Service", "name": "server"}),),
+    ),
+    ("Telemetry", r"^spec\.tracing\[\]\.", (N("spec.tracing[].providers[].name", "tracer"),)),
+    ("Telemetry", r"^(.*tagOverrides\{\})\.operation", (N(r"\1.value", "request.host", "tag"),)),
+    ("Telemetry", r"^(.*\.(?:environment|header))\.defaultValue", (N(r"\1.name", "x", "tag"),)),
+    ("WasmPlugin", r"^(.*vmConfig\.env\[\])\.", (N(r"\1.name", "VARIABLE"),)),
     # MeshConfig
+    (
+        "MeshConfig",
+        r"^(.*outboundTrafficPolicy)\.tls",
+        (N(r"\1.mode", "ALLOW_ANY_DYNAMIC_DNS"),),
+    ),
+    (
+        "MeshConfig",
+        r"^(.*)\.(extensionProviders\[\])\.(envoyFileAccessLog|envoy\w+Als)",
+        (N(r"\1.\2.name", "asked"), N(r"\1.defaultProviders.accessLogging[]", "asked")),
+    ),
+    (
+        "MeshConfig",
+        rf"^(.*extensionProviders\[\])\.{_LOG_SERVICES}",
+        (N(r"\1.\2", {"service": "two.example", "port": 80}),),
+    ),
+    ("MeshConfig", r"(defaultProviders\.tracing|extensionProviders\[\]\.zipkin\.)", _ZIPKIN),
+    ("MeshConfig", r"defaultProviders\.accessLogging", (N("data.mesh.extensionProviders[].name", "asked"),)),
+    (
+        "MeshConfig",
+        r"defaultProviders\.accessLogging",
+        (N("data.mesh.extensionProviders[].envoyFileAccessLog.path", "/asked"),),
+    ),
+    (
+        "MeshConfig",
+        r"^(.*extensionProviders\[\])\.(envoyExtAuthz\w+)",
+        (N(r"\1.name", "asked"), N(r"\1.\2", {"service": "two.example", "port": 80})),
+    ),
+    ("MeshConfig", r"^(.*extensionProviders\[\])\.name", (N(r"\1.envoyExtAuthzHttp", _AUTHORIZER),)),
+    ("MeshConfig", r"^(.*\.includeRequestBodyInCheck)\.", (N(r"\1.maxRequestBytes", 7),)),
     ("MeshConfig", r"^(.*tracing\.lightstep)\.", (N(r"\1", {"address": "a.example:80", "accessToken": "secret"}),)),
     ("MeshConfig", r"^(.*(?:cryptomb|qat))\.", (N(r"\1.pollDelay", "9s"),)),
 )
 """(kind, pattern of the path, what is put first)."""
 
 VALUES: tuple[tuple[str, tuple[Any, ...], str], ...] = (
+    (r"EnvoyFilter .*\.applyTo", ("CLUSTER", "EXTENSION_CONFIG"), "-"),
+    (r"EnvoyFilter .*\.match\.context", ("SIDECAR_INBOUND", "SIDECAR_OUTBOUND", "GATEWAY"), "-"),
+    (r"EnvoyFilter .*\.patch\.operation", ("MERGE", "REMOVE"), "-"),
+    (r"EnvoyFilter .*\.patch\.value", ("one", "two"), "alt_stat_name"),
+    (r"EnvoyFilter .*\.proxy\.proxyVersion", ("", "^1"), "-"),
+    (r"EnvoyFilter .*\.proxy\.metadata", (None, "x"), "KEY"),
+    (r"EnvoyFilter .*\.(listener|routeConfiguration|cluster)\.portNumber", (80, 81), "-"),
+    (r"EnvoyFilter .*\.listener\.name", ("0.0.0.0_80", "nothing"), "-"),
+    (r"EnvoyFilter .*\.listener\.listenerFilter", ("envoy.filters.listener.original_dst", "nothing"), "-"),
+    (r"EnvoyFilter .*\.filterChain\.name", ("virtualOutbound-blackhole", "virtualOutbound-catchall-tcp"), "-"),
+    (r"EnvoyFilter .*\.filterChain\.sni", ("sni.example", "nothing.example"), "-"),
+    (r"EnvoyFilter .*\.filterChain\.transportProtocol", ("raw_buffer", "tls"), "-"),
+    (r"EnvoyFilter .*\.filterChain\.applicationProtocols", ("http/1.1,h2c", "h3"), "-"),
+    (r"EnvoyFilter .*\.filterChain\.destinationPort", (15001, 15002), "-"),
+    (r"EnvoyFilter .*\.filterChain\.transportSocket", ("", "tls"), "-"),
+    (r"EnvoyFilter .*\.filterChain\.filter\.name", (_MANAGER, "envoy.filters.network.tcp_proxy"), "-"),
+    (r"EnvoyFilter .*\.filter\.subFilter\.name", ("envoy.filters.http.fault", "envoy.filters.http.router"), "-"),
+    (r"EnvoyFilter .*\.routeConfiguration\.portName", ("https", "other"), "-"),
+    (r"EnvoyFilter .*\.routeConfiguration\.gateway", ("one/around", "one/other"), "-"),
+    (r"EnvoyFilter .*\.routeConfiguration\.name", ("80", "8080"), "-"),
+    (r"EnvoyFilter .*\.vhost\.name", ("b.example:80", "c.example:80"), "-"),
+    (r"EnvoyFilter .*\.vhost\.domainName", ("b.example", "c.example"), "-"),
+    (r"EnvoyFilter .*\.vhost\.route\.name", ("default", "other"), "-"),
+    (r"EnvoyFilter .*\.vhost\.route\.action", ("ROUTE", "REDIRECT"), "-"),
+    (r"EnvoyFilter .*\.cluster\.service", ("b.example", "c.example"), "-"),
+    (r"EnvoyFilter .*\.cluster\.subset", ("", "v9"), "-"),
+    (r"EnvoyFilter .*\.cluster\.name", ("PassthroughCluster", "BlackHoleCluster"), "-"),
+    (r"EnvoyFilter spec\.priority", (-1, 1), "-"),
+    (r"(EnvoyFilter|Telemetry|WasmPlugin) spec\.targetRefs?(\[\])?\.group", ("", "core"), "-"),
+    (r"(EnvoyFilter|Telemetry|WasmPlugin) spec\.targetRefs?(\[\])?\.kind", ("Service",), "-"),
+    (
+        r"EnvoyFilter spec\.workloadSelector|(Telemetry|ProxyConfig|WasmPlugin) spec\.selector",
+        ("client", "nobody"),
+        "app",
+    ),
+    (r"Telemetry .*accessLogging\[\]\.providers\[\]\.name", ("envoy", "nothing"), "-"),
+    (r"Telemetry .*tracing\[\]\.providers\[\]\.name", ("tracer", "nothing"), "-"),
+    (r"Telemetry .*\.filter\.expression", ("response.code >= 400", "response.code >= 500"), "-"),
+    (r"Telemetry .*tagOverrides\{\}\.operation", ("UPSERT",), "tag"),
+    (r"Telemetry .*customTags\{\}\.", ("x", "y"), "tag"),
+    (r"WasmPlugin spec\.sha256", ("a" * 64, "b" * 64), "-"),
+    (r"WasmPlugin .*env\[\]\.valueFrom", ("INLINE", "HOST"), "-"),
+    (r"MeshConfig .*ingressClass", ("istio", "other"), "-"),
+    (r"MeshConfig .*ingressS(elector|ervice)", ("ingressgateway", "other"), "-"),
+    (r"MeshConfig .*defaultProviders\.(accessLogging|tracing)", ("asked", "other"), "-"),
+    (rf"MeshConfig .*{_LOG_SERVICES}\.port", (80, 7000), "-"),
+    (rf"MeshConfig .*{_LOG_SERVICES}\.service", ("two.example", "b.example"), "-"),
+    (r"(AuthorizationPolicy|RequestAuthentication|PeerAuthentication) spec\.selector", ("server", "nobody"), "app"),
+    (r"AuthorizationPolicy spec\.action", ("ALLOW", "DENY", "AUDIT"), "-"),
+    (r"AuthorizationPolicy .*[iI]pBlocks", ("10.1.0.0/16", "10.2.0.0/16"), "-"),
+    (r"AuthorizationPolicy .*\.(ports|notPorts)", ("80", "81"), "-"),
+    (r"AuthorizationPolicy .*\.when\[\]\.key", ("request.headers[x-a]", "request.headers[x-b]"), "-"),
+    (r"(AuthorizationPolicy|RequestAuthentication) spec\.targetRefs?(\[\])?\.group", ("", "core"), "-"),
+    (r"(AuthorizationPolicy|RequestAuthentication) spec\.targetRefs?(\[\])?\.kind", ("Service",), "-"),
+    (r"PeerAuthentication spec\.portLevelMtls", ("UNSET", "DISABLE", "PERMISSIVE", "STRICT"), "8080"),
+    (r"RequestAuthentication .*\.jwks$", tuple(KEYS), "-"),
+    (r"RequestAuthentication .*\.jwksUri$", ("https://a.example/keys", "https://b.example/keys"), "-"),
+    (r"MeshConfig .*envoyExtAuthz\w+\.port", (80, 7000), "-"),
+    (r"MeshConfig .*envoyExtAuthz\w+\.service", ("two.example", "b.example"), "-"),
+    (r"MeshConfig .*envoyExtAuthz\w+\.statusOnError", ("503", "403"), "-"),
+    (r"MeshConfig .*envoyExtAuthzHttp\.pathPrefix", ("/a", "/b"), "-"),
+    (r"MeshConfig .*extensionProviders\[\]\.name", ("asked", "other"), "-"),
     (r"ServiceEntry spec\.ports\[\]\.name", ("http", "renamed"), "-"),
     (r"[pP]robe\.httpGet\.scheme", ("HTTP", "HTTPS"), "-"),
     (r"ServiceEntry spec\.addresses", ("10.9.0.1", "10.9.0.77"), "-"),
@@ -162,6 +361,9 @@ VALUES: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     (r"(ServiceEntry spec\.endpoints\[\]|WorkloadEntry spec)\.labels", ("v1", "v2"), "version"),
     (r"ServiceEntry spec\.workloadSelector", ("vm", "nobody"), "app"),
     (r" spec\.exportTo", (".", "two"), "-"),
+    (r"VirtualService spec\..*gateways\[\]", ("around", "mesh"), "-"),
+    (r"(Gateway|Sidecar) .*cipherSuites", ("ECDHE-RSA-AES128-GCM-SHA256", "AES128-SHA"), "-"),
+    (r"Gateway spec\.selector", ("gateway", "nobody"), "app"),
     (r"Gateway spec\.servers\[\]\.bind", ("10.0.0.1", "10.0.0.2"), "-"),
     (r"Gateway spec\.servers\[\]\.hosts", ("a.example", "b.example"), "-"),
     (r"Gateway spec\.servers\[\]\.tls\.mode|Sidecar spec\.ingress\[\]\.tls\.mode", ("SIMPLE", "PASSTHROUGH"), "-"),
@@ -224,12 +426,25 @@ REFUSED: frozenset[tuple[str, str]] = frozenset(
         ("VirtualService", "spec.http[].fault.abort.http2Error"),
         ("VirtualService", "spec.http[].fault.delay.exponentialDelay"),
         ("MeshConfig", "data.mesh.meshMTLS.ecdhCurves[]"),
+        ("AuthorizationPolicy", "spec.targetRef.namespace"),
+        ("AuthorizationPolicy", "spec.targetRefs[].namespace"),
+        ("RequestAuthentication", "spec.targetRef.namespace"),
+        ("RequestAuthentication", "spec.targetRefs[].namespace"),
+        ("EnvoyFilter", "spec.targetRefs[].namespace"),
+        ("Telemetry", "spec.targetRef.namespace"),
+        ("Telemetry", "spec.targetRefs[].namespace"),
+        ("WasmPlugin", "spec.targetRef.namespace"),
+        ("WasmPlugin", "spec.targetRefs[].namespace"),
     ]
 )
 """Fields that Istio's rules never admit: an error that names them is the answer to writing one."""
 
 
 SECOND: dict[tuple[str, str], Any] = {
+    ("Gateway", "spec.servers[]"): {
+        "port": {"number": 81, "name": "more", "protocol": "HTTP"},
+        "hosts": ["*"],
+    },
     ("ServiceEntry", "spec.ports[]"): {"number": 81, "name": "more", "protocol": "HTTP"},
     ("VirtualService", "spec.http[]"): {"match": [{"uri": {"prefix": "/x"}}], "route": _ONE_ROUTE},
     ("VirtualService", "spec.http[].match[]"): {"uri": {"prefix": "/x"}},
@@ -245,16 +460,33 @@ SECOND: dict[tuple[str, str], Any] = {
 }
 """(kind, list) to an item that may stand beside the usual one, and that matters there."""
 
+FIRST_ONLY: frozenset[tuple[str, str]] = frozenset(
+    [("Telemetry", "spec.tracing[].providers[]"), ("MeshConfig", "data.mesh.defaultProviders.tracing[]")]
+)
+"""Lists of which Istio's API lets the first item count alone: spans go to one place."""
+
 BESIDE: dict[tuple[str, str], tuple[Needed, ...]] = {
     ("ServiceEntry", "spec.hosts[]"): (N("spec.ports", [{"number": 80, "name": "http", "protocol": "HTTP"}]),),
 }
 """(kind, list) to what is put first where it has two items."""
 
 PARTLY: frozenset[tuple[str, str]] = frozenset(
-    ("DestinationRule", f"{policy}.tls.{field}") for field in ("mode", "credentialName") for policy in _POLICIES
+    ("DestinationRule", f"{policy}.tls.mode") for policy in _POLICIES
+) | frozenset(
+    ("AuthorizationPolicy", f"spec.rules[].from[].source.{field}[]")
+    for field in (
+        "principals",
+        "namespaces",
+        "serviceAccounts",
+        "trustDomains",
+        "notPrincipals",
+        "notNamespaces",
+        "notServiceAccounts",
+        "notTrustDomains",
+    )
 )
-"""Fields that change a resource and warn nevertheless: mutual TLS without a certificate refuses connections, and a
-Secret's name leaves them without one."""
+"""Fields that change a resource and warn nevertheless: mutual TLS without a certificate refuses connections, a
+Secret's name leaves them without one, and a caller's identity is compared although nobody has one."""
 
 
 def context_of(kind: str, path: str) -> list[Needed]:

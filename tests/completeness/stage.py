@@ -15,6 +15,7 @@ from tidegate.api.shapes import MessageShape, shape_of
 from tidegate.app.hub import Hub, Shown
 from tidegate.app.proxies import Node
 from tidegate.envoy.outbound import TYPES
+from tidegate.envoy.resource import SECRET
 from tidegate.scope.proxy import Interception
 from tidegate.snapshot.world import Event, Verb
 
@@ -32,6 +33,8 @@ PROXIES = (
     _client(dns_capture=True, interception=Interception.NONE),
     Node(name="server.one", namespace="one", pod="server", service_account="server", address="10.244.0.3"),
     Node(name="other.two", namespace="two", pod="other", service_account="other", address="10.244.0.4"),
+    Node(name="gw.one", namespace="one", pod="gw", service_account="gw", address="10.244.0.5", router=True),
+    Node(name="edge.two", namespace="two", pod="edge", service_account="edge", address="10.244.0.6", router=True),
 )
 """None has a certificate."""
 
@@ -70,7 +73,7 @@ class Stage:
 
 def _everything(shown: Shown) -> dict[tuple[str, str], bytes]:
     view = shown.mailbox.view
-    found = {(url, name): view.get(url, name) for url in TYPES for name in view.names(url)}
+    found = {(url, name): view.get(url, name) for url in (*TYPES, SECRET) for name in view.names(url)}
     return {key: resource.body for key, resource in found.items() if resource is not None}
 
 

@@ -17,12 +17,19 @@ from tidegate.api import unacted
 KINDS = sorted(BASES)
 
 LEAST_UNACTED = {
+    "AuthorizationPolicy": 6,
+    "PeerAuthentication": 3,
+    "RequestAuthentication": 6,
+    "EnvoyFilter": 9,
+    "ProxyConfig": 4,
+    "Telemetry": 15,
+    "WasmPlugin": 23,
     "DestinationRule": 40,
-    "Gateway": 28,
-    "MeshConfig": 330,
+    "Gateway": 2,
+    "MeshConfig": 250,
     "ServiceEntry": 2,
     "Sidecar": 15,
-    "VirtualService": 5,
+    "VirtualService": 1,
     "WorkloadEntry": 2,
     "WorkloadGroup": 23,
 }
@@ -98,12 +105,12 @@ def test_no_field_of_the_api_is_missed(kind: str, shared: Path) -> None:
     wanted = listed(json.loads((shared / "reference/api/fields.json").read_text()), kind)
     judged = {bare(v.path).removeprefix(f"{root_of(kind)}.") for v in verdicts(kind)}
     assert judged == wanted
-    assert len(wanted) > 5
+    assert len(wanted) > 2
 
 
 def listed(sheet: dict[str, Any], kind: str) -> set[str]:
     """The fields of a kind that hold no further message, by a list of the API that is not this project's."""
-    fields = {**sheet["crds"], **sheet["config"]}[kind]["fields"]
+    fields = sheet["config" if kind == MESH else "crds"][kind]["fields"]
     paths = {bare(path) for path in fields}
     if kind == MESH:
         paths |= {f"defaultConfig.{bare(path)}" for path in sheet["config"]["ProxyConfig"]["fields"]}

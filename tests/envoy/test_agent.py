@@ -230,6 +230,11 @@ def owner_and_session(pid: int | None) -> tuple[int, int]:
     return Path(f"/proc/{pid}").stat().st_uid, os.getsid(pid or 0)
 
 
+def owner_and_group(pid: int | None) -> tuple[int, int]:
+    found = Path(f"/proc/{pid}").stat()
+    return found.st_uid, found.st_gid
+
+
 def hold_a_connection() -> "subprocess.Popen[bytes]":
     command = ["ip", "netns", "exec", NETNS, sys.executable, "-c", HOLD]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -291,10 +296,12 @@ async def test_transparent_interception_keeps_the_right_it_needs(workload: Workl
     workload.start("--interception-mode", "TPROXY")
     await until_served(workload, "first")
     assert capabilities(workload.envoy_pid()) == 1 << 12, "CAP_NET_ADMIN and no other"
+    assert owner_and_group(workload.envoy_pid()) == (0, 1337), "the packet rules know it by its group"
     await asyncio.to_thread(workload.finish)
     workload.start()
     await until_served(workload, "first")
     assert capabilities(workload.envoy_pid()) == 0
+    assert owner_and_group(workload.envoy_pid()) == (1337, 1337)
 
 
 async def test_an_envoy_that_only_root_can_reach(workload: Workload, control: ControlPlane) -> None:

@@ -41,10 +41,11 @@ ACCEPTED = (
         r"^filter_chains\[(?!.*destination_port).*\]\.filters\[\d+\]\.typed_config\.stat_prefix$",
     ),
     Accepted(
-        "endpoint-once-per-service",
-        "istiod lists an endpoint once for each address of its ServiceEntry; once is enough",
-        r"outbound\|(7100\|\|both|5433\|\|risk-db)\.example\.com",
-        r"^endpoints\[0\]\.(lb_endpoints\[.*#2\]|load_balancing_weight)$",
+        "attempt-count-of-another-proxy",
+        "istiod's route cache does not tell proxies with different proxyHeaders apart: the first that asks decides for "
+        "all whether servers are told the attempt",
+        r"\d+",
+        r"^virtual_hosts\[\d+\]\.include_request_attempt_count$",
     ),
     Accepted(
         "empty-http2-options",

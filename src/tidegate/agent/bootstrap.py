@@ -41,7 +41,7 @@ _CLUSTER_STATS = (
 
 
 def bootstrap(settings: Settings) -> dict[str, Any]:
-    """The bootstrap of one sidecar, as the JSON form of envoy.config.bootstrap.v3.Bootstrap."""
+    """The bootstrap of one proxy, as the JSON form of envoy.config.bootstrap.v3.Bootstrap."""
     return {
         "node": _node(settings),
         "admin": {"address": _address(_LOOPBACK, settings.ports.admin)},
@@ -66,7 +66,7 @@ def _node(settings: Settings) -> dict[str, Any]:
         "NAME": settings.name,
         "NAMESPACE": settings.namespace,
         "INSTANCE_IPS": settings.address,
-        "INTERCEPTION_MODE": settings.interception_mode,
+        **({"INTERCEPTION_MODE": settings.interception_mode} if settings.type == "sidecar" else {}),
         "ENVOY_STATUS_PORT": str(settings.ports.readiness),
         "ENVOY_PROMETHEUS_PORT": str(settings.ports.prometheus),
         "TIDEGATE_VERSION": __version__,

@@ -175,7 +175,7 @@ class Envoy:
     def _start(self) -> None:
         self.starts += 1
         with self.settings.log_file.open("ab", buffering=0) as output:
-            _give(self.settings.log_file, self.settings.proxy_id)
+            _give(self.settings.log_file, self.settings.identity)
             binary = os.open(self.settings.envoy, os.O_RDONLY)
             path = str(self.settings.envoy) if open_to_all(self.settings.envoy) else f"/proc/self/fd/{binary}"
             try:
@@ -239,17 +239,17 @@ def arguments(settings: Settings, binary: str) -> list[str]:
 def as_user(settings: Settings) -> list[str]:
     """The command in front of Envoy's that gives up root; empty when this agent is not root.
 
-    TPROXY sockets need CAP_NET_ADMIN, which is kept then.
+    TPROXY sockets need CAP_NET_ADMIN, which is kept then, and no other: user 0 is not privileged by itself.
     """
-    if settings.proxy_id is None or os.geteuid() != 0:
+    if settings.identity is None or os.geteuid() != 0:
         return []
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         raise EnvoyStartError("setpriv was not found; install the Debian package util-linux")
     kept = "-all,+net_admin" if settings.interception_mode == "TPROXY" else "-all"
-    owner = str(settings.proxy_id)
-    identity = ["--reuid", owner, "--regid", owner, "--clear-groups"]
-    return [setpriv, *identity, "--inh-caps", kept, "--ambient-caps", kept, "--"]
+    user, group = map(str, settings.identity)
+    identity = ["--reuid", user, "--regid", group, "--clear-groups", "--securebits", "+noroot,+noroot_locked"]
+    return [setpriv, *identity, "--inh-caps", kept, "--ambient-caps", kept, "--bounding-set", kept, "--"]
 
 
 def open_to_all(path: Path) -> bool:
@@ -268,8 +268,8 @@ def last_lines(path: Path, lines: int = SHOWN_LINES, size: int = 16384) -> tuple
     return tuple(line for line in text.splitlines() if line.strip())[-lines:]
 
 
-def _give(path: Path, owner: int | None) -> None:
+def _give(path: Path, identity: tuple[int, int] | None) -> None:
     """Envoy opens /dev/stdout again as its own user, so the file behind it has to be its own."""
     path.chmod(0o640)
-    if owner is not None and os.geteuid() == 0:
-        os.chown(path, owner, owner)
+    if identity is not None and os.geteuid() == 0:
+        os.chown(path, *identity)

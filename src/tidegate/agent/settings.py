@@ -10,6 +10,9 @@ PROXY_ID = 1337
 
 InterceptionMode = Literal["REDIRECT", "TPROXY", "NONE"]
 
+ProxyType = Literal["sidecar", "router"]
+"""A router is a gateway: it stands alone and captures nothing."""
+
 
 class Ports(msgspec.Struct, frozen=True, kw_only=True):
     """Istio's port numbers; tests move them."""
@@ -35,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The control plane's Unix socket."""
     envoy: Path
     domain: str = "cluster.local"
+    type: ProxyType = "sidecar"
     interception_mode: InterceptionMode = "REDIRECT"
     concurrency: int = 2
     drain_seconds: float = 5.0
@@ -49,6 +53,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ports: Ports = Ports()
     proxy_id: int | None = PROXY_ID
     """Numeric user and group for Envoy; None leaves it the agent's own."""
+
+    @property
+    def identity(self) -> tuple[int, int] | None:
+        """Numeric user and group for Envoy; None leaves them the agent's own.
+
+        With TPROXY it is user 0, as Istio's rules expect: its connections to the application, which have the caller's
+        address, leave by the rule for other users than the proxy's. Elsewhere its group tells it apart.
+        """
+        if self.proxy_id is None:
+            return None
+        return (0 if self.interception_mode == "TPROXY" else self.proxy_id), self.proxy_id
 
     @property
     def full_name(self) -> str:
@@ -93,4 +108,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def node_id(self) -> str:
         """``sidecar~IP~POD.NS~NS.svc.DOMAIN``."""
-        return f"sidecar~{self.address}~{self.full_name}~{self.namespace}.svc.{self.domain}"
+        return f"{self.type}~{self.address}~{self.full_name}~{self.namespace}.svc.{self.domain}"

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import re
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -88,7 +87,6 @@ class Status:
 
     def __init__(self, admin: Client, prometheus: Client, readiness: Readiness, report: Callable[[], Any]) -> None:
         self._admin, self._prometheus, self._readiness, self._report = admin, prometheus, readiness, report
-        self._since = time.time()
         self.on_quit: Callable[[], None] = lambda: None
         self.on_drain: Callable[[], Awaitable[None]] | None = None
 

@@ -48,6 +48,9 @@ def of_service(
 ) -> Iterator[str]:
     """Warnings about a service, for the proxies of one namespace."""
     endpoints = given.world.endpoints.get(service.key, ())
+    if service.external_name:
+        yield from _alias(given, kind, service)
+        return
     yield from _ports(service)
     if not endpoints and service.resolution in (Resolution.CLIENT_SIDE, Resolution.DNS):
         yield f"{service.host} has no endpoints: requests get 503 with flag UH"
@@ -57,6 +60,16 @@ def of_service(
     yield from _shadowing(given, service)
     refs = [*service.sources, *([rule.ref] if rule else [])]
     yield from _problems(given, refs)
+
+
+def _alias(given: Reading, kind: ProxyKind, service: Service) -> Iterator[str]:
+    target = service.external_name
+    if not choice.service_candidates(given.world, kind, target):
+        yield (
+            f"{service.host} is another name of {target}, which no Service or ServiceEntry defines for namespace "
+            f"{kind.namespace}: to proxies both are unknown hosts, and outboundTrafficPolicy decides"
+        )
+    yield from _problems(given, service.sources)
 
 
 def of_choice(kind: ProxyKind, service: Service, candidates: tuple[Service, ...]) -> Iterator[str]:

@@ -42,7 +42,7 @@ class Agent:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.started = time.time()
+        self.started, self._since = time.time(), time.monotonic()
         self.stop = asyncio.Event()
         self.drained = False
         self._lock = prepare(settings)
@@ -65,7 +65,7 @@ class Agent:
             stack.callback(store.close)
             await self.relay.start(settings.xds_socket)
             stack.push_async_callback(self.relay.stop)
-            own(settings.xds_socket, settings.proxy_id)
+            own(settings.xds_socket, settings.identity)
             local = await serve_unix(self.status.local, settings.agent_socket)
             stack.callback(local.close)
             own(settings.agent_socket, None)
@@ -84,7 +84,7 @@ class Agent:
             "namespace": self.settings.namespace,
             "pid": os.getpid(),
             "started": self.started,
-            "uptime": time.time() - self.started,
+            "uptime": time.monotonic() - self._since,
             "ready": not await self.readiness.problem(),
             "envoy": {
                 "pid": running.pid if running else None,
@@ -157,11 +157,11 @@ class Agent:
             await asyncio.sleep(POLL_SECONDS)
 
 
-def own(socket: Path, owner: int | None) -> None:
+def own(socket: Path, identity: tuple[int, int] | None) -> None:
     """Give a socket to the user who may open it, and to nobody else; None leaves it the agent's own."""
     socket.chmod(0o600)
-    if owner is not None and os.geteuid() == 0:
-        os.chown(socket, owner, owner)
+    if identity is not None and os.geteuid() == 0:
+        os.chown(socket, *identity)
 
 
 def forget_sockets(settings: Settings) -> None:

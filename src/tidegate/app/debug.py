@@ -59,7 +59,7 @@ class Sources:
 
 
 Held = tuple[Snapshot, dict[Ref, str]]
-"""The world, and the stored objects that cannot be typed, with the reason."""
+"""The world, and what is told of stored objects besides: those that cannot be typed, those that do nothing."""
 Endpoint = Callable[[Sources, Request], Awaitable[Response]]
 
 

@@ -73,6 +73,8 @@ class ServiceFacts(Facts, frozen=True):
     ports: tuple[PortFacts, ...]
     destination_rule: RuleFacts | None
     virtual_services: tuple[RoutingFacts, ...]
+    alias_of: str = ""
+    """The host that an ExternalName Service is another name of; "" for other services."""
 
 
 class EndpointFacts(Facts, frozen=True):
@@ -211,6 +213,7 @@ def _service(
         ),
         destination_rule=_rule(rule, endpoints, workload) if rule else None,
         virtual_services=tuple(_routings(given, kind, service.host)),
+        alias_of=service.external_name,
     )
 
 

@@ -20,6 +20,7 @@ from tidegate.app.metrics import Metrics
 from tidegate.app.proxies import Node, read_metadata
 from tidegate.app.serving import loopback, serving
 from tidegate.kit.errors import InvalidObjectError
+from tidegate.kit.features import DEFAULTS, Features
 from tidegate.kit.places import DISCOVERY_ADDRESS
 from tidegate.snapshot.world import POLICY_KINDS, Event, Verb
 from tidegate.store.client import KubeStore
@@ -39,6 +40,7 @@ WATCHED = (
     "Namespace",
     "Node",
     "ConfigMap",
+    "Secret",
     "Pod",
     "Service",
     "EndpointSlice",
@@ -48,6 +50,7 @@ WATCHED = (
     "VirtualService",
     "DestinationRule",
     "Sidecar",
+    "Ingress",
     *(kind for kind in POLICY_KINDS if kind in KINDS),
 )
 _BEARER = "bearer "
@@ -63,6 +66,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     monitoring_port: int = 15014
     """On 127.0.0.1; 0 for any free port."""
     domain: str = "cluster.local"
+    features: Features = DEFAULTS
 
 
 class _Notices(Metrics):
@@ -107,7 +111,7 @@ class Discovery:
 
     def __init__(self, settings: Settings, store: KubeStore) -> None:
         self.settings, self._store = settings, store
-        self.hub = Hub(settings.domain)
+        self.hub = Hub(settings.domain, settings.features)
         self._litter = heap.Litter()
         self.metrics = _Notices(self._litter)
         self.server = DiscoveryServer(self._authenticate, self._attach, self.metrics)
@@ -143,12 +147,17 @@ class Discovery:
                 pod=identity.pod or proxy.pod,
                 service_account=identity.service_account,
                 address=proxy.address,
+                router=proxy.type == "router",
                 **read_metadata(node.metadata),
             )
         )
         return _Attached(self.hub, shown)
 
     # What changes
+
+    def told(self) -> dict[Ref, str]:
+        """Objects that cannot be typed, and those that do nothing for the proxies at hand, with the reason."""
+        return {**{ref: "; ".join(texts) for ref, texts in self.hub.problems().items()}, **self.undecodable}
 
     async def follow(self) -> None:
         """Bring every change of the store into the hub, for ever."""
@@ -236,7 +245,7 @@ async def _monitoring(plane: Discovery) -> AsyncIterator[str]:
     """Serve the debug port on loopback; yields its address."""
     listener = loopback(plane.settings.monitoring_port, "--monitoring-port")
     app = debug_app(
-        plane.server, plane.metrics, plane.synced.is_set, lambda: (plane.hub.world, dict(plane.undecodable))
+        plane.server, plane.metrics, plane.synced.is_set, lambda: (plane.hub.world, plane.told())
     )
     async with serving(app, listener):
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -6,22 +6,27 @@ use is advanced once, and only proxies that are shown something different are to
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from tidegate.api.networking import DestinationRule, Sidecar, VirtualService
+from tidegate.api.networking import DestinationRule
 from tidegate.api.objects import Object, Ref
+from tidegate.app.patching import NONE, Patches, Patching
 from tidegate.app.proxies import Node, make_kind, make_proxy
 from tidegate.envoy.cache import Builders
 from tidegate.envoy.defaults import Slices, slices
-from tidegate.envoy.inputs import Input
+from tidegate.envoy.inputs import InboundInput, Input
 from tidegate.envoy.outbound import Outbound
 from tidegate.envoy.resource import Decision
-from tidegate.envoy.view import InboundState, ProxyView, build_inbound, inbound_input
+from tidegate.envoy.telemetry import asks_services
+from tidegate.envoy.view import InboundState, ProxyView, build_own, own_input
 from tidegate.kit import hosts
+from tidegate.kit.features import DEFAULTS, Features
 from tidegate.registry.model import ServiceKey
 from tidegate.scope.labels import mentioned, mentioned_by_mesh, where_tested
 from tidegate.scope.proxy import Proxy, ProxyKind
+from tidegate.scope.telemetry import KIND as TELEMETRY
+from tidegate.snapshot.destinationrules import credentials
 from tidegate.snapshot.state import Snapshot
 from tidegate.snapshot.world import Changed, Event
 from tidegate.xds.mailbox import Mailbox, merge
@@ -35,6 +40,7 @@ class Shown:
 
     def __init__(self, node: Node, proxy: Proxy, inbound: InboundState, view: ProxyView) -> None:
         self.node, self.proxy, self.inbound = node, proxy, inbound
+        self.patches: Patches = NONE
         self.mailbox = Mailbox(view)
 
     @property
@@ -46,12 +52,18 @@ class Shown:
     def target_hosts(self) -> set[str]:
         return {t.service.host.lower() for t in self.inbound.given.targets}
 
+    @property
+    def asked_hosts(self) -> tuple[str, ...]:
+        """Services that its policies ask: authorizers, and where keys of token issuers are fetched."""
+        given = self.inbound.given
+        return given.security.hosts if isinstance(given, InboundInput) else ()
+
 
 class Hub:
     """Holds the current world and shows it to the attached proxies."""
 
-    def __init__(self, domain: str = "cluster.local") -> None:
-        self.world = Snapshot.empty(domain)
+    def __init__(self, domain: str = "cluster.local", features: Features = DEFAULTS) -> None:
+        self.world = Snapshot.empty(domain, features=features)
         self.builders = Builders(_left_out)
         self.slices: Slices = slices(self.world.mesh, domain)
         self._kinds: dict[ProxyKind, Outbound] = {}
@@ -62,6 +74,7 @@ class Hub:
         """By the namespace on whose proxies labels are tested, "" for all: label keys, and by how many objects."""
         self._mentioned_by_mesh = mentioned_by_mesh(self.world.mesh)
         self._node_local: set[ServiceKey] = set()
+        self.patching = Patching()
         self._most = 0
         """Resources of all kinds together, at their most since the builders' caches were swept."""
 
@@ -70,8 +83,10 @@ class Hub:
     def attach(self, node: Node) -> Shown:
         """Show the world to a proxy from now on; its first view is complete."""
         proxy = self._proxy(node)
-        inbound = build_inbound(inbound_input(self.world, proxy, self.slices), self.builders)
-        shown = Shown(node, proxy, inbound, self._view(proxy, inbound))
+        inbound = build_own(own_input(self.world, proxy, self.slices), self.builders)
+        patches = self.patching.patches_of(self.world, node, proxy, inbound)
+        shown = Shown(node, proxy, inbound, self._view(proxy, inbound, patches))
+        shown.patches = patches
         self._shown[proxy.kind].add(shown)
         self._of_pod[shown.pod].add(shown)
         return shown
@@ -82,6 +97,7 @@ class Hub:
         if not self._of_pod[shown.pod]:
             del self._of_pod[shown.pod]
         self._leave(shown.proxy.kind, shown)
+        self._forget_patches()
 
     def _leave(self, kind: ProxyKind, shown: Shown) -> None:
         self._shown[kind].discard(shown)
@@ -98,6 +114,9 @@ class Hub:
             self.builders.sweep()
             self._most = count
 
+    def _forget_patches(self) -> None:
+        self.patching.keep({(s.proxy.kind, s.patches.found) for s in self.attached() if s.patches.found})
+
     def attached(self) -> list[Shown]:
         return [each for group in self._shown.values() for each in group]
 
@@ -107,7 +126,14 @@ class Hub:
     def decisions(self, kind: ProxyKind) -> Iterable[Decision]:
         """What was decided among objects for a kind of proxy; nothing for one that is not in use."""
         found = self._kinds.get(kind)
-        return found.decisions() if found is not None else ()
+        if found is None:
+            return ()
+        patches = {s.patches.found: s.patches for s in self._shown.get(kind, ())}
+        return (*found.decisions(), *self.patching.decisions(kind, patches.values()))
+
+    def problems(self) -> dict[Ref, tuple[str, ...]]:
+        """What only the proxies' resources can tell of objects: EnvoyFilters that do nothing."""
+        return self.patching.problems((s.proxy.kind, s.patches) for s in self.attached() if s.patches.found)
 
     def _proxy(self, node: Node) -> Proxy:
         keys = self._label_keys(node.namespace)
@@ -119,9 +145,12 @@ class Hub:
             found = self._kinds[kind] = Outbound(kind, self.world, self.slices, self.builders)
         return found
 
-    def _view(self, proxy: Proxy, inbound: InboundState) -> ProxyView:
+    def _view(self, proxy: Proxy, inbound: InboundState, patches: Patches) -> ProxyView:
         outbound = self._outbound(proxy.kind)
-        return ProxyView(str(self.world.version), dict(outbound.resources), inbound.resources, proxy.addresses)
+        shared, own = dict(outbound.resources), inbound.resources
+        if patches.own is not None:
+            shared, own = self.patching.resources(proxy.kind, patches.found, outbound), patches.own.resources
+        return ProxyView(str(self.world.version), shared, own, proxy.addresses)
 
     # Changes
 
@@ -140,12 +169,16 @@ class Hub:
         deltas = {
             kind: _present(outbound.advance(self.world, changed, self.slices)) for kind, outbound in self._kinds.items()
         }
+        patched = self.patching.advance(self._kinds, deltas)
         touched = set(self.attached()) if "" in renamed else self._touched(before, changed) | self._of(renamed)
         for kind, delta in deltas.items():
             for shown in self._shown[kind] - touched if delta else ():
-                shown.mailbox.publish(self._view(shown.proxy, shown.inbound), delta, since)
+                told = patched[kind, shown.patches.found] if shown.patches.found else delta
+                if told:
+                    shown.mailbox.publish(self._view(shown.proxy, shown.inbound, shown.patches), told, since)
         for shown in touched:
             self._show(shown, deltas.get(shown.proxy.kind, {}), since)
+        self._forget_patches()
         self._tidy()
         return changed
 
@@ -153,22 +186,26 @@ class Hub:
         """Look at one proxy anew; it may have become another kind (its labels, its node), so that all may differ."""
         before, shown.proxy = shown.proxy, self._proxy(shown.node)
         own = self._refresh_inbound(shown)
-        view = self._view(shown.proxy, shown.inbound)  # before the old kind is left, and its cached results with it
+        patches, shown.patches = shown.patches, self.patching.patches_of(
+            self.world, shown.node, shown.proxy, shown.inbound, shown.patches
+        )
+        # before the old kind is left, and its cached results with it
+        view = self._view(shown.proxy, shown.inbound, shown.patches)
         if shown.proxy.kind != before.kind:
             self._leave(before.kind, shown)
             self._shown[shown.proxy.kind].add(shown)
             shown.mailbox.publish(view, None, since)
-        elif shown.proxy.addresses != before.addresses:
+        elif shown.proxy.addresses != before.addresses or shown.patches.found != patches.found:
             shown.mailbox.publish(view, None, since)
         elif delta or own:
             shown.mailbox.publish(view, merge(delta, own), since)
 
     def _refresh_inbound(self, shown: Shown) -> dict[str, frozenset[str]]:
-        given = inbound_input(self.world, shown.proxy, self.slices)
+        given = own_input(self.world, shown.proxy, self.slices)
         if given == shown.inbound.given:
             return {}
         try:
-            old, shown.inbound = shown.inbound, build_inbound(given, self.builders)
+            old, shown.inbound = shown.inbound, build_own(given, self.builders)
         except Exception as error:  # one bad object must not end the control plane
             _left_out(f"inbound side of {shown.node.name}, which stays as it was", given, error)
             return {}
@@ -183,10 +220,13 @@ class Hub:
         """Proxies whose own (inbound) side may have changed."""
         rooted = changed.sidecars | changed.policies
         spaces = {each.namespace for each in changed.services | changed.endpoints | rooted}
-        if changed.mesh or any(ref.namespace == self.world.mesh.root_namespace for ref in rooted):
+        logged = bool(changed.services) and asks_services(self.world.mesh)
+        if changed.mesh or logged or any(ref.namespace == self.world.mesh.root_namespace for ref in rooted):
             return set(self.attached())
         touched = self._of(spaces)
         touched.update(s for ref in changed.workloads for s in self._of_pod.get(ref, ()))
+        if hosts_changed := {key.host.lower() for key in changed.services}:
+            touched.update(s for s in self.attached() if not hosts_changed.isdisjoint(s.asked_hosts))
         rules = [
             rule
             for ref in changed.destination_rules
@@ -195,12 +235,23 @@ class Hub:
         ]
         if rules:
             touched.update(s for s in self.attached() if _concerns(rules, s.target_hosts))
+        touched.update(self._of({ref.namespace for ref in changed.credentials | _naming_secrets(rules)}))
+        if changed.services or changed.virtual_services or changed.destination_rules or changed.policies:
+            touched.update(self._routers())
         return touched
+
+    def _routers(self) -> Iterator[Shown]:
+        """Gateways: their routes may lead to any service, and come from any namespace."""
+        for kind, group in self._shown.items():
+            if kind.router:
+                yield from group
 
     def _note_mentions(self, changed: Changed) -> set[str]:
         """Keep count of the label keys that objects test; returns the namespaces on whose proxies others are tested
         now, "" for all."""
-        sources: tuple[tuple[frozenset[Ref], Mapping[Ref, Object[VirtualService | DestinationRule | Sidecar]]], ...] = (
+        telemetry = frozenset(ref for ref in changed.policies if ref.kind == TELEMETRY)
+        sources: tuple[tuple[frozenset[Ref], Mapping[Ref, Object[Any]]], ...] = (
+            (telemetry, {o.ref: o for r in telemetry for o in self.world.policies_in(TELEMETRY, r.namespace)}),
             (changed.virtual_services, self.world.virtual_services),
             (changed.destination_rules, self.world.destination_rules),
             (changed.sidecars, self.world.sidecars),
@@ -249,6 +300,10 @@ def _left_out(what: str, given: Input, error: Exception) -> None:
 
 def _present(delta: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
     return {url: names for url, names in delta.items() if names}
+
+
+def _naming_secrets(rules: list[Object[DestinationRule]]) -> set[Ref]:
+    return {rule.ref for rule in rules if credentials(rule)}
 
 
 def _concerns(rules: list[Object[DestinationRule]], targets: set[str]) -> bool:

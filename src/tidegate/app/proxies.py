@@ -5,11 +5,17 @@ from typing import Any
 
 import msgspec
 
-from tidegate.api.fields import Duration
+from tidegate.api.fields import Duration, decode_hook
+from tidegate.api.mesh import ForwardClientCertDetails, ProxyConfig
+from tidegate.api.mesh import Topology as MeshTopology
 from tidegate.api.objects import Ref
+from tidegate.api.walk import walk
+from tidegate.envoy.contribution import destinations
 from tidegate.registry.model import Workload
+from tidegate.scope import gateways
 from tidegate.scope.labels import project
-from tidegate.scope.proxy import Interception, Proxy, ProxyKind
+from tidegate.scope.proxy import Interception, Proxy, ProxyKind, Topology
+from tidegate.scope.proxyheaders import header_settings
 from tidegate.snapshot.world import World
 
 
@@ -32,6 +38,25 @@ class Node(msgspec.Struct, frozen=True):
     dns_capture: bool = False
     idle_timeout: Duration | None = None
     cluster_id: str = "Kubernetes"
+    http_proxy_port: int = 0
+    workload: Ref | None = None
+    """Stands for its Pod, where another object has its address: a WorkloadEntry."""
+    dns_domain: str = ""
+    """Where it is not that of its namespace."""
+    router: bool = False
+    """A gateway. Its node says so: what it may then see follows from its namespace and its Pod's labels."""
+    topology: MeshTopology | None = None
+    """What stands before a gateway, where it is not the mesh's default."""
+    unprivileged: bool = False
+    """A gateway that may not bind ports below 1024."""
+    certificates: bool = False
+    """The workload has a certificate: mutual TLS can be spoken and demanded."""
+    version: str = ""
+    """ISTIO_VERSION, which EnvoyFilters can ask for."""
+    metadata: Mapping[str, str] = {}
+    """All that the node says of itself in text, which EnvoyFilters can ask for too; nothing else looks at it."""
+    proxy_config: ProxyConfig | None = None
+    """Its whole ProxyConfig, where it is not the mesh's default."""
 
 
 def read_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,12 +67,51 @@ def read_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
         "http10": _true(metadata.get("HTTP10")),
         "dns_capture": _true(metadata.get("DNS_CAPTURE")),
         "idle_timeout": _duration(metadata.get("IDLE_TIMEOUT")),
+        "http_proxy_port": _port(metadata.get("HTTP_PROXY_PORT")),
         "cluster_id": str(metadata.get("CLUSTER_ID") or "Kubernetes"),
+        "version": str(metadata.get("ISTIO_VERSION") or ""),
+        "metadata": {key: value for key, value in metadata.items() if isinstance(value, str)},
+        "proxy_config": _proxy_config(metadata),
+        "topology": _topology(metadata),
+        "unprivileged": _true(metadata.get("UNPRIVILEGED_POD")),
     }
+
+
+def _topology(metadata: Mapping[str, Any]) -> MeshTopology | None:
+    config = metadata.get("PROXY_CONFIG")
+    if isinstance(config, str):
+        try:
+            config = msgspec.json.decode(config)
+        except msgspec.DecodeError:
+            return None
+    given = config.get("gatewayTopology") if isinstance(config, dict) else None
+    if not isinstance(given, dict):
+        return None
+    normal, errors, _ = walk(MeshTopology, given, "", proto=True, limits=False)
+    return None if errors else msgspec.convert(normal, MeshTopology, dec_hook=decode_hook)
+
+
+def _proxy_config(metadata: Mapping[str, Any]) -> ProxyConfig | None:
+    """PROXY_CONFIG, as JSON or in JSON's text, without what in it cannot be read."""
+    config = metadata.get("PROXY_CONFIG")
+    if isinstance(config, str):
+        try:
+            config = msgspec.json.decode(config)
+        except msgspec.DecodeError:
+            return None
+    if not isinstance(config, dict):
+        return None
+    normal, _, _ = walk(ProxyConfig, config, "", limits=False)
+    return msgspec.convert(normal, ProxyConfig, dec_hook=decode_hook)
 
 
 def _true(value: Any) -> bool:
     return str(value).lower() in ("true", "1")
+
+
+def _port(value: Any) -> int:
+    word = str(value or "")
+    return int(word) if word.isdecimal() and len(word) <= 5 and int(word) <= 65535 else 0
 
 
 def _duration(value: Any) -> Duration | None:
@@ -66,7 +130,8 @@ def make_proxy(world: World, node: Node, kind_of: MakeKind) -> Proxy:
     A token that is bound to no Pod leaves the Pod's name to the proxy's own word: it counts only for a Pod of the
     token's ServiceAccount.
     """
-    workload = world.workloads.get(Ref("Pod", node.namespace, node.pod)) if node.pod else None
+    named = node.workload or (Ref("Pod", node.namespace, node.pod) if node.pod else None)
+    workload = world.workloads.get(named) if named else None
     if workload is not None and workload.service_account != node.service_account:
         workload = None
     return Proxy(
@@ -76,6 +141,22 @@ def make_proxy(world: World, node: Node, kind_of: MakeKind) -> Proxy:
         labels=workload.labels if workload else (),
         service_account=node.service_account,
         workload=workload.ref if workload else None,
+        topology=_effective_topology(world, node),
+        unprivileged=node.unprivileged,
+    )
+
+
+def _effective_topology(world: World, node: Node) -> Topology:
+    """What the proxy says of itself, else the mesh's default; nothing at a sidecar."""
+    mesh = world.mesh.default_config
+    given = node.topology or (mesh.gateway_topology if mesh is not None else None)
+    if given is None or not node.router:
+        return Topology()
+    how = given.forward_client_cert_details
+    return Topology(
+        trusted_proxies=given.num_trusted_proxies,
+        client_cert="" if how is ForwardClientCertDetails.UNDEFINED else how.value,
+        proxy_protocol=given.proxy_protocol is not None,
     )
 
 
@@ -86,7 +167,7 @@ def make_kind(
     addresses = workload.addresses if workload and workload.addresses else (node.address,)
     return ProxyKind(
         namespace=node.namespace,
-        dns_domain=f"{node.namespace}.svc.{world.domain}",
+        dns_domain=node.dns_domain or f"{node.namespace}.svc.{world.domain}",
         labels=project(workload.labels, label_keys) if workload else (),
         locality=workload.locality if workload else "",
         network=workload.network if workload else "",
@@ -95,7 +176,23 @@ def make_kind(
         interception=node.interception,
         ipv4=any(":" not in a for a in addresses),
         ipv6=any(":" in a for a in addresses),
-        http10=node.http10,
+        dual_stack=world.features.dual_stack,
+        http10=node.http10 or world.features.http10,
+        sniff_http10=world.features.http10,
         idle_timeout=node.idle_timeout,
+        http_proxy_port=node.http_proxy_port,
         dns_capture=node.dns_capture,
+        headers=header_settings(node.proxy_config or world.mesh.default_config),
+        mtls=node.certificates,
+        **(_of_gateway(world, node, workload) if node.router else {}),
     )
+
+
+def _of_gateway(world: World, node: Node, workload: Workload | None) -> dict[str, Any]:
+    """What of a gateway's kind follows from the Gateways that select it."""
+    selected = gateways.selected(world, workload.labels, world.targets(workload)) if workload is not None else ()
+    only = None
+    if world.features.filter_gateway_clusters:
+        rules = (r for each in selected for r in gateways.bound(world, node.namespace, gateways.qualified(each)))
+        only = frozenset(host.lower() for rule in rules for host in destinations(rule))
+    return {"router": True, "sni_dnat": gateways.passes_unopened(selected), "only_hosts": only}

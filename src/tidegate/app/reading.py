@@ -39,6 +39,19 @@ def read(kubeconfig: Path, domain: str = "cluster.local") -> Reading:
         raise TidegateError(f"{error}; kubeconfig {kubeconfig}") from error
 
 
+def raw_objects(kubeconfig: Path) -> list[dict[str, Any]]:
+    """Every object of the kinds that count, as the API server has it. Raises TidegateError as ``read``."""
+    try:
+        return asyncio.run(_raw(kubeconfig))
+    except StoreError as error:
+        raise TidegateError(f"{error}; kubeconfig {kubeconfig}") from error
+
+
+async def _raw(kubeconfig: Path) -> list[dict[str, Any]]:
+    async with KubeStore.from_kubeconfig(kubeconfig) as store:
+        return [raw for kind in WATCHED for raw in await _items(store, kind)]
+
+
 def service_names(kubeconfig: Path) -> list[str]:
     """``name.namespace`` of every Service, and the hosts of every ServiceEntry. Raises TidegateError as ``read``."""
     return asyncio.run(_service_names(kubeconfig))

@@ -4,7 +4,7 @@ Each chain is a fragment: its bytes, and as its name the match in a canonical fo
 stand in one listener, and "" is the match that takes every connection.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ import msgspec
 from tidegate.api.fields import Duration
 from tidegate.api.networking import Destination, L4MatchAttributes, RouteDestination, TLSMatchAttributes, VirtualService
 from tidegate.api.objects import Object
-from tidegate.envoy import clusters, filters, matches, policy, protos, routes
+from tidegate.envoy import filters, forward_proxy, matches, policy, protos, routes
 from tidegate.envoy.inputs import CatchAll, Input, ListenerDefaults, Member, Target
 from tidegate.envoy.resource import FILTER_CHAIN, Origin, Resource, of_bytes, resource
 from tidegate.envoy.stat_names import DELIMITER, alt_stat_name
@@ -27,7 +27,7 @@ CONNECT_TIMEOUT = Duration.of(seconds=15)
 """transport_socket_connect_timeout of chains that lead to services."""
 
 HTTP_PROTOCOLS = ("http/1.1", "h2c")
-"""Application protocols that the HTTP inspector tells of plain HTTP."""
+"""Application protocols that the HTTP inspector tells of plain HTTP; `http_protocols` adds that of HTTP/1.0."""
 
 SNIFFED_HTTP = "transport=raw_buffer;alpn=http/1.1,h2c"
 MATCH_ALL = ""
@@ -43,6 +43,11 @@ class MemberChainInput(Input, frozen=True, kw_only=True):
     """Of the listener; 0 for a unix socket."""
     defaults: ListenerDefaults
     proxy: ProxyKind
+
+
+def http_protocols(proxy: ProxyKind) -> tuple[str, ...]:
+    """Those by which a chain takes plain HTTP from connections of an unknown protocol."""
+    return ("http/1.0", *HTTP_PROTOCOLS) if proxy.sniff_http10 else HTTP_PROTOCOLS
 
 
 class _Destination(NamedTuple):
@@ -134,11 +139,11 @@ def _tls_rules(given: MemberChainInput) -> Iterator[_Chain]:
                 seen.add(runtime)
                 wide = _is_wide(given, match)
                 named = _subnets(match.destination_subnets)
-                server_names = _server_names(match)
-                if not (wide or named) or server_names is None:
+                sni = server_names(match)
+                if not (wide or named) or sni is None:
                     continue
                 yield _Chain(
-                    server_names=server_names,
+                    server_names=sni,
                     prefixes=_own_prefixes(given) if wide else named,
                     filters=_network_filters(given, route.route, rule),
                     rule=rule,
@@ -146,7 +151,7 @@ def _tls_rules(given: MemberChainInput) -> Iterator[_Chain]:
                 )
 
 
-def _server_names(match: TLSMatchAttributes) -> tuple[str, ...] | None:
+def server_names(match: TLSMatchAttributes) -> tuple[str, ...] | None:
     """Names to match, () where ``*`` among them takes every name; None if Envoy could match none of them: it
     knows exact names and ``*.suffix``."""
     if "*" in match.sni_hosts or not match.sni_hosts:
@@ -200,7 +205,7 @@ def _network_filters(
         cluster = naming.outbound_cluster(member.port.number, "", member.service.host)
         found.append(filters.mongo_proxy(cluster))
     if member.service.resolution is Resolution.DYNAMIC_DNS and member.port.protocol.is_tls and rule is None:
-        found.append(filters.sni_forward_proxy(clusters.dns_cache(member.service, given.proxy), member.port.number))
+        found.append(forward_proxy.sni_filter(member.service.host, member.port.number, given.proxy))
     found.append(filters.tcp_proxy(_tcp_options(given, destinations, rule)))
     return found
 
@@ -208,11 +213,40 @@ def _network_filters(
 def _tcp_options(
     given: MemberChainInput, destinations: tuple[RouteDestination, ...], rule: Object[VirtualService] | None
 ) -> filters.TcpOptions:
-    if rule is None:
-        named = [_Destination(_own_target(given.member), given.member.port.number)]
-    else:
-        named = [_named(given, d, rule) for d in destinations if len(destinations) == 1 or d.weight > 0]
-        named = named or [_named(given, destinations[0], rule)]
+    around = RoutedTcp(
+        targets=given.member.targets,
+        port=given.port,
+        protocol=given.member.port.protocol,
+        defaults=given.defaults,
+        proxy=given.proxy,
+    )
+    if rule is not None:
+        return routed(around, destinations, rule)
+    return _options(around, [_Destination(_own_target(given.member), given.member.port.number)], None)
+
+
+class RoutedTcp(Input, frozen=True, kw_only=True):
+    """What the destinations of a TCP or TLS route depend on besides the route."""
+
+    targets: tuple[Target, ...]
+    port: int
+    """Of the listener, or of a Gateway's server."""
+    protocol: Protocol
+    defaults: ListenerDefaults
+    proxy: ProxyKind
+
+
+def routed(
+    around: RoutedTcp, destinations: tuple[RouteDestination, ...], rule: Object[VirtualService]
+) -> filters.TcpOptions:
+    """The TCP proxy of a route of ``rule``. ``destinations`` is never empty."""
+    named = [_named(around, d, rule) for d in destinations if len(destinations) == 1 or d.weight > 0]
+    return _options(around, named or [_named(around, destinations[0], rule)], rule)
+
+
+def _options(
+    given: RoutedTcp, named: Sequence[_Destination], rule: Object[VirtualService] | None
+) -> filters.TcpOptions:
     first, several = named[0], len(named) > 1
     holding = policy.effective(first.target.rule, first.port, first.subset)
     pool = holding.connection_pool.tcp if holding.connection_pool else None
@@ -234,13 +268,13 @@ def _own_target(member: Member) -> Target:
     return found or Target(host=member.service.host, service=member.service)
 
 
-def _named(given: MemberChainInput, route: RouteDestination, rule: Object[VirtualService]) -> _Destination:
+def _named(given: RoutedTcp, route: RouteDestination, rule: Object[VirtualService]) -> _Destination:
     destination = route.destination
     if destination is None or not destination.host:
         return _Destination(Target(host=routes.UNKNOWN_SERVICE, service=None), given.port, "", route.weight)
     domain = given.proxy.dns_domain.partition(".svc.")[2] or "cluster.local"
     host = resolve_short(destination.host, rule.ref.namespace, domain)
-    target = next((t for t in given.member.targets if t.host in (destination.host, host)), None)
+    target = next((t for t in given.targets if t.host in (destination.host, host)), None)
     port = _destination_port(destination, target, given.port)
     return _Destination(target or Target(host=host, service=None), port, destination.subset, route.weight)
 
@@ -253,12 +287,12 @@ def _destination_port(given: Destination, target: Target | None, listener_port: 
     return ports[0].number if len(ports) == 1 else listener_port
 
 
-def _stat_prefix(given: MemberChainInput, to: _Destination) -> str:
+def _stat_prefix(given: RoutedTcp, to: _Destination) -> str:
     """The cluster's name, or ``outboundClusterStatName`` filled in."""
     pattern = given.defaults.outbound_stat_name
     if not pattern or to.target.service is None:
         return to.cluster
-    port = Port(to.port, "", given.member.port.protocol)  # Istio knows no port name here: the token becomes empty
+    port = Port(to.port, "", given.protocol)  # Istio knows no port name here: the token becomes empty
     return alt_stat_name(pattern, to.cluster, to.target.service, port, to.subset).removesuffix(DELIMITER)
 
 
@@ -326,12 +360,20 @@ def _prefix_range(text: str) -> Any:
     return protos.CidrRange(address_prefix=address, prefix_len=protos.u32(int(length)))
 
 
-def http(listener: str, route_name: str, sniffed: bool, defaults: ListenerDefaults, proxy: ProxyKind) -> Resource:
+def http(
+    listener: str,
+    route_name: str,
+    sniffed: bool,
+    defaults: ListenerDefaults,
+    proxy: ProxyKind,
+    dynamic_hosts: tuple[str, ...] = (),
+) -> Resource:
     """The chain of HTTP: for every connection, or (``sniffed``) for those whose first bytes are plain HTTP."""
     options = filters.HttpOptions(
         direction="outbound",
         stat_prefix=f"outbound_{listener};",
         route_name=route_name,
+        dynamic_hosts=dynamic_hosts,
         defaults=defaults,
         proxy=proxy,
     )
@@ -341,7 +383,7 @@ def http(listener: str, route_name: str, sniffed: bool, defaults: ListenerDefaul
     )
     if sniffed:
         message.filter_chain_match.transport_protocol = "raw_buffer"
-        message.filter_chain_match.application_protocols.extend(HTTP_PROTOCOLS)
+        message.filter_chain_match.application_protocols.extend(http_protocols(proxy))
     return resource(SNIFFED_HTTP if sniffed else MATCH_ALL, FILTER_CHAIN, message)
 
 

@@ -7,12 +7,11 @@ import msgspec
 
 from tidegate.api.networking import DestinationRule, ProxyProtocolVersion
 from tidegate.api.objects import Object
-from tidegate.envoy import balancing, endpoints, locality, pool, protos, tls
+from tidegate.envoy import balancing, endpoints, forward_proxy, locality, pool, protos, tls
 from tidegate.envoy.inputs import ClusterDefaults, ClusterInput
 from tidegate.envoy.policy import Policy, effective, seeded, subset_decisions
 from tidegate.envoy.resource import CLUSTER, Decision, Origin, Resource, resource
 from tidegate.envoy.stat_names import alt_stat_name
-from tidegate.kit import naming
 from tidegate.kit.durations import MILLISECOND, Duration
 from tidegate.registry.model import Protocol, Registry, Resolution, Service
 from tidegate.scope.proxy import ProxyKind
@@ -56,7 +55,7 @@ def build(given: ClusterInput) -> Resource | None:
     parts = _parts(given)
     if given.service.resolution is Resolution.ALIAS:
         return None
-    if given.service.resolution is Resolution.DYNAMIC_DNS:
+    if _is_dynamic(given):
         return _dynamic(parts)
     cluster = protos.Cluster(name=parts.name)
     origins = _discovery(parts, cluster)
@@ -69,9 +68,13 @@ def build(given: ClusterInput) -> Resource | None:
 def _parts(given: ClusterInput) -> _Parts:
     return _Parts(
         given=given,
-        name=naming.outbound_cluster(given.port.number, given.subset, given.service.host),
+        name=endpoints.cluster_name(given),
         policy=seeded(effective(given.rule, given.port.number, given.subset), given.defaults),
     )
+
+
+def _is_dynamic(given: ClusterInput) -> bool:
+    return given.service.resolution is Resolution.DYNAMIC_DNS
 
 
 # Where endpoints come from
@@ -120,10 +123,9 @@ def _one_endpoint(parts: _Parts) -> ClusterInput:
 
 
 def _lookup_family(service: Service, proxy: ProxyKind) -> int:
-    family = protos.Cluster.DnsLookupFamily
-    if service.connect_race or (proxy.ipv4 and proxy.ipv6):
-        return int(family.Value("ALL"))
-    return int(family.Value("V6_ONLY" if proxy.ipv6 else "V4_ONLY"))
+    if service.connect_race:
+        return int(protos.Cluster.DnsLookupFamily.Value("ALL"))
+    return forward_proxy.lookup_family(proxy)
 
 
 def _dynamic(parts: _Parts) -> Resource | None:
@@ -131,23 +133,14 @@ def _dynamic(parts: _Parts) -> Resource | None:
     given = parts.given
     if given.subset or given.port.protocol not in _DYNAMIC_PROTOCOLS:
         return None
-    cluster = protos.Cluster(name=parts.name, lb_policy=balancing.LB.Value("CLUSTER_PROVIDED"))
+    cluster = protos.Cluster(name=parts.name)
     cluster.connect_timeout.CopyFrom(protos.duration(given.defaults.connect_timeout))
     cluster.alt_stat_name = _stat_name(parts)
-    config = protos.DfpClusterConfig(dns_cache_config=dns_cache(given.service, given.proxy))
-    cluster.cluster_type.name = "envoy.clusters.dynamic_forward_proxy"
-    cluster.cluster_type.typed_config.CopyFrom(protos.any_of(config))
     cluster.circuit_breakers.CopyFrom(pool.circuit_breakers(parts.policy.connection_pool, parts.policy.retry_budget))
-    pool.put_http_options(
-        cluster, pool.protocol(given.port.protocol, parts.policy.connection_pool), parts.policy.connection_pool
-    )
     cluster.metadata.filter_metadata["istio"].fields["external"].bool_value = True
-    return resource(parts.name, CLUSTER, cluster, _origins(parts), _decisions(parts))
-
-
-def dns_cache(service: Service, proxy: ProxyKind) -> Any:
-    """The cache that a dynamic DNS cluster and the filter before it share; Envoy wants the two to be equal."""
-    return protos.DnsCacheConfig(name=f"{service.host}_dfp_dns_cache", dns_lookup_family=_lookup_family(service, proxy))
+    forward_proxy.put_cluster(cluster, given.service.host, given.proxy)
+    refused = _security(parts, cluster)
+    return resource(parts.name, CLUSTER, cluster, _origins(parts), _decisions(parts) + refused)
 
 
 # How they are used
@@ -196,7 +189,9 @@ def _security(parts: _Parts, cluster: Any) -> tuple[Decision, ...]:
     http = pool.protocol(given.port.protocol, parts.policy.connection_pool, mesh_upgrade=given.defaults.h2_upgrade)
     original = cluster.type == _ORIGINAL_DST
     detection = parts.policy.outlier_detection
-    secured = tls.upstream(given, parts.policy.tls, http2=http.http2, original_dst=original)
+    secured = tls.PLAIN
+    if not given.sni_dnat:
+        secured = tls.upstream(given, parts.policy.tls, http2=http.http2, original_dst=original)
     pool.put_http_options(
         cluster,
         http,
@@ -207,8 +202,13 @@ def _security(parts: _Parts, cluster: Any) -> tuple[Decision, ...]:
     )
     if secured.refused:
         return _refuse(parts, cluster)
+    asked = parts.policy.tls
+    if asked is not None and asked.credential_name and secured is tls.PLAIN and given.rule and not given.sni_dnat:
+        return (Decision(f"cluster {parts.name}", tls.NOT_FOR_ALL, given.rule.ref),)
     if secured.originates:
         cluster.metadata.filter_metadata["istio"].fields["alpn_override"].string_value = "false"
+    if _is_dynamic(given) and not (secured.auto_sni and secured.auto_san_validation):
+        forward_proxy.put_cluster(cluster, given.service.host, given.proxy, unchecked=True)
     _sockets(parts, cluster, secured)
     return ()
 

@@ -5,28 +5,35 @@ contributions end the matter there.
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from ipaddress import ip_network
 from types import MappingProxyType
+from typing import TypeVar
 
 import msgspec
 
-from tidegate.api.networking import Destination, LoadBalancerSettingsSimple, VirtualService
+from tidegate.api.networking import Destination, HTTPRoute, LoadBalancerSettingsSimple, VirtualService
 from tidegate.api.objects import Object, Ref
-from tidegate.envoy import listeners, policy, routes
+from tidegate.envoy import listeners, policy, routes, unregistered
 from tidegate.envoy.defaults import Slices
+from tidegate.envoy.domains import visible_addresses
 from tidegate.envoy.inputs import ClusterInput, EndpointsInput, Member, Target, VirtualHostInput
-from tidegate.kit import hosts, naming
+from tidegate.kit import naming
+from tidegate.kit.addresses import is_ip
 from tidegate.registry.model import Endpoint, Port, Protocol, Resolution, Service
 from tidegate.scope import choice
+from tidegate.scope.authentication import reached_plainly, refuses_by_default
 from tidegate.scope.egress import EgressListener
 from tidegate.scope.proxy import Interception, ProxyKind
 from tidegate.snapshot.world import World
+
+G = TypeVar("G", ClusterInput, EndpointsInput)
 
 Age = tuple[str, str]
 """Creation time, then name and namespace: Istio's order, oldest first."""
 
 
-Want = tuple[str, str, int]
-"""Host, namespace of the VirtualService that names it, port or 0 for all."""
+Want = tuple[str, int]
+"""Host, port or 0 for all."""
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
@@ -94,26 +101,21 @@ class Surroundings(msgspec.Struct, frozen=True):
         return frozenset(e.port for e in self.egress if e.port is not None)
 
 
-def contribute(around: Surroundings, host: str, wanted: frozenset[tuple[str, int]]) -> Contribution:
+def contribute(around: Surroundings, host: str, wanted: frozenset[int]) -> Contribution:
     """Evaluate one host name (lower case).
 
-    ``wanted``: what the routes of other hosts need of it, as (namespace of the VirtualService, port or 0 for all).
+    ``wanted``: ports that the routes of hosts need of it, 0 for all.
     """
+    if around.kind.only_hosts is not None and host not in around.kind.only_hosts:
+        return EMPTY
     imports = _imports(around, host, wanted)
     found = _Evaluation(around, imports).result() if imports else EMPTY
-    if any(listener is not None and _serves_http_80(service) for listener, service in imports):
+    if around.kind.router:
         return found
     return _with_named(around, host, found)
 
 
-def _serves_http_80(service: Service) -> bool:
-    port = service.port(80)
-    return port is not None and (port.protocol.is_http or port.protocol is Protocol.AUTO)
-
-
-def _imports(
-    around: Surroundings, host: str, wanted: frozenset[tuple[str, int]]
-) -> list[tuple[EgressListener | None, Service]]:
+def _imports(around: Surroundings, host: str, wanted: frozenset[int]) -> list[tuple[EgressListener | None, Service]]:
     """(listener, service trimmed to what it imports) for each egress listener that imports the host; a None
     listener for what is there only because routes name it."""
     found: list[tuple[EgressListener | None, Service]] = []
@@ -121,8 +123,8 @@ def _imports(
         chosen = choice.imported_service(around.world, around.kind, listener, host)
         if chosen and (trimmed := _trim(chosen[0], listener)):
             found.append((listener, trimmed))
-    if wanted and (service := _named(around, host, wanted)):
-        found.extend(_missing(service, frozenset(port for _, port in wanted), [s for _, s in found]))
+    if wanted and (service := _named(around, host)):
+        found.extend(_missing(service, wanted, [s for _, s in found]))
     return found
 
 
@@ -130,6 +132,8 @@ def _missing(service: Service, wanted: frozenset[int], imported: list[Service]) 
     """What routes need of a service beyond what is imported of it; where another namespace's definition of the name
     is imported, that one stands."""
     needed = _only_ports(service, wanted)
+    if needed is None:
+        return
     if not imported:
         yield None, needed
     elif imported[0].key == service.key:
@@ -138,14 +142,11 @@ def _missing(service: Service, wanted: frozenset[int], imported: list[Service]) 
             yield None, msgspec.structs.replace(service, ports=left)
 
 
-def _named(around: Surroundings, host: str, wanted: frozenset[tuple[str, int]]) -> Service | None:
-    """The definition that routes mean: that of the VirtualService's own namespace, visible or not, else a visible
-    one."""
-    services = around.world.services
-    for namespace in sorted({namespace for namespace, _ in wanted}):
-        for key in around.world.by_host.get(host, ()):
-            if key.namespace == namespace:
-                return services[key]
+def _named(around: Surroundings, host: str) -> Service | None:
+    """The definition that routes mean: that of the client's own namespace, visible or not, else a visible one."""
+    key = next((k for k in around.world.by_host.get(host, ()) if k.namespace == around.kind.namespace), None)
+    if key is not None:
+        return around.world.services[key]
     candidates = choice.service_candidates(around.world, around.kind, host)
     return candidates[0] if candidates else None
 
@@ -159,88 +160,103 @@ def _trim(service: Service, listener: EgressListener) -> Service | None:
     return msgspec.structs.replace(service, ports=(port,))
 
 
-def _only_ports(service: Service, wanted: frozenset[int]) -> Service:
+def _only_ports(service: Service, wanted: frozenset[int]) -> Service | None:
+    """The service with the ports that routes name; None where it has none of them."""
     if 0 in wanted:
         return service
     ports = tuple(p for p in service.ports if p.number in wanted)
-    return msgspec.structs.replace(service, ports=ports or service.ports)
+    return msgspec.structs.replace(service, ports=ports) if ports else None
 
 
 def _with_named(around: Surroundings, host: str, found: Contribution) -> Contribution:
-    """Add the virtual host that a VirtualService's host has on port 80 where no service has it there."""
-    listener = next((e for e in around.egress if e.port in (None, 80)), None)
-    if listener is None:
+    """Add the virtual hosts that a host has where no service of its name stands, because a VirtualService names it."""
+    claims: list[Claim] = []
+    near: set[str] = set()
+    rules: dict[Ref, Object[VirtualService]] = {}
+    for place in unregistered.places(around.world, around.kind, around.egress, around.slices.http_proxy_port, host):
+        near |= place.near
+        rules.update((r.ref, r) for r in place.consulted)
+        claims.extend(_named_claim(around, host, place, rule, port) for port, rule in place.rules)
+    if not rules:
         return found
-    rules = [r for r in choice.virtual_services(around.world, around.kind, listener, host) if _names(r, host)]
-    if not rules or not rules[0].spec.http:
-        return found
-    if hosts.is_wildcard(host) and _covers_port_80(around.world, host):
-        return found
-    rule = rules[0]
-    targets = tuple(_target(around, name) for name in _destinations(rule))
+    targets = {t for claim in claims for t in claim.given.targets}
+    return msgspec.structs.replace(
+        found,
+        claims=(*found.claims, *claims),
+        targets=found.targets | {t.host.lower() for t in targets} | near,
+        wants=found.wants.union(*(_wants(rule, around.kind.namespace) for rule in rules.values())),
+        refs=found.refs | rules.keys() | {t.rule.ref for t in targets if t.rule},
+    )
+
+
+def _named_claim(
+    around: Surroundings, host: str, place: unregistered.Place, rule: Object[VirtualService], port: int
+) -> Claim:
+    domains = (host, f"{host}:{port}") if place.with_port and port == 80 else (f"{host}:{port}",)
     given = VirtualHostInput(
         host=host,
-        port=80,
-        domains=(host,),
+        port=port,
+        domains=domains if place.with_port else (host,),
         service=None,
         virtual_service=rule,
-        targets=targets,
+        targets=tuple(_target(around, name) for name in destinations(rule)),
         defaults=around.slices.route,
         proxy=around.kind,
     )
-    claim = Claim(table="80", order=(0, rule.age_key, rule.age_key), own=(host,), alternate=(), given=given)
-    return msgspec.structs.replace(
-        found,
-        claims=(*found.claims, claim),
-        targets=found.targets | {t.host.lower() for t in targets},
-        wants=found.wants | _wants(rule),
-        refs=found.refs | {r.ref for r in rules} | _rule_refs(targets),
-    )
+    order = (0, rule.age_key, rule.age_key)
+    return Claim(table=place.table, order=order, own=given.domains, alternate=(), given=given)
 
 
-def _names(rule: Object[VirtualService], host: str) -> bool:
-    return any(pattern.lower() == host for pattern in rule.spec.hosts)
-
-
-def _covers_port_80(world: World, pattern: str) -> bool:
-    return any(
-        any(_serves_http_80(world.services[key]) for key in keys)
-        for host, keys in world.by_host.items()
-        if hosts.covers(pattern, host)
-    )
-
-
-def _destinations(rule: Object[VirtualService]) -> list[str]:
+def destinations(rule: Object[VirtualService]) -> list[str]:
     """Every destination host that a rule names, once, in order."""
-    return list(dict.fromkeys(d.host for d in _all_destinations(rule)))
+    return list(dict.fromkeys(d.host for d in all_destinations(rule)))
 
 
-def _all_destinations(rule: Object[VirtualService]) -> Iterator[Destination]:
-    for http in rule.spec.http:
+def all_destinations(rule: Object[VirtualService]) -> Iterator[Destination]:
+    return _destinations(rule.spec)
+
+
+def _destinations(spec: VirtualService) -> Iterator[Destination]:
+    for http in spec.http:
         yield from (r.destination for r in http.route if r.destination)
         yield from (m.destination for m in http.mirrors if m.destination)
         if http.mirror:
             yield http.mirror
-    for tls in rule.spec.tls:
+    for tls in spec.tls:
         yield from (r.destination for r in tls.route if r.destination)
-    for tcp in rule.spec.tcp:
+    for tcp in spec.tcp:
         yield from (r.destination for r in tcp.route if r.destination)
 
 
-def _wants(rule: Object[VirtualService]) -> frozenset[Want]:
-    namespace = rule.ref.namespace
-    return frozenset((d.host.lower(), namespace, d.port.number if d.port else 0) for d in _all_destinations(rule))
+def _wants(rule: Object[VirtualService], namespace: str) -> frozenset[Want]:
+    """What must be in scope for the routes that hold for clients of a namespace."""
+    spec = rule.spec
+    if any(m.source_namespace for http in spec.http for m in http.match):
+        spec = msgspec.structs.replace(spec, http=tuple(h for h in spec.http if _is_for(h, namespace)))
+    return frozenset((d.host.lower(), d.port.number if d.port else 0) for d in _destinations(spec))
 
 
-def _rule_refs(targets: tuple[Target, ...]) -> frozenset[Ref]:
-    return frozenset(t.rule.ref for t in targets if t.rule)
+def _is_for(http: HTTPRoute, namespace: str) -> bool:
+    return not http.match or any(m.source_namespace in ("", namespace) for m in http.match)
 
 
 def _target(around: Surroundings, host: str) -> Target:
-    candidates = choice.service_candidates(around.world, around.kind, host)
+    return target_of(around.world, around.kind, host)
+
+
+def target_of(world: World, kind: ProxyKind, host: str) -> Target:
+    """A destination host as this kind of proxy sees it."""
+    candidates = choice.service_candidates(world, kind, host)
     service = candidates[0] if candidates else None
-    rule = choice.destination_rule_for(around.world, around.kind, host, service.namespace if service else "")
+    rule = choice.destination_rule_for(world, kind, host, service.namespace if service else "")
     return Target(host=host, service=service, rule=rule)
+
+
+def _as_reached(kind: ProxyKind, service: Service) -> Service:
+    """A gateway has no original destination to pass on to: it reaches the endpoints that are known."""
+    if kind.router and service.resolution is Resolution.PASSTHROUGH:
+        return msgspec.structs.replace(service, resolution=Resolution.CLIENT_SIDE)
+    return service
 
 
 class _Evaluation:
@@ -248,10 +264,12 @@ class _Evaluation:
 
     def __init__(self, around: Surroundings, imports: list[tuple[EgressListener | None, Service]]) -> None:
         self.around, self.imports = around, imports
-        first = imports[0][1]
+        first = _as_reached(around.kind, imports[0][1])
         self.service = first
         self.rule = choice.destination_rule(around.world, around.kind, first)
-        self.endpoints = around.world.endpoints.get(first.key, ())
+        known = around.world.endpoints.get(first.key, ())
+        self.endpoints = reached_plainly(around.world, known) if around.kind.mtls else known
+        self.plain = around.kind.mtls and refuses_by_default(around.world, first.namespace)
         self.refs: set[Ref] = {self.rule.ref} if self.rule else set()
         self.targets: set[str] = set()
         self.wants: set[Want] = set()
@@ -263,14 +281,14 @@ class _Evaluation:
         sniffed: list[VirtualHostInput] = []
         seats: list[Seat] = []
         for listener, service in self.imports:
-            if listener is None or service.resolution is Resolution.ALIAS:
+            if listener is None or service.resolution is Resolution.ALIAS or self.around.kind.router:
                 continue
             rules = choice.virtual_services(self.around.world, self.around.kind, listener, service.host)
             self._consult(rules)
-            for each in service.ports:
-                port = _as_heard(listener, each)
-                claims.extend(self._claims(listener, service, port, rules))
-                seats.extend(self._seats(listener, service, port, rules, sniffed))
+            for port in service.ports:
+                heard = as_heard(listener, port)
+                claims.extend(self._claims(listener, service, port, heard, rules))
+                seats.extend(self._seats(listener, service, heard, rules, sniffed))
         return Contribution(
             clusters=tuple(clusters),
             assignments=tuple(assignments),
@@ -285,25 +303,32 @@ class _Evaluation:
     def _consult(self, rules: tuple[Object[VirtualService], ...]) -> None:
         for rule in rules:
             self.refs.add(rule.ref)
-            self.wants |= _wants(rule)
+            self.wants |= _wants(rule, self.around.kind.namespace)
 
     # Clusters and their endpoints
 
     def _clusters(self) -> tuple[list[ClusterInput], list[EndpointsInput]]:
         if self.service.resolution is Resolution.ALIAS:
             return [], []
-        ports = dict.fromkeys(port for _, service in self.imports for port in service.ports)
+        mine = (service for _, service in self.imports if service.key == self.service.key)
+        ports = dict.fromkeys(port for service in mine for port in service.ports)
         subsets = ["", *(s.name for s in self.rule.spec.subsets)] if self.rule else [""]
         clusters, assignments = [], []
         for port in ports:
             if port.protocol is Protocol.UDP:
                 continue
-            mine = tuple(e for e in self.endpoints if e.port_name == port.name)
+            those = tuple(e for e in self.endpoints if e.port_name == port.name and e.service_port in (0, port.number))
             for subset in subsets:
-                clusters.append(self._cluster(port, subset, mine))
+                clusters += self._unopened(self._cluster(port, subset, those))
                 if self.service.resolution is Resolution.CLIENT_SIDE and not self._passes_through(port, subset):
-                    assignments.append(self._assignment(port, subset, mine))
+                    assignments += self._unopened(self._assignment(port, subset, those))
         return clusters, assignments
+
+    def _unopened(self, given: G) -> list[G]:
+        """With its twin for connections that an AUTO_PASSTHROUGH server passes through unopened, where there is one."""
+        if not self.around.kind.sni_dnat or self.service.external:
+            return [given]
+        return [given, msgspec.structs.replace(given, sni_dnat=True)]
 
     def _passes_through(self, port: Port, subset: str) -> bool:
         """loadBalancer PASSTHROUGH: the caller's address is used, endpoints do not count."""
@@ -319,6 +344,7 @@ class _Evaluation:
             rule=self.rule,
             endpoints=endpoints if inline else (),
             peers=self._peers(endpoints),
+            plain=self.plain,
             defaults=self.around.slices.cluster,
             proxy=self.around.kind,
         )
@@ -326,11 +352,12 @@ class _Evaluation:
     def _peers(self, endpoints: tuple[Endpoint, ...]) -> tuple[str, ...]:
         if not self.around.kind.mtls:
             return ()
-        domain = self.around.slices.cluster.trust_domain
+        defaults = self.around.slices.cluster
         accounts = {
             f"spiffe://{domain}/ns/{e.workload_namespace or self.service.namespace}/sa/{e.service_account}"
             for e in endpoints
             if e.service_account
+            for domain in (defaults.trust_domain, *defaults.trust_domain_aliases)
         }
         return tuple(sorted(accounts))
 
@@ -350,8 +377,8 @@ class _Evaluation:
     def _virtual_host(
         self, service: Service, port: Port, domains: tuple[str, ...], rules: tuple[Object[VirtualService], ...]
     ) -> VirtualHostInput:
-        rule = next((r for r in rules if r.spec.http), None)
-        names = _destinations(rule) if rule else []
+        rule = choice.http_rule(rules, service.host, lambda r: routes.has_routes(r, port.number, self.around.kind))
+        names = destinations(rule) if rule else []
         return VirtualHostInput(
             host=service.host,
             port=port.number,
@@ -378,20 +405,41 @@ class _Evaluation:
         return tuple(found)
 
     def _claims(
-        self, listener: EgressListener, service: Service, port: Port, rules: tuple[Object[VirtualService], ...]
+        self,
+        listener: EgressListener,
+        service: Service,
+        port: Port,
+        heard: Port,
+        rules: tuple[Object[VirtualService], ...],
     ) -> Iterator[Claim]:
-        if not (port.protocol.is_http or port.protocol is Protocol.AUTO):
+        """Virtual hosts for HTTP that comes to this port, as far as the listener takes it for HTTP."""
+        if not (_is_routed(port) and _is_routed(heard)):
             return
+        tables = [(route_table(listener, port), listener.routes_all_ports)]
         if listener.port is None and port.number in self.around.explicit_ports:
-            return  # the table of an explicit egress port holds that listener's hosts only
+            tables = []  # the table of an explicit egress port holds that listener's hosts only
+        if listener.port is None and self.around.slices.http_proxy_port:
+            tables.append((naming.HTTP_PROXY_ROUTE, True))
+        for table, with_port in tables:
+            yield self._claim(listener, service, port, rules, (table, with_port))
+
+    def _claim(
+        self,
+        listener: EgressListener,
+        service: Service,
+        port: Port,
+        rules: tuple[Object[VirtualService], ...],
+        table: tuple[str, bool],
+    ) -> Claim:
         aliases = tuple(self._aliases(listener, service))
-        candidates = routes.domains(service, port, self.around.kind, aliases=aliases, with_port=listener.port == 0)
+        candidates = routes.domains(service, port, self.around.kind, aliases=aliases, with_port=table[1])
         own = {d.lower() for d in routes.own_domains(service, self.around.kind)}
+        own |= {f"{d}:{port.number}" for d in own} if table[1] else set()
         given = self._virtual_host(service, port, candidates, rules)
         age = service.age_key
         rule = given.virtual_service
-        yield Claim(
-            table=route_table(listener, port),
+        return Claim(
+            table=table[0],
             order=(0, rule.age_key, age) if rule else (1, age, age),
             own=tuple(d for d in candidates if d.lower() in own),
             alternate=tuple(d for d in candidates if d.lower() not in own),
@@ -414,13 +462,13 @@ class _Evaluation:
         rules: tuple[Object[VirtualService], ...],
         sniffed: list[VirtualHostInput],
     ) -> Iterator[Seat]:
-        if port.protocol is Protocol.UDP or (listener.port == 0 and not port.protocol.is_http):
+        if port.protocol is Protocol.UDP:
             return
         for bind, address, endpoint in self._binds(listener, service, port):
             member = None
             if not port.protocol.is_http:
                 member = self._member(service, port, address, rules, endpoint)
-            if port.protocol is Protocol.AUTO and not hosts_share_table(bind, self.around.kind):
+            if port.protocol is Protocol.AUTO and listener.port != 0 and not hosts_share_table(bind, self.around.kind):
                 sniffed.append(self._virtual_host(service, port, ("*",), rules))
             yield Seat(
                 bind=bind,
@@ -429,26 +477,47 @@ class _Evaluation:
                 service=service,
                 service_port=port,
                 member=member,
-                bind_to_port=not listener.capture or self.around.kind.interception is Interception.NONE,
+                bind_to_port=self._is_bound(listener),
                 explicit=listener.port is not None,
             )
+
+    def _is_bound(self, listener: EgressListener) -> bool:
+        """Whether the listener really opens its port: without interception nobody would hand connections to it."""
+        return not listener.capture or self.around.kind.interception is Interception.NONE
 
     def _binds(
         self, listener: EgressListener, service: Service, port: Port
     ) -> Iterator[tuple[str, str, Endpoint | None]]:
-        if listener.bind:
-            yield listener.bind, "", None
+        kind = self.around.kind
+        if listener.bind or self._is_bound(listener):
+            yield listener.bind or kind.loopback, _first_address(service, kind), None
             return
-        if not listener.capture or self.around.kind.interception is Interception.NONE:
-            yield "127.0.0.1", "", None
+        if listener.port is not None and service.headless:
+            yield kind.wildcard, "", None
             return
-        if service.headless and not port.protocol.is_http:
-            for endpoint in self.endpoints:
-                if endpoint.port_name == port.name:
-                    yield endpoint.address, "", endpoint
+        if listener.port is None and self._by_pods(service, port):
+            together = self.around.world.features.headless_filter_chains and port.protocol is not Protocol.AUTO
+            for endpoint in self._endpoints_of(service):
+                if endpoint.port_name == port.name and is_ip(endpoint.address):
+                    if together:
+                        yield kind.wildcard, str(ip_network(endpoint.address)), endpoint
+                    else:
+                        yield endpoint.address, "", endpoint
             return
-        for bind, address in listeners.binds(service, port, self.around.kind):
+        for bind, address in listeners.binds(service, port, kind):
             yield bind, address, None
+
+    def _by_pods(self, service: Service, port: Port) -> bool:
+        """Whether an opaque port is listened for on the addresses of its endpoints, the service having none itself."""
+        if port.protocol.is_http or service.resolution is not Resolution.PASSTHROUGH:
+            return False
+        return service.headless or (bool(service.selector) and not visible_addresses(service, self.around.kind))
+
+    def _endpoints_of(self, service: Service) -> tuple[Endpoint, ...]:
+        """Of the definition that a listener imports, which may be another than that of the clusters."""
+        if service.key == self.service.key:
+            return self.endpoints
+        return self.around.world.endpoints.get(service.key, ())
 
     def _member(
         self,
@@ -459,7 +528,7 @@ class _Evaluation:
         endpoint: Endpoint | None,
     ) -> Member:
         opaque = tuple(r for r in rules if r.spec.tls or r.spec.tcp)
-        names = [d.host for r in opaque for d in _all_destinations(r)]
+        names = [d.host for r in opaque for d in all_destinations(r)]
         return Member(
             service=service,
             port=port,
@@ -470,12 +539,22 @@ class _Evaluation:
         )
 
 
-def _as_heard(listener: EgressListener, port: Port) -> Port:
-    """A service port with the protocol that an egress listener of its own number declares for the way in."""
-    declared = listener.protocol
-    if not listener.port or declared in (Protocol.AUTO, Protocol.HTTP_PROXY) or port.protocol is Protocol.UDP:
+def as_heard(listener: EgressListener, port: Port) -> Port:
+    """A service port with the protocol that an egress listener with a port of its own declares for the way in."""
+    if listener.port is None or port.protocol is Protocol.UDP:
         return port
-    return msgspec.structs.replace(port, protocol=declared)
+    return msgspec.structs.replace(port, protocol=listener.protocol)
+
+
+def _is_routed(port: Port) -> bool:
+    return port.protocol.is_http or port.protocol is Protocol.AUTO
+
+
+def _first_address(service: Service, kind: ProxyKind) -> str:
+    """The service's own address on a listener that others share: it tells that no server name need be asked for. A
+    network counts as its first address: it is not matched there."""
+    found = visible_addresses(service, kind)
+    return found[0].partition("/")[0] if found else ""
 
 
 def hosts_share_table(bind: str, kind: ProxyKind) -> bool:

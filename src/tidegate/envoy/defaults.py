@@ -11,6 +11,7 @@ from tidegate.api.mesh import (
     InboundTrafficPolicyMode,
     MeshConfig,
     MeshConfigH2UpgradePolicy,
+    MeshConfigOutboundTrafficPolicy,
     MeshConfigOutboundTrafficPolicyMode,
     Normalization,
 )
@@ -34,6 +35,8 @@ class Slices(msgspec.Struct, frozen=True):
     listener: ListenerDefaults
     route: RouteDefaults
     catch_all: CatchAll
+    http_proxy_port: int = 0
+    """Of the local HTTP proxy; 0 for none."""
 
 
 def keyed(value: T) -> Keyed[T]:
@@ -49,15 +52,21 @@ def _maybe(value: T | None) -> Keyed[T] | None:
 def slices(mesh: MeshConfig, domain: str) -> Slices:
     """Cut a mesh configuration, whose defaults are filled in, into slices."""
     cluster = _cluster(mesh)
-    policy = mesh.outbound_traffic_policy
     return Slices(
         cluster=cluster,
         listener=_listener(mesh, cluster),
         route=RouteDefaults(retry=mesh.default_http_retry_policy, domain=domain),
-        catch_all=CatchAll(
-            allow=policy is None or policy.mode is not MeshConfigOutboundTrafficPolicyMode.REGISTRY_ONLY
-        ),
+        catch_all=_catch_all(mesh.outbound_traffic_policy),
+        http_proxy_port=mesh.proxy_http_port,
     )
+
+
+def _catch_all(policy: MeshConfigOutboundTrafficPolicy | None) -> CatchAll:
+    modes = MeshConfigOutboundTrafficPolicyMode
+    mode = policy.mode if policy is not None else modes.ALLOW_ANY
+    dynamic = mode is modes.ALLOW_ANY_DYNAMIC_DNS
+    secured = policy.tls if policy is not None and dynamic else None
+    return CatchAll(allow=mode is not modes.REGISTRY_ONLY, dynamic=dynamic, tls=_maybe(secured))
 
 
 def _cluster(mesh: MeshConfig) -> ClusterDefaults:
@@ -69,6 +78,7 @@ def _cluster(mesh: MeshConfig) -> ClusterDefaults:
         h2_upgrade=mesh.h2_upgrade_policy is MeshConfigH2UpgradePolicy.UPGRADE,
         auto_mtls=mesh.enable_auto_mtls is not False,
         trust_domain=mesh.trust_domain or "cluster.local",
+        trust_domain_aliases=mesh.trust_domain_aliases,
         outbound_stat_name=mesh.outbound_cluster_stat_name,
         inbound_stat_name=mesh.inbound_cluster_stat_name,
         locality_lb=_maybe(mesh.locality_lb_setting),

@@ -26,10 +26,23 @@ def build(given: EndpointsInput) -> Resource:
     """The load assignment of an EDS cluster. Endpoints that are host names stay out: EDS holds addresses only."""
     policy = seeded(effective(given.rule, given.port.number, given.subset), given.defaults)
     chosen = [e for e in of_families(select(given, policy), given.proxy) if is_address(e.address)]
-    name = naming.outbound_cluster(given.port.number, given.subset, given.service.host)
+    name = cluster_name(given)
     groups = _grouped(given, policy, chosen)
+    if given.sni_dnat:
+        groups = [_speaking_mutual_tls(group) for group in groups]
     others = _other_families(given.endpoints, given.proxy)
     return resource(name, ENDPOINT, _assignment(name, groups, policy, given.proxy, others), origins_of(groups))
+
+
+def cluster_name(given: ClusterInput | EndpointsInput) -> str:
+    named = naming.sni_cluster if given.sni_dnat else naming.outbound_cluster
+    return named(given.port.number, given.subset, given.service.host)
+
+
+def _speaking_mutual_tls(group: locality.Group) -> locality.Group:
+    left = [e for e in group.endpoints if e.tls_mode == "istio"]
+    weight = sum(locality.weight_of(e) for e in left)
+    return locality.Group(group.locality, left, weight, group.priority)
 
 
 def inline(given: ClusterInput, policy: Policy, name: str) -> tuple[Any, tuple[Origin, ...]] | None:
@@ -95,7 +108,7 @@ def _pod(endpoint: Endpoint) -> tuple[Ref, int] | None:
 
 def _other_families(endpoints: Iterable[Endpoint], proxy: ProxyKind) -> dict[tuple[Ref, int], str]:
     """IPv6 addresses of Pods, for proxies that have both families."""
-    if not (proxy.ipv4 and proxy.ipv6):
+    if not proxy.both_families:
         return {}
     return {pod: e.address for e in endpoints if ":" in e.address and (pod := _pod(e)) is not None}
 
@@ -119,7 +132,8 @@ def _assignment(
     message = protos.ClusterLoadAssignment(cluster_name=name)
     for group in groups:
         place = message.endpoints.add(priority=group.priority)
-        place.load_balancing_weight.value = min(group.weight, _LARGEST_WEIGHT)
+        if group.weight or group.endpoints:
+            place.load_balancing_weight.value = min(group.weight, _LARGEST_WEIGHT)
         where = place.locality
         where.region, where.zone, where.sub_zone = locality.parts(group.locality)
         for endpoint in group.endpoints:

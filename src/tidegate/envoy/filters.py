@@ -5,6 +5,7 @@ Only filters of upstream Envoy are used. What Istio's own build does in ``istio.
 inbound listener knows mutual-TLS HTTP from mutual-TLS TCP.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -12,15 +13,14 @@ import msgspec
 
 from tidegate.api.fields import Duration
 from tidegate.api.networking import TunnelSettings
-from tidegate.envoy import accesslog, protos
+from tidegate.envoy import accesslog, forward_proxy, headers, protos, tracing
 from tidegate.envoy.inputs import AccessLog, ListenerDefaults
 from tidegate.kit import naming
-from tidegate.scope.proxy import ProxyKind
+from tidegate.scope.proxy import ProxyKind, Topology
 
 HTTP_CONNECTION_MANAGER = "envoy.filters.network.http_connection_manager"
 TCP_PROXY = "envoy.filters.network.tcp_proxy"
 MONGO_PROXY = "envoy.filters.network.mongo_proxy"
-SNI_FORWARD_PROXY = "envoy.filters.network.sni_dynamic_forward_proxy"
 SERVER_NAME = "istio-envoy"
 
 _CLUSTER = "xds.cluster_metadata.filter_metadata"
@@ -37,12 +37,16 @@ they say so in their metadata, and offer what their own TLS context lists."""
 class HttpOptions(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):
     """What distinguishes one HTTP connection manager from another."""
 
-    direction: Literal["outbound", "inbound"]
+    direction: Literal["outbound", "inbound", "gateway"]
     stat_prefix: str
     route_name: str = ""
     """Route configuration that discovery provides; "" where the caller gives one inline."""
     absolute_url: bool = False
     """An HTTP proxy's listener: requests may carry whole URLs."""
+    dynamic_hosts: tuple[str, ...] = ()
+    """Hosts, or any, to whose clusters requests may go that resolve names when they are asked for."""
+    topology: Topology = Topology()
+    """Of a gateway."""
     defaults: ListenerDefaults
     proxy: ProxyKind
 
@@ -61,11 +65,21 @@ class TcpOptions(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):
     access_log: AccessLog = AccessLog()
 
 
-def http_connection_manager(options: HttpOptions, route_config: Any = None) -> Any:
-    """The network filter (Filter message); ``route_config`` (RouteConfiguration) inline instead of by discovery."""
-    manager = protos.HttpConnectionManager()
-    manager.CopyFrom(_template(options.direction, options.absolute_url, options.defaults, options.proxy))
+def http_connection_manager(options: HttpOptions, route_config: Any = None, enforced: Sequence[Any] = ()) -> Any:
+    """The network filter (Filter message); ``route_config`` (RouteConfiguration) inline instead of by discovery.
+
+    ``enforced``: HTTP filters of security policies (:mod:`tidegate.envoy.security`), which stand before the others.
+    """
+    manager = protos.HttpConnectionManager(http_filters=enforced)
+    manager.MergeFrom(_template(options.direction, options.absolute_url, options.defaults, options.proxy))
     manager.stat_prefix = options.stat_prefix
+    if options.dynamic_hosts:
+        router = manager.http_filters.pop()
+        manager.http_filters.extend(forward_proxy.http_filter(host, options.proxy) for host in options.dynamic_hosts)
+        manager.http_filters.append(router)
+    if options.direction == "gateway":
+        _face_the_outside(manager, options.topology)
+    headers.put(manager, options.proxy.headers, options.direction)
     if route_config is not None:
         manager.route_config.CopyFrom(route_config)
     else:
@@ -95,7 +109,9 @@ def _template(direction: str, absolute_url: bool, defaults: ListenerDefaults, pr
         manager.http_protocol_options.allow_absolute_url.value = True
     if direction == "inbound":
         _identify_clients(manager)
-    if defaults.tracing:
+    if defaults.tracer is not None:
+        tracing.put(manager, defaults.tracer, defaults.trace_sampling, _istio_tags(proxy))
+    elif defaults.tracing:
         manager.tracing.CopyFrom(_tracing(defaults.trace_sampling, proxy))
     return manager
 
@@ -120,9 +136,27 @@ def _identify_clients(manager: Any) -> None:
     details.subject.value, details.uri, details.dns = True, True, True
 
 
+def _face_the_outside(manager: Any, topology: Topology) -> None:
+    """A gateway's clients are not of the mesh: their addresses and certificates are taken from the connection, but
+    for what trusted proxies before it tell."""
+    manager.use_remote_address.value = True
+    manager.server_name = SERVER_NAME
+    manager.http_protocol_options.SetInParent()
+    manager.xff_num_trusted_hops = topology.trusted_proxies
+    how = topology.client_cert or "SANITIZE_SET"
+    manager.forward_client_cert_details = protos.HttpConnectionManager.ForwardClientCertDetails.Value(how)
+    if how in ("SANITIZE_SET", "APPEND_FORWARD"):
+        details = manager.set_current_client_cert_details
+        details.subject.value, details.cert, details.dns, details.uri = True, True, True, True
+
+
+def _istio_tags(proxy: ProxyKind) -> dict[str, str]:
+    return {"istio.cluster_id": proxy.cluster_id, "istio.namespace": proxy.namespace}
+
+
 def _tracing(sampling: float, proxy: ProxyKind) -> Any:
     """Sampling of traces. Nothing that differs between proxies of one kind may stand here."""
-    literals = {"istio.cluster_id": proxy.cluster_id, "istio.namespace": proxy.namespace}
+    literals = _istio_tags(proxy)
     return protos.HttpConnectionManager.Tracing(
         client_sampling=protos.Percent(value=100),
         random_sampling=protos.Percent(value=sampling),
@@ -139,7 +173,7 @@ def _tracing(sampling: float, proxy: ProxyKind) -> Any:
 def http_filters(direction: str, mtls: bool) -> tuple[Any, ...]:
     """HTTP filters in order; the router is last. Never change them."""
     found = [_http_filter("envoy.filters.http.grpc_stats", _grpc_stats())]
-    if direction == "outbound" and mtls:
+    if direction != "inbound" and mtls:
         found.append(offered_protocols_filter())
     found.append(_http_filter("envoy.filters.http.fault", protos.HTTPFault()))
     found.append(_http_filter("envoy.filters.http.cors", protos.Cors()))
@@ -191,12 +225,6 @@ def tcp_proxy(options: TcpOptions) -> Any:
 def mongo_proxy(stat_prefix: str) -> Any:
     """Statistics of the Mongo protocol; stands before the TCP proxy."""
     return protos.Filter(name=MONGO_PROXY, typed_config=protos.any_of(protos.MongoProxy(stat_prefix=stat_prefix)))
-
-
-def sni_forward_proxy(dns_cache: Any, port: int) -> Any:
-    """Resolves the server name of a TLS connection before it is carried on; stands before the TCP proxy."""
-    config = protos.SniDynamicForwardProxy(dns_cache_config=dns_cache, port_value=port)
-    return protos.Filter(name=SNI_FORWARD_PROXY, typed_config=protos.any_of(config))
 
 
 def to_cluster(cluster: str, defaults: ListenerDefaults, proxy: ProxyKind) -> Any:

@@ -5,8 +5,15 @@ from collections.abc import Iterator
 
 import msgspec
 
-from tidegate.api.networking import CaptureMode, ConnectionPoolSettings, IstioIngressListener, Sidecar
+from tidegate.api.networking import (
+    CaptureMode,
+    ConnectionPoolSettings,
+    IstioIngressListener,
+    ServerTLSSettings,
+    Sidecar,
+)
 from tidegate.api.objects import Object, Ref
+from tidegate.api.security import MutualTLSMode
 from tidegate.envoy.clusters import config_path
 from tidegate.envoy.inputs import InboundInput
 from tidegate.envoy.resource import Decision, Origin
@@ -43,6 +50,8 @@ class InboundPort(msgspec.Struct, frozen=True, kw_only=True):
     config: str = ""
     """Path of the Sidecar, for Envoy metadata."""
     captured: bool = True
+    tls: ServerTLSSettings | None = None
+    """TLS that is ended with a certificate of the listener's own."""
     origin: Origin | None = None
     losers: tuple[Ref, ...] = ()
     """Objects whose ports lead to the same number and do not count."""
@@ -133,8 +142,15 @@ def _of_listener(
         pool=listener.connection_pool if listener.connection_pool is not None else whole,
         config=config_path(sidecar),
         captured=not bound,
+        tls=listener.tls if _opens(given, number) else None,
         origin=Origin("", sidecar.ref, f"spec.ingress[{index}]"),
     )
+
+
+def _opens(given: InboundInput, number: int) -> bool:
+    """Whether a listener's own TLS counts: only where the port takes no mutual TLS of the mesh."""
+    takes_mesh_tls = given.proxy.mtls and given.security.peers.of(number) is not MutualTLSMode.DISABLE
+    return given.ingress_tls and not takes_mesh_tls
 
 
 def _named(served: Port, listener: IstioIngressListener) -> Port:

@@ -3,11 +3,19 @@
 Mesh settings come in slices, so that a change of the mesh configuration rebuilds only what reads it.
 """
 
+from typing import Any
+
 import msgspec
 
 from tidegate.api.fields import Duration
-from tidegate.api.mesh import DefaultTrafficPolicy
+from tidegate.api.mesh import (
+    DefaultTrafficPolicy,
+    EnvoyExternalAuthorizationGrpcProvider,
+    EnvoyExternalAuthorizationHttpProvider,
+    ExtensionProvider,
+)
 from tidegate.api.networking import (
+    ClientTLSSettings,
     ConnectionPoolSettings,
     DestinationRule,
     HTTPRetry,
@@ -18,8 +26,11 @@ from tidegate.api.networking import (
     ZoneAwareLoadBalancerSetting,
 )
 from tidegate.api.objects import Object, Ref
+from tidegate.api.security import AuthorizationPolicy, RequestAuthentication
+from tidegate.api.telemetry import CustomTag
 from tidegate.kit.keyed import Keyed
 from tidegate.registry.model import Endpoint, Port, Service, ServiceTarget
+from tidegate.scope.authentication import UNSAID, PeerModes
 from tidegate.scope.proxy import ProxyKind
 
 
@@ -36,6 +47,8 @@ class ClusterDefaults(Input, frozen=True, kw_only=True):
     h2_upgrade: bool = False
     auto_mtls: bool = True
     trust_domain: str = "cluster.local"
+    trust_domain_aliases: tuple[str, ...] = ()
+    """Other trust domains whose callers are accepted."""
     outbound_stat_name: str = ""
     inbound_stat_name: str = ""
     locality_lb: Keyed[LocalityLoadBalancerSetting] | None = None
@@ -49,14 +62,45 @@ class ClusterDefaults(Input, frozen=True, kw_only=True):
     """meshMTLS.minProtocolVersion: of mutual TLS that inbound chains end."""
 
 
+class Logger(Input, frozen=True, kw_only=True):
+    """One access log that Telemetry asks for."""
+
+    provider: Keyed[ExtensionProvider]
+    host: str = ""
+    """Of a provider that is a service: its host, and the cluster that leads there."""
+    cluster: str = ""
+    expression: str = ""
+    """CEL expression that is true for what is logged; "" for all."""
+    of_mesh: bool = False
+    """The mesh's own format and encoding count where the provider has none."""
+
+
+class Tracer(Input, frozen=True, kw_only=True):
+    """What Telemetry says of spans."""
+
+    provider: Keyed[ExtensionProvider] | None = None
+    """Who gets them; None: nobody that is known."""
+    host: str = ""
+    """Of the provider's service, and the cluster that leads there."""
+    cluster: str = ""
+    reported: bool = True
+    sampling: float | None = None
+    """Percent; None: not said."""
+    custom_tags: tuple[tuple[str, CustomTag], ...] = ()
+    use_request_id: bool = True
+    istio_tags: bool = True
+
+
 class AccessLog(Input, frozen=True, kw_only=True):
-    """path "" switches the log off. format "" is the default of the encoding."""
+    """path "" switches the mesh's log off. format "" is the default of the encoding."""
 
     path: str = ""
     format: str = ""
     json: bool = False
     listener_log: bool = True
     """Also log connections for which no filter chain was found."""
+    loggers: tuple[Logger, ...] | None = None
+    """In place of the mesh's log; None: Telemetry says nothing."""
 
 
 class ListenerDefaults(Input, frozen=True, kw_only=True):
@@ -68,6 +112,8 @@ class ListenerDefaults(Input, frozen=True, kw_only=True):
     access_log: AccessLog
     tracing: bool = True
     trace_sampling: float = 1.0
+    tracer: Tracer | None = None
+    """In place of ``tracing``; None: Telemetry says nothing."""
     path_normalization: str = "DEFAULT"
     outbound_stat_name: str = ""
     inbound_retry: HTTPRetry | None = None
@@ -90,6 +136,12 @@ class CatchAll(Input, frozen=True, kw_only=True):
     """ALLOW_ANY, else REGISTRY_ONLY."""
     cluster: str = ""
     """Another cluster than PassthroughCluster: the Sidecar's egressProxy."""
+    dynamic: bool = False
+    """ALLOW_ANY_DYNAMIC_DNS: requests go to the host that they name, as DNS resolves it at that moment."""
+    tls: Keyed[ClientTLSSettings] | None = None
+    """How those connections are secured."""
+    attempt_count: bool = True
+    """Servers are told which attempt a request is."""
 
 
 class ClusterInput(Input, frozen=True, kw_only=True):
@@ -103,6 +155,10 @@ class ClusterInput(Input, frozen=True, kw_only=True):
     """Of this port, all labels; only where the cluster carries them inline (DNS resolutions), else empty."""
     peers: tuple[str, ...] = ()
     """Service accounts of the endpoints as SPIFFE ids, sorted: the names that mutual TLS accepts."""
+    plain: bool = False
+    """Mutual TLS is switched off in the service's namespace."""
+    sni_dnat: bool = False
+    """The twin that an AUTO_PASSTHROUGH server leads to: mutual TLS goes through it unopened."""
     defaults: ClusterDefaults
     proxy: ProxyKind
 
@@ -116,6 +172,8 @@ class EndpointsInput(Input, frozen=True, kw_only=True):
     rule: Object[DestinationRule] | None = None
     endpoints: tuple[Endpoint, ...] = ()
     """Of this port, all labels."""
+    sni_dnat: bool = False
+    """Of a cluster through which mutual TLS goes unopened: only endpoints that speak it."""
     defaults: ClusterDefaults
     proxy: ProxyKind
 
@@ -143,6 +201,8 @@ class VirtualHostInput(Input, frozen=True, kw_only=True):
     virtual_service: Object[VirtualService] | None = None
     targets: tuple[Target, ...] = ()
     """Every destination that the VirtualService names (routes, mirrors), and the service itself."""
+    gateway: str = "mesh"
+    """``namespace/name`` of the Gateway whose server it is; ``mesh`` for sidecars."""
     defaults: RouteDefaults
     proxy: ProxyKind
 
@@ -171,12 +231,52 @@ class ListenerInput(Input, frozen=True, kw_only=True):
     http_port: Port | None = None
     members: tuple[Member, ...] = ()
     """Oldest service first: Istio's order of precedence."""
+    dynamic_hosts: tuple[str, ...] = ()
+    """Hosts with HTTP ports here whose names are resolved when they are asked for."""
     route_name: str = ""
     """RDS name where it is not the port (Sidecar egress on a unix socket)."""
     bind_to_port: bool = False
     catch_all: CatchAll
     defaults: ListenerDefaults
     proxy: ProxyKind
+
+
+class Authorizer(Input, frozen=True, kw_only=True):
+    """An extension provider of the mesh that CUSTOM policies ask."""
+
+    name: str
+    settings: Keyed[EnvoyExternalAuthorizationHttpProvider | EnvoyExternalAuthorizationGrpcProvider]
+    host: str = ""
+    """Full name of the service that it is."""
+    problem: str = ""
+    """Why it cannot be asked; "" when it can."""
+
+
+class SecurityInput(Input, frozen=True, kw_only=True):
+    """What holds for the connections and requests that one workload takes."""
+
+    authorization: tuple[Object[AuthorizationPolicy], ...] = ()
+    """The root namespace's first, oldest first."""
+    authentication: tuple[Object[RequestAuthentication], ...] = ()
+    """As ``authorization``."""
+    peers: PeerModes = UNSAID
+    authorizers: tuple[Authorizer, ...] = ()
+    """Those that ``authorization`` names."""
+    trust_domains: tuple[str, ...] = ()
+    """The mesh's and its aliases, where a policy may name one."""
+    key_services: tuple[tuple[str, str], ...] = ()
+    """jwksUri and the outbound cluster that it is fetched by; others are fetched by a cluster of their own."""
+    hosts: tuple[str, ...] = ()
+    """Services that ``authorizers`` and key sets are looked for at, whether or not there are such."""
+
+
+class CredentialInput(Input, frozen=True, kw_only=True):
+    """One name of a certificate or of roots that a proxy may ask for, and the object that answers it."""
+
+    name: str
+    """``kubernetes://web-cert``, ``kubernetes://web-cert-cacert``, ``configmap://roots``."""
+    held: Object[Any]
+    """A Secret or ConfigMap."""
 
 
 class InboundInput(Input, frozen=True, kw_only=True):
@@ -192,22 +292,32 @@ class InboundInput(Input, frozen=True, kw_only=True):
     """By target port: the DestinationRule that holds for the service, also where it has no connection pool."""
     address: str = ""
     """The workload's first address; used only by Sidecar ingress listeners."""
+    credentials: tuple[CredentialInput, ...] = ()
+    """For TLS to other servers."""
+    security: SecurityInput = SecurityInput()
+    ingress_tls: bool = False
+    """TLS settings of Sidecar ingress listeners count."""
     defaults: ListenerDefaults
     proxy: ProxyKind
 
 
 __all__ = [
     "AccessLog",
+    "Authorizer",
     "CatchAll",
     "ClusterDefaults",
     "ClusterInput",
+    "CredentialInput",
     "EndpointsInput",
     "InboundInput",
     "Input",
     "ListenerDefaults",
     "ListenerInput",
+    "Logger",
     "Member",
     "RouteDefaults",
+    "SecurityInput",
     "Target",
+    "Tracer",
     "VirtualHostInput",
 ]

@@ -12,7 +12,7 @@ import msgspec
 
 from tidegate.api.fields import Duration
 from tidegate.api.objects import Ref
-from tidegate.envoy import accesslog, chains, filters, protos
+from tidegate.envoy import accesslog, chains, filters, forward_proxy, protos, routes
 from tidegate.envoy.domains import visible_addresses
 from tidegate.envoy.inputs import CatchAll, ListenerDefaults, ListenerInput, Member
 from tidegate.envoy.resource import LISTENER, Decision, Fragments, Origin, Resource, resource
@@ -159,24 +159,25 @@ def _merge(
     """All members' chains with matches of their own. Of identical matches the oldest member's stays; of chains that
     overlap in part the younger keeps what is left, since Envoy refuses a listener in which two chains match alike."""
     taken: list[Resource] = []
-    owner: dict[tuple[str, str], Service] = {}
+    owner: dict[tuple[str, str], Ref] = {}
     decisions: list[Decision] = []
     for member in members:
         built = build(_chain_input(given, member))
         for chain in chains.each(built) if built is not None else ():
             pairs = chains.match_pairs(chain.name)
             clashes = [p for p in pairs if p in owner]
+            ref = chain.origins[-1].ref if chain.origins else _source(member.service)
             if clashes:
                 winner = owner[clashes[0]]
-                if _source(winner) != _source(member.service):
+                if winner != ref:
                     rule = f"identical match ({_spoken(clashes[0])}): oldest wins"
-                    decisions.append(_decision(name, rule, winner, [member.service]))
+                    decisions.append(Decision(f"listener {name}", rule, winner, (ref,)))
                 if (narrowed := chains.narrowed(chain, frozenset(clashes))) is None:
                     continue
                 chain = narrowed
                 pairs = chains.match_pairs(chain.name)
             taken.append(chain)
-            owner.update(dict.fromkeys(pairs, member.service))
+            owner.update(dict.fromkeys(pairs, ref))
     return taken, decisions
 
 
@@ -194,14 +195,31 @@ def _http_chain(given: ListenerInput, members: Sequence[Member], serves_http: bo
     route_name = given.route_name or str(given.port)
     if auto is not None and not (serves_http or on_wildcard or given.route_name):
         route_name = naming.virtual_host(auto.service.host, auto.port.number)
-    made = chains.http(name, route_name, bool(members) or on_wildcard, given.defaults, given.proxy)
+    sniffed = bool(members) or (on_wildcard and not _is_http_proxy(given))
+    made = chains.http(name, route_name, sniffed, given.defaults, given.proxy, _dynamic_hosts(given))
     return msgspec.structs.replace(made, origins=(Origin("", _source(owner), ""),))
+
+
+def _is_http_proxy(given: ListenerInput) -> bool:
+    """Clients of an HTTP proxy speak HTTP for sure, whatever they want of it."""
+    return given.http_port is not None and given.http_port.protocol is Protocol.HTTP_PROXY
+
+
+def _dynamic_hosts(given: ListenerInput) -> tuple[str, ...]:
+    return (*given.dynamic_hosts, *_any_host(given.catch_all))
+
+
+def _any_host(catch_all: CatchAll) -> tuple[str, ...]:
+    return (forward_proxy.ANY_HOST,) if catch_all.dynamic else ()
 
 
 def _in_order(given: ListenerInput, http: Resource, others: list[Resource]) -> list[Resource]:
     """HTTP first where its service is the oldest; after the members' chains where it was found by looking."""
-    first = given.http is not None and (not given.members or _age(given.http) <= _age(given.members[0].service))
-    return [http, *others] if first else [*others, http]
+    return [http, *others] if _http_goes_first(given) else [*others, http]
+
+
+def _http_goes_first(given: ListenerInput) -> bool:
+    return given.http is not None and (not given.members or _age(given.http) <= _age(given.members[0].service))
 
 
 def _listener(given: ListenerInput, name: str, taken: list[Resource], decisions: tuple[Decision, ...]) -> Resource:
@@ -277,11 +295,18 @@ def address(bind: str, port: int) -> Any:
 def _additional(given: ListenerInput) -> list[Any]:
     """The other addresses of a listener for two IP families."""
     on_wildcard = given.bind == given.proxy.wildcard
-    others = _second_wildcard(given.proxy) if on_wildcard else _second_addresses(given)
+    others = _second_wildcard(given) if on_wildcard else _second_addresses(given)
     return [protos.AdditionalAddress(address=protos.socket_address(a, given.port)) for a in others]
 
 
-def _second_wildcard(proxy: ProxyKind) -> tuple[str, ...]:
+def _second_wildcard(given: ListenerInput) -> tuple[str, ...]:
+    """Unless both families are asked for, an opaque port without address has the first of them alone."""
+    opaque = not _http_goes_first(given) and bool(given.members) and "/" not in given.members[0].address
+    return () if opaque and not given.proxy.both_families else second_wildcard(given.proxy)
+
+
+def second_wildcard(proxy: ProxyKind) -> tuple[str, ...]:
+    """The other wildcard address of a proxy with two IP families."""
     return ("::",) if proxy.ipv4 and proxy.ipv6 else ()
 
 
@@ -322,28 +347,53 @@ def virtual_outbound(catch_all: CatchAll, defaults: ListenerDefaults, proxy: Pro
         max_connections_to_accept_per_socket_event=protos.u32(1),
     )
     message.additional_addresses.extend(
-        protos.AdditionalAddress(address=protos.socket_address(a, port)) for a in _second_wildcard(proxy)
+        protos.AdditionalAddress(address=protos.socket_address(a, port))
+        for a in (second_wildcard(proxy) if proxy.both_families else ())
     )
     if proxy.interception is Interception.TPROXY:
         message.transparent.value = True
     loop = message.filter_chains.add(name=f"{naming.VIRTUAL_OUTBOUND}-blackhole", filters=[filters.black_hole()])
     loop.filter_chain_match.destination_port.value = port
+    if catch_all.dynamic:
+        _resolve_any(message, catch_all, defaults, proxy)
     rest = filters.to_cluster(cluster, defaults, proxy)
     message.filter_chains.add(name=f"{naming.VIRTUAL_OUTBOUND}-catchall-tcp", filters=[rest])
     return resource(naming.VIRTUAL_OUTBOUND, LISTENER, message)
 
 
-def http_proxy(port: int, defaults: ListenerDefaults, proxy: ProxyKind) -> Resource | None:
+def _resolve_any(message: Any, catch_all: CatchAll, defaults: ListenerDefaults, proxy: ProxyKind) -> None:
+    """HTTP to where nothing is known goes to the host that each request names."""
+    options = filters.HttpOptions(
+        direction="outbound",
+        stat_prefix=f"outbound_{naming.VIRTUAL_OUTBOUND};",
+        dynamic_hosts=_any_host(catch_all),
+        defaults=defaults,
+        proxy=proxy,
+    )
+    config = protos.RouteConfiguration.FromString(
+        routes.route_config(naming.ALLOW_ANY_DYNAMIC_DNS, [], catch_all).body
+    )
+    chain = message.filter_chains.add(
+        name=f"{naming.VIRTUAL_OUTBOUND}-catchall-tcp-http", filters=[filters.http_connection_manager(options, config)]
+    )
+    chain.filter_chain_match.application_protocols.extend(chains.http_protocols(proxy))
+    message.listener_filters.append(http_inspector())
+    message.listener_filters_timeout.CopyFrom(protos.duration(defaults.detection_timeout))
+    message.continue_on_listener_filters_timeout = True
+
+
+def http_proxy(port: int, catch_all: CatchAll, defaults: ListenerDefaults, proxy: ProxyKind) -> Resource | None:
     """The local HTTP proxy of MeshConfig.proxyHttpPort, for applications that set HTTP_PROXY; None for port 0."""
     if not port:
         return None
-    bind = "127.0.0.1" if proxy.ipv4 else "::1"
+    bind = proxy.loopback
     name = naming.listener(bind, port)
     options = filters.HttpOptions(
         direction="outbound",
         stat_prefix=f"outbound_{name};",
-        route_name="http_proxy",
+        route_name=naming.HTTP_PROXY_ROUTE,
         absolute_url=True,
+        dynamic_hosts=_any_host(catch_all),
         defaults=defaults,
         proxy=proxy,
     )

@@ -20,9 +20,9 @@ from tidegate.registry import topology
 from tidegate.registry.model import Endpoint, Labels
 from tidegate.scope.proxy import ProxyKind
 
-_NEAR = (topology.NETWORK, topology.REGION, topology.ZONE, topology.SUBZONE)
+_NEAR = (topology.NETWORK, topology.REGION, topology.ZONE)
 _CLOSE = LocalityLoadBalancerSetting(failover_priority=_NEAR)
-_NODE = LocalityLoadBalancerSetting(failover_priority=(*_NEAR, topology.HOSTNAME))
+_NODE = LocalityLoadBalancerSetting(failover_priority=(*_NEAR, topology.SUBZONE, topology.HOSTNAME))
 _DISTRIBUTIONS = {"PreferClose": _CLOSE, "PreferSameZone": _CLOSE, "PreferSameNode": _NODE}
 """Kubernetes' trafficDistribution in terms of failoverPriority."""
 
@@ -190,8 +190,9 @@ def _proxy_labels(proxy: ProxyKind) -> dict[str, str]:
 
 
 def _endpoint_labels(endpoint: Endpoint, proxy: ProxyKind) -> dict[str, str]:
-    """One control plane serves one cluster, so that the label of the cluster always agrees."""
-    return _located(endpoint.labels, proxy.cluster_id, endpoint.locality, endpoint.network, endpoint.node_name)
+    """One control plane serves one cluster: the label agrees where an endpoint is not labelled otherwise."""
+    cluster = dict(endpoint.labels).get(topology.CLUSTER) or proxy.cluster_id
+    return _located(endpoint.labels, cluster, endpoint.locality, endpoint.network, endpoint.node_name)
 
 
 def _located(labels: Labels, cluster: str, place: str, network: str, node: str) -> dict[str, str]:

@@ -12,6 +12,8 @@ from tidegate.scope.proxy import ProxyKind
 
 MESH_GATEWAY = "mesh"
 CLAIM_PREFIXES = ("@request.auth.claims.", "@request.auth.claims[")
+JWT_FILTER, JWT_PAYLOAD = "envoy.filters.http.jwt_authn", "payload"
+"""Where the JWT filter leaves the claims of a request's token."""
 
 
 class StaticMatch(Protocol):
@@ -27,9 +29,10 @@ class StaticMatch(Protocol):
     def gateways(self) -> tuple[str, ...]: ...
 
 
-def holds(match: StaticMatch, port: int, proxy: ProxyKind) -> bool:
-    """Whether a match can hold at all for this proxy on a listener of this port (0: a unix socket)."""
-    if match.gateways and MESH_GATEWAY not in match.gateways:
+def holds(match: StaticMatch, port: int, proxy: ProxyKind, gateway: str = MESH_GATEWAY) -> bool:
+    """Whether a match can hold at all for this proxy on a listener of this port (0: a unix socket), or at a gateway on
+    a server of this port. ``gateway``: the Gateway's ``namespace/name``."""
+    if match.gateways and gateway not in match.gateways:
         return False
     if match.port and match.port != port:
         return False
@@ -41,12 +44,13 @@ def holds(match: StaticMatch, port: int, proxy: ProxyKind) -> bool:
 
 def needs_claims(match: HTTPMatchRequest) -> bool:
     """Whether the match asks for claims of a JWT. No sidecar checks tokens of what its own application sends, so
-    such a match never holds on the way out."""
+    such a match never holds on its way out."""
     return any(name.startswith(CLAIM_PREFIXES) for name in match.headers)
 
 
-def route_match(match: HTTPMatchRequest | None) -> Any:
-    """RouteMatch of one HTTPMatchRequest; None matches everything."""
+def route_match(match: HTTPMatchRequest | None, *, claims: bool = False) -> Any:
+    """RouteMatch of one HTTPMatchRequest; None matches everything. ``claims``: those of a JWT are asked for, which a
+    filter has read by then."""
     if match is None:
         return protos.RouteMatch(prefix="/")
     found = protos.RouteMatch(
@@ -54,6 +58,8 @@ def route_match(match: HTTPMatchRequest | None) -> Any:
         query_parameters=[_query(name, match.query_params[name]) for name in sorted(match.query_params)],
         case_sensitive=protos.boolean(not match.ignore_uri_case),
     )
+    if claims:
+        found.dynamic_metadata.extend(_claims(match))
     uri = match.uri or StringMatch()
     if uri.exact is not None:
         found.path = uri.exact
@@ -66,7 +72,7 @@ def route_match(match: HTTPMatchRequest | None) -> Any:
 
 def is_catch_all(match: Any) -> bool:
     """Whether a RouteMatch takes every request: routes after it can never be reached."""
-    if match.headers or match.query_parameters:
+    if match.headers or match.query_parameters or match.dynamic_metadata:
         return False
     kind = match.WhichOneof("path_specifier")
     return (kind == "prefix" and match.prefix == "/") or (
@@ -80,6 +86,32 @@ def text(match: Any) -> str:
     if kind == "prefix":
         return f"{match.prefix}*"
     return match.path if kind == "path" else str(match.safe_regex.regex)
+
+
+def _claims(match: HTTPMatchRequest) -> Iterator[Any]:
+    """Matchers of ``@request.auth.claims.a.b`` and ``@request.auth.claims[a][b]``.
+
+    https://istio.io/latest/docs/tasks/security/authentication/jwt-route/
+    """
+    for listed, inverted in ((match.headers, False), (match.without_headers, True)):
+        for name in sorted(listed):
+            if name.startswith(CLAIM_PREFIXES):
+                yield _claim(name, listed[name], inverted)
+
+
+def _claim(name: str, value: StringMatch, inverted: bool) -> Any:
+    bracketed, rest = name.startswith(CLAIM_PREFIXES[1]), name.removeprefix(CLAIM_PREFIXES[0].removesuffix("."))
+    keys = rest.strip("[]").split("][") if bracketed else rest.removeprefix(".").split(".")
+    found = protos.MetadataMatcher(filter=JWT_FILTER, invert=inverted)
+    for key in (JWT_PAYLOAD, *keys):
+        found.path.add(key=key)
+    wanted = string(value)
+    if wanted is None:
+        found.value.present_match = True
+    else:  # a claim is a word, or a list that has it
+        found.value.or_match.value_matchers.add().string_match.CopyFrom(wanted)
+        found.value.or_match.value_matchers.add().list_match.one_of.string_match.CopyFrom(wanted)
+    return found
 
 
 def _headers(match: HTTPMatchRequest) -> Iterator[Any]:

@@ -3,9 +3,11 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
+import msgspec
 from immutables import Map
 
-from tidegate.envoy import clusters, endpoints, listeners, special
+from tidegate.api.telemetry import WorkloadMode
+from tidegate.envoy import clusters, decisions, endpoints, listeners, special, telemetry
 from tidegate.envoy.cache import Builders
 from tidegate.envoy.contribution import (
     EMPTY,
@@ -22,8 +24,10 @@ from tidegate.envoy.tables import ListenerTable, RouteTable, sniffed_route
 from tidegate.kit import hosts, naming
 from tidegate.registry.model import Service, ServiceKey
 from tidegate.scope import choice
+from tidegate.scope.authentication import KIND as PEER_AUTHENTICATION
 from tidegate.scope.egress import egress_listeners
 from tidegate.scope.proxy import ProxyKind
+from tidegate.scope.telemetry import KIND as TELEMETRY
 from tidegate.snapshot.world import Changed, World
 
 Resources = Map[str, Resource]
@@ -48,7 +52,7 @@ class Outbound:
 
     def _reset(self) -> None:
         self._contributions: dict[str, Contribution] = {}
-        self._wanted: dict[str, Counter[tuple[str, int]]] = defaultdict(Counter)
+        self._wanted: dict[str, Counter[int]] = defaultdict(Counter)
         self._users: dict[object, set[str]] = defaultdict(set)
         """Host or Ref to the hosts whose contributions consulted it."""
         self._clusters: dict[str, dict[str, Resource]] = {}
@@ -58,12 +62,19 @@ class Outbound:
         self._listeners: dict[tuple[str, int], ListenerTable] = {}
 
     def _surroundings(self, world: World, slices: Slices) -> Surroundings:
-        sidecar = choice.sidecar(world, self.kind.namespace, self.kind.labels)
+        sidecar = None if self.kind.router else choice.sidecar(world, self.kind.namespace, self.kind.labels)
+        if self.kind.http_proxy_port:
+            slices = msgspec.structs.replace(slices, http_proxy_port=self.kind.http_proxy_port)
+        slices = telemetry.for_proxy(slices, world, self.kind.namespace, self.kind.labels, WorkloadMode.CLIENT)
+        slices = for_sidecar(slices, sidecar, self.kind.namespace, world.domain)
+        if not self.kind.headers.attempt_count:
+            catch_all = msgspec.structs.replace(slices.catch_all, attempt_count=False)
+            slices = msgspec.structs.replace(slices, catch_all=catch_all)
         return Surroundings(
             world=world,
             kind=self.kind,
             egress=egress_listeners(sidecar, self.kind.namespace),
-            slices=for_sidecar(slices, sidecar, self.kind.namespace, world.domain),
+            slices=slices,
             aliases=self._aliases,
         )
 
@@ -73,7 +84,7 @@ class Outbound:
         """Move on to ``world``; returns, by type URL, the names that were added, changed or removed."""
         before = self._around
         renamed = self._note_aliases(before.world.services, world.services, changed.services)
-        if changed.sidecars or changed.mesh:
+        if changed.sidecars or changed.mesh or _telemetry_may_differ(world, changed):
             self._around = self._surroundings(world, slices)
         else:
             self._around = Surroundings(world, self.kind, before.egress, before.slices, self._aliases)
@@ -109,10 +120,26 @@ class Outbound:
 
     def _put_constant(self) -> None:
         slices = self._around.slices
-        fixed = [special.black_hole(slices.cluster), special.passthrough(slices.cluster)]
+        fixed = [special.black_hole(slices.cluster)]
+        if not self.kind.router:
+            fixed.append(special.passthrough(slices.cluster))
+        if slices.catch_all.dynamic and not self.kind.router:
+            fixed.append(special.any_dynamic(slices.cluster, slices.catch_all, self.kind))
         self.resources[CLUSTER] = Map((c.name, c) for c in fixed)
-        capture = listeners.virtual_outbound(slices.catch_all, slices.listener, self.kind)
-        self.resources[LISTENER] = Map({capture.name: capture}) if capture else Map()
+        if self.kind.router:
+            return
+        own = (
+            listeners.virtual_outbound(slices.catch_all, slices.listener, self.kind),
+            listeners.http_proxy(slices.http_proxy_port, slices.catch_all, slices.listener, self.kind),
+        )
+        self.resources[LISTENER] = Map({each.name: each for each in own if each})
+        standing = [str(e.port) if e.port else e.bind for e in self._around.egress if e.port is not None and e.routes]
+        if slices.http_proxy_port:
+            standing.append(naming.HTTP_PROXY_ROUTE)
+        for name in standing:
+            self._routes[name] = RouteTable(name, standing=True)
+        made = (self._routes[name].assemble(self._around, self._builders) for name in standing)
+        self.resources[ROUTE] = Map((each.name, each) for each in made)
 
     def _universe(self) -> set[str]:
         world = self._around.world
@@ -124,6 +151,9 @@ class Outbound:
     def _affected(self, old: World, new: World, changed: Changed) -> set[str]:
         names = {key.host.lower() for key in changed.services | changed.endpoints}
         names |= _wildcards_over(new, {key.host.lower() for key in changed.services})
+        if self.kind.mtls:
+            spaces = {ref.namespace for ref in changed.policies if ref.kind == PEER_AUTHENTICATION}
+            names |= {key.host.lower() for space in spaces for key in new.services_in(space)}
         for ref in changed.virtual_services:
             names |= self._users.get(ref, set())
             for world in (old, new):
@@ -173,15 +203,15 @@ class Outbound:
                 del self._users[key]
         for key in after - before:
             self._users[key].add(host)
-        for target, namespace, port in old.wants - new.wants:
+        for target, port in old.wants - new.wants:
             wanted = self._wanted[target]
-            wanted[namespace, port] -= 1
-            if not wanted[namespace, port]:
-                del wanted[namespace, port]
+            wanted[port] -= 1
+            if not wanted[port]:
+                del wanted[port]
             if not wanted:
                 del self._wanted[target]
-        for target, namespace, port in new.wants - old.wants:
-            self._wanted[target][namespace, port] += 1
+        for target, port in new.wants - old.wants:
+            self._wanted[target][port] += 1
         return {want[0] for want in old.wants ^ new.wants}
 
     def _replace(self, host: str, old: Contribution, new: Contribution, moved: "_Moved") -> None:
@@ -259,13 +289,21 @@ class Outbound:
             self.resources[type_url] = target.finish()
         return frozenset(changed)
 
+    def decisions_about(self, host: str) -> Iterable[Decision]:
+        """What was decided about one host name (any letter case): definitions, scope, routes and policies of it."""
+        return decisions.about(self._around, host.lower())
+
     def decisions(self) -> Iterable[Decision]:
-        """Everything that was decided among objects for this kind of proxy."""
+        """Everything that was decided among objects for this kind of proxy. Walks all hosts: for those who ask why."""
+        for host in sorted(self._universe()):
+            yield from decisions.about(self._around, host)
         for resources in self.resources.values():
             for each in resources.values():
                 yield from each.all_decisions()
         for table in self._routes.values():
             yield from table.decisions()
+        kind = self.kind
+        yield from telemetry.decisions(self._around.world, kind.namespace, kind.labels, WorkloadMode.CLIENT)
 
 
 class _Moved:
@@ -279,6 +317,12 @@ class _Moved:
         self.addresses: set[tuple[str, int]] = set()
 
 
+def _telemetry_may_differ(world: World, changed: Changed) -> bool:
+    if any(ref.kind == TELEMETRY for ref in changed.policies):
+        return True
+    return bool(changed.services) and telemetry.asks_services(world.mesh)
+
+
 def _common(around: Surroundings) -> tuple[object, ...]:
     """What every host is evaluated with: when it changes, all of them are evaluated again."""
     mesh = around.world.mesh
@@ -289,6 +333,7 @@ def _common(around: Surroundings) -> tuple[object, ...]:
         mesh.default_service_export_to,
         mesh.default_virtual_service_export_to,
         mesh.default_destination_rule_export_to,
+        around.world.policies_in(PEER_AUTHENTICATION, mesh.root_namespace) if around.kind.mtls else (),
     )
 
 

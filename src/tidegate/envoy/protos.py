@@ -25,8 +25,12 @@ from envoy.config.core.v3 import (
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
+from envoy.config.trace.v3 import zipkin_pb2
 from envoy.data.accesslog.v3 import accesslog_pb2 as access_data_pb2
 from envoy.extensions.access_loggers.file.v3 import file_pb2
+from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2 as cel_filter_pb2
+from envoy.extensions.access_loggers.grpc.v3 import als_pb2
+from envoy.extensions.access_loggers.open_telemetry.v3 import logs_service_pb2
 from envoy.extensions.clusters.dynamic_forward_proxy.v3 import cluster_pb2 as dfp_cluster_pb2
 from envoy.extensions.common.dynamic_forward_proxy.v3 import dns_cache_pb2
 from envoy.extensions.filters.common.fault.v3 import fault_pb2 as common_fault_pb2
@@ -40,6 +44,7 @@ from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_p
 from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2
 from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2
 from envoy.extensions.filters.listener.original_src.v3 import original_src_pb2
+from envoy.extensions.filters.listener.proxy_protocol.v3 import proxy_protocol_pb2 as listener_proxy_protocol_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from envoy.extensions.filters.network.mongo_proxy.v3 import mongo_proxy_pb2
@@ -47,6 +52,7 @@ from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_stat
 from envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3 import sni_dynamic_forward_proxy_pb2
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from envoy.extensions.formatter.cel.v3 import cel_pb2
+from envoy.extensions.formatter.req_without_query.v3 import req_without_query_pb2
 from envoy.extensions.network.dns_resolver.cares.v3 import cares_dns_resolver_pb2
 from envoy.extensions.request_id.uuid.v3 import uuid_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
@@ -109,6 +115,7 @@ MetadataMatcher = metadata_matcher_pb2.MetadataMatcher
 MetadataKey = metadata_pb2.MetadataKey
 MetadataKind = metadata_pb2.MetadataKind
 CustomTag = custom_tag_pb2.CustomTag
+ZipkinConfig = zipkin_pb2.ZipkinConfig
 
 # clusters and endpoints
 Cluster = cluster_pb2.Cluster
@@ -140,6 +147,7 @@ TlsCertificate = common_pb2.TlsCertificate
 TlsParameters = common_pb2.TlsParameters
 SubjectAltNameMatcher = common_pb2.SubjectAltNameMatcher
 SdsSecretConfig = secret_pb2.SdsSecretConfig
+Secret = secret_pb2.Secret
 RawBuffer = raw_buffer_pb2.RawBuffer
 ProxyProtocolUpstreamTransport = upstream_proxy_protocol_pb2.ProxyProtocolUpstreamTransport
 
@@ -154,6 +162,7 @@ ListenerFilterChainMatchPredicate = listener_components_pb2.ListenerFilterChainM
 OriginalDst = original_dst_pb2.OriginalDst
 OriginalSrc = original_src_pb2.OriginalSrc
 TlsInspector = tls_inspector_pb2.TlsInspector
+ProxyProtocolListener = listener_proxy_protocol_pb2.ProxyProtocol
 HttpInspector = http_inspector_pb2.HttpInspector
 
 # filters
@@ -181,6 +190,12 @@ AccessLogPb = accesslog_pb2.AccessLog
 AccessLogFilter = accesslog_pb2.AccessLogFilter
 ResponseFlagFilter = accesslog_pb2.ResponseFlagFilter
 FileAccessLog = file_pb2.FileAccessLog
+HttpGrpcAccessLogConfig = als_pb2.HttpGrpcAccessLogConfig
+TcpGrpcAccessLogConfig = als_pb2.TcpGrpcAccessLogConfig
+CommonGrpcAccessLogConfig = als_pb2.CommonGrpcAccessLogConfig
+OpenTelemetryAccessLogConfig = logs_service_pb2.OpenTelemetryAccessLogConfig
+CelAccessLogFilter = cel_filter_pb2.ExpressionFilter
+ReqWithoutQuery = req_without_query_pb2.ReqWithoutQuery
 AccessLogType = access_data_pb2.AccessLogType
 
 # routes

@@ -15,6 +15,7 @@ LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
 ROUTE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 FILTER_CHAIN = "type.googleapis.com/envoy.config.listener.v3.FilterChain"
 VIRTUAL_HOST = "type.googleapis.com/envoy.config.route.v3.VirtualHost"
+EXTENSION = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
 SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 
 
@@ -38,7 +39,10 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     rule: str
     """In a few words: ``oldest wins``, ``exact host before wildcard``."""
     winner: Ref
+    """The object that won; where something was hidden or left out, the object that says so, and may be the loser."""
     losers: tuple[Ref, ...] = ()
+    field: str = ""
+    """Which field of the winner decided, where it is one: ``spec.exportTo``."""
 
 
 class Resource(msgspec.Struct, frozen=True, weakref=True):

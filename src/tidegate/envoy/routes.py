@@ -26,6 +26,7 @@ from tidegate.envoy.resource import ROUTE, VIRTUAL_HOST, Fragments, Origin, Reso
 from tidegate.kit import naming
 from tidegate.kit.hosts import resolve_short
 from tidegate.registry.model import Service
+from tidegate.scope.proxy import ProxyKind
 
 UNKNOWN_SERVICE = "UnknownService"
 MAX_DIRECT_RESPONSE = 1_048_576
@@ -73,9 +74,20 @@ def virtual_host(given: VirtualHostInput) -> Resource | None:
         return None
     name = naming.virtual_host(given.host, given.port)
     message = protos.VirtualHost(
-        name=name, domains=given.domains, routes=built.routes, include_request_attempt_count=True
+        name=name,
+        domains=given.domains,
+        routes=built.routes,
+        include_request_attempt_count=given.proxy.headers.attempt_count,
     )
     return resource(name, VIRTUAL_HOST, message, (*_host_origins(given), *built.origins))
+
+
+def rule_routes(given: VirtualHostInput) -> tuple[list[Any], list[Origin]]:
+    """The routes that the VirtualService alone gives, none where nothing of it holds; and where each comes from."""
+    built = _Routes(given)
+    if given.virtual_service is not None:
+        built.add_rules(given.virtual_service)
+    return built.routes, built.origins
 
 
 def _host_origins(given: VirtualHostInput) -> Iterator[Origin]:
@@ -83,6 +95,23 @@ def _host_origins(given: VirtualHostInput) -> Iterator[Origin]:
         yield from (Origin("", ref, "") for ref in given.service.sources)
     elif given.virtual_service is not None:
         yield Origin("", given.virtual_service.ref, "spec.hosts")
+
+
+def has_routes(rule: Object[VirtualService], port: int, proxy: ProxyKind) -> bool:
+    """Whether a VirtualService routes any HTTP of this proxy to this port."""
+    return any(_acts(http) and any(_applies(m, port, proxy) for m in http.match or (None,)) for http in rule.spec.http)
+
+
+def _acts(http: HTTPRoute) -> bool:
+    return bool(http.route or http.redirect or http.direct_response)
+
+
+def _applies(
+    match: HTTPMatchRequest | None, port: int, proxy: ProxyKind, gateway: str = matches.MESH_GATEWAY
+) -> bool:
+    if match is None:
+        return True
+    return matches.holds(match, port, proxy, gateway) and (proxy.router or not matches.needs_claims(match))
 
 
 class _Routes:
@@ -109,19 +138,14 @@ class _Routes:
 
     def add_rules(self, rule: Object[VirtualService]) -> None:
         for index, http in enumerate(rule.spec.http):
-            if not (http.route or http.redirect or http.direct_response):
-                continue
-            for nth, match in enumerate(http.match or (None,)):
-                if match is not None and not self._applies(match):
+            for nth, match in enumerate(http.match or (None,)) if _acts(http) else ():
+                if not _applies(match, self.given.port, self.given.proxy, self.given.gateway):
                     continue
                 route = self._route(rule, http, match)
                 self._note(rule, index, http, None if match is None else nth)
                 self.routes.append(route)
                 if matches.is_catch_all(route.match):
                     return
-
-    def _applies(self, match: HTTPMatchRequest) -> bool:
-        return matches.holds(match, self.given.port, self.given.proxy) and not matches.needs_claims(match)
 
     def _note(self, rule: Object[VirtualService], index: int, http: HTTPRoute, nth: int | None) -> None:
         at, field = f"routes[{len(self.routes)}]", f"spec.http[{index}]"
@@ -136,7 +160,8 @@ class _Routes:
                 self.origins.append(Origin(f"{at}.{path}", rule.ref, f"{field}.{name}"))
 
     def _route(self, rule: Object[VirtualService], http: HTTPRoute, match: HTTPMatchRequest | None) -> Any:
-        route = protos.Route(match=matches.route_match(match), metadata=config_metadata(rule))
+        claims = self.given.proxy.router
+        route = protos.Route(match=matches.route_match(match, claims=claims), metadata=config_metadata(rule))
         route.name = ".".join(filter(None, (http.name, match.name if match else "")))
         if match is not None and match.stat_prefix:
             route.stat_prefix = match.stat_prefix
@@ -214,7 +239,8 @@ class _Routes:
         target = self._targets.get(given.host) or self._targets.get(host)
         if host != given.host:
             given = msgspec.structs.replace(given, host=host)
-        return self._cluster(given, destination_port(given, target, self.given.port), target)
+        port = destination_port(given, target, self.given.port, only=self.given.proxy.router)
+        return self._cluster(given, port, target)
 
     def _cluster(self, given: Destination, port: int, target: Target | None) -> _Cluster:
         hashing, origin = _hashing(target, port, given.subset)
@@ -237,13 +263,14 @@ def _put_retries(action: Any, retry: HTTPRetry | None, hashed: bool) -> None:
         action.retry_policy.CopyFrom(found)
 
 
-def destination_port(given: Destination, target: Target | None, listener_port: int) -> int:
+def destination_port(given: Destination, target: Target | None, listener_port: int, *, only: bool = False) -> int:
     """The port that is asked for, else the listener's: a sidecar looks for the destination among the services of
-    that port. A unix socket has no port; there it is the service's only one."""
+    that port. A unix socket has no port, and a gateway's (``only``) means nothing to the destination: there it is the
+    service's only one."""
     if given.port is not None and given.port.number:
         return given.port.number
     ports = target.service.ports if target is not None and target.service is not None else ()
-    return ports[0].number if not listener_port and len(ports) == 1 else listener_port
+    return ports[0].number if (only or not listener_port) and len(ports) == 1 else listener_port
 
 
 def _hashing(target: Target | None, port: int, subset: str) -> tuple[Any, tuple[Ref, str] | None]:
@@ -289,13 +316,18 @@ def _settings() -> bytes:
 def _catch_all_host(given: CatchAll) -> Resource:
     """``allow_any`` passes on what nothing else matches, ``block_all`` answers 502."""
     name = naming.ALLOW_ANY if given.allow else naming.BLOCK_ALL
+    if given.dynamic:
+        name = naming.ALLOW_ANY_DYNAMIC_DNS
     route = protos.Route(name=name, match=matches.route_match(None))
     if given.allow:
-        route.route.cluster = given.cluster or naming.PASSTHROUGH_CLUSTER
+        anywhere = naming.ALLOW_ANY_DYNAMIC_DNS_CLUSTER if given.dynamic else naming.PASSTHROUGH_CLUSTER
+        route.route.cluster = given.cluster or anywhere
         actions.set_timeout(route.route, None)
     else:
         route.direct_response.status = 502
-    message = protos.VirtualHost(name=name, domains=["*"], routes=[route], include_request_attempt_count=True)
+    message = protos.VirtualHost(
+        name=name, domains=["*"], routes=[route], include_request_attempt_count=given.attempt_count
+    )
     return resource(name, VIRTUAL_HOST, message)
 
 

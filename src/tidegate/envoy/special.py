@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from tidegate.envoy import balancing, pool, protos
-from tidegate.envoy.inputs import ClusterDefaults
+from tidegate.api.networking import ClientTLSSettingsMode as Mode
+from tidegate.envoy import balancing, forward_proxy, pool, protos, tls
+from tidegate.envoy.inputs import CatchAll, ClusterDefaults
 from tidegate.envoy.resource import CLUSTER, Resource, resource
 from tidegate.envoy.stat_names import DELIMITER
 from tidegate.kit import naming
@@ -38,6 +39,33 @@ def inbound_passthrough(defaults: ClusterDefaults, proxy: ProxyKind) -> Resource
     return resource(cluster.name, CLUSTER, cluster)
 
 
+def any_dynamic(defaults: ClusterDefaults, catch_all: CatchAll, proxy: ProxyKind) -> Resource:
+    """To the host that a request names, as DNS resolves it then; secured as ``outboundTrafficPolicy.tls`` says."""
+    name = naming.ALLOW_ANY_DYNAMIC_DNS_CLUSTER
+    settings = catch_all.tls.value if catch_all.tls else None
+    secured = tls.PLAIN
+    if settings is not None and settings.mode in (Mode.SIMPLE, Mode.MUTUAL):
+        secured = tls.originated(settings, settings.subject_alt_names, defaults, http2=False, sds=proxy.mtls)
+    cluster = protos.Cluster(
+        name=name,
+        alt_stat_name=name + DELIMITER,
+        connect_timeout=protos.duration(defaults.connect_timeout),
+        circuit_breakers=pool.circuit_breakers(None),
+    )
+    options = protos.HttpProtocolOptions()
+    options.use_downstream_protocol_config.http_protocol_options.SetInParent()
+    options.use_downstream_protocol_config.http2_protocol_options.SetInParent()
+    if secured.socket is not None:
+        cluster.transport_socket.CopyFrom(secured.socket)
+        options.upstream_http_protocol_options.auto_sni = secured.auto_sni
+        options.upstream_http_protocol_options.auto_san_validation = secured.auto_san_validation
+    cluster.typed_extension_protocol_options[pool.HTTP_OPTIONS].CopyFrom(protos.any_of(options))
+    unchecked = not (secured.auto_sni and secured.auto_san_validation)
+    forward_proxy.put_cluster(cluster, forward_proxy.ANY_HOST, proxy, unchecked=unchecked)
+    pool.put_keepalive(cluster, defaults.tcp_keepalive, None)
+    return resource(name, CLUSTER, cluster)
+
+
 def _original_destination(name: str, defaults: ClusterDefaults) -> Any:
     mesh = defaults.traffic_policy.value.connection_pool if defaults.traffic_policy else None
     inbound = name == naming.INBOUND_PASSTHROUGH_CLUSTER
@@ -65,6 +93,6 @@ def put_inbound_bind(cluster: Any, proxy: ProxyKind) -> None:
         first = second
     source = cluster.upstream_bind_config
     source.source_address.address, source.source_address.port_value = first, 0
-    if proxy.ipv4 and proxy.ipv6:
+    if proxy.both_families:
         extra = source.extra_source_addresses.add()
         extra.address.address, extra.address.port_value = second, 0

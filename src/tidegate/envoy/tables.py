@@ -12,7 +12,7 @@ from tidegate.envoy.cache import Builders
 from tidegate.envoy.contribution import Claim, Seat, Surroundings
 from tidegate.envoy.inputs import ListenerInput, Member, VirtualHostInput
 from tidegate.envoy.resource import Decision, Resource
-from tidegate.registry.model import Service
+from tidegate.registry.model import Resolution, Service
 
 UNIX = "unix://"
 """A Sidecar's egress listener on a unix socket: its routes are named by the socket."""
@@ -30,8 +30,9 @@ class RouteTable:
     A change of one host re-settles only the domains that it claims or gave up.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, *, standing: bool = False) -> None:
+        """``standing``: a listener asks for it by name whoever is in it, so that it always has its catch-all."""
+        self.name, self._standing = name, standing
         self._claims: dict[Holder, Claim] = {}
         self._domains: dict[str, list[Claimant]] = {}
         self._fragments: dict[str, Resource] = {}
@@ -40,7 +41,7 @@ class RouteTable:
         self._stale: set[Holder] = set()
 
     def __bool__(self) -> bool:
-        return bool(self._claims)
+        return self._standing or bool(self._claims)
 
     def put(self, host: Holder, claim: Claim | None) -> None:
         """Replace what ``host`` claims; None withdraws it."""
@@ -139,6 +140,7 @@ class ListenerTable:
         self._http: list[tuple[SeatKey, Seat]] = []
         self._members: list[tuple[SeatKey, Seat]] = []
         self._explicit = 0
+        self._dynamic: dict[SeatKey, Seat] = {}
 
     def __bool__(self) -> bool:
         return bool(self._http or self._members)
@@ -146,6 +148,8 @@ class ListenerTable:
     def put(self, seat: Seat) -> None:
         insort(self._side(seat), (_key(seat), seat), key=lambda e: e[0])
         self._explicit += seat.explicit
+        if seat.service.resolution is Resolution.DYNAMIC_DNS:
+            self._dynamic[_key(seat)] = seat
 
     def drop(self, seat: Seat) -> None:
         side = self._side(seat)
@@ -154,6 +158,7 @@ class ListenerTable:
             at += 1
         del side[at]
         self._explicit -= seat.explicit
+        self._dynamic.pop(_key(seat), None)
 
     def _side(self, seat: Seat) -> list[tuple[SeatKey, Seat]]:
         return self._http if seat.member is None else self._members
@@ -169,6 +174,7 @@ class ListenerTable:
             http=http[0] if http else None,
             http_port=http[1].service_port if http else None,
             members=members,
+            dynamic_hosts=tuple(self._dynamic_hosts(explicit)),
             route_name=self.bind if self.bind.startswith(UNIX) else "",
             bind_to_port=first.bind_to_port,
             catch_all=around.slices.catch_all,
@@ -176,6 +182,11 @@ class ListenerTable:
             proxy=around.kind,
         )
         return builders.run("listeners.assemble", lambda g: listeners.assemble(g, _chain_builder(builders)), given)
+
+    def _dynamic_hosts(self, explicit: bool) -> Iterable[str]:
+        """Hosts of HTTP ports here that are resolved when a request names them, each once."""
+        seats = (seat for seat in self._dynamic.values() if seat.member is None and seat.explicit == explicit)
+        return sorted({seat.service.host for seat in seats})
 
     def _first_http(self, explicit: bool) -> tuple[Service, Seat] | None:
         return next(((s.service, s) for _, s in self._http if s.explicit == explicit), None)

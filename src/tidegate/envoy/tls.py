@@ -15,6 +15,7 @@ from tidegate.api.networking import ClientTLSSettings, ClientTLSSettingsMode
 from tidegate.envoy import protos
 from tidegate.envoy.inputs import ClusterDefaults, ClusterInput
 from tidegate.kit import naming
+from tidegate.registry.addresses import is_ip
 from tidegate.registry.model import Registry
 
 Mode = ClientTLSSettingsMode
@@ -25,6 +26,9 @@ SYSTEM_ROOTS = "system"
 SYSTEM_ROOTS_FILE = "/etc/ssl/certs/ca-certificates.crt"
 """Where Debian, Ubuntu and Alpine keep the system's roots. Envoy's own ``system_root_certs`` does not do: without a
 trusted CA that it can see, Envoy 1.40 refuses to check subject names."""
+NOT_FOR_ALL = (
+    "credentialName is for gateways and for workloads that workloadSelector chooses: this client connects in plain text"
+)
 MESH_ALPN = ("istio-peer-exchange", "istio")
 MESH_CIPHERS = (
     "ECDHE-ECDSA-AES256-GCM-SHA384",
@@ -35,7 +39,7 @@ MESH_CIPHERS = (
     "AES128-GCM-SHA256",
 )
 
-_VERSIONS = {
+VERSIONS = {
     "TLSV1_0": protos.TlsParameters.TLSv1_0,
     "TLSV1_1": protos.TlsParameters.TLSv1_1,
     "TLSV1_2": protos.TlsParameters.TLSv1_2,
@@ -66,7 +70,8 @@ def upstream(
 ) -> UpstreamTls:
     """What a DestinationRule's TLS block, or automatic mutual TLS in its absence, makes of a cluster."""
     if settings is None:
-        meshed = given.proxy.mtls and given.defaults.auto_mtls and not given.service.external and not original_dst
+        wanted = given.proxy.mtls and given.defaults.auto_mtls and not given.plain
+        meshed = wanted and not given.service.external and not original_dst
         return UpstreamTls(matches=_automatic(given, http2)) if meshed else PLAIN
     if settings.mode is Mode.DISABLE:
         return PLAIN
@@ -78,7 +83,7 @@ def upstream(
 def _automatic(given: ClusterInput, http2: bool) -> tuple[Any, ...]:
     sni = naming.sni_cluster(given.port.number, given.subset, given.service.host)
     mutual = protos.Cluster.TransportSocketMatch(
-        name="tlsMode-istio", transport_socket=_tls_socket(_mesh_context(sni, given.peers, http2))
+        name="tlsMode-istio", transport_socket=tls_socket(_mesh_context(sni, given.peers, http2))
     )
     mutual.match.fields["tlsMode"].string_value = "istio"
     return (mutual, _plain_match())
@@ -99,7 +104,7 @@ def _mutual(given: ClusterInput, settings: ClientTLSSettings, http2: bool) -> Up
         return UpstreamTls(refused=True)
     sni = settings.sni or naming.sni_cluster(given.port.number, given.subset, given.service.host)
     names = settings.subject_alt_names or given.peers
-    return UpstreamTls(socket=_tls_socket(_mesh_context(sni, names, http2)))
+    return UpstreamTls(socket=tls_socket(_mesh_context(sni, names, http2)))
 
 
 def _mesh_context(sni: str, names: tuple[str, ...], http2: bool) -> Any:
@@ -117,24 +122,33 @@ def _mesh_common(http2: bool) -> Any:
         tls_params=_client_params(None),
         alpn_protocols=(*MESH_ALPN, "h2") if http2 else MESH_ALPN,
         tls_certificate_sds_secret_configs=[workload_secret(WORKLOAD_SECRET)],
-        combined_validation_context=_combined(_exact(()), workload_secret(WORKLOAD_ROOTS)),
+        combined_validation_context=combined(_exact(()), workload_secret(WORKLOAD_ROOTS)),
     )
 
 
 def _originated(given: ClusterInput, settings: ClientTLSSettings, http2: bool) -> UpstreamTls:
     """SIMPLE and MUTUAL. A Secret is for gateways, and for sidecars that the rule selects: others connect plainly,
     as with Istio, for a Secret must not be readable by every workload; a ConfigMap holds no secret."""
-    if settings.credential_name and not (_selects(given) or settings.credential_name.startswith("configmap://")):
+    named = settings.credential_name
+    if named and not (given.proxy.router or _selects(given) or named.startswith("configmap://")):
         return PLAIN
     names = settings.subject_alt_names
     if not names and given.service.registry is Registry.EXTERNAL:
         names = given.service.subject_alt_names
-    common = protos.CommonTlsContext(tls_params=_client_params(given.defaults), alpn_protocols=("h2",) if http2 else ())
-    _put_certificates(common, settings, sds=given.proxy.mtls)
-    _put_validation(common, settings, names, sds=given.proxy.mtls)
+    return originated(settings, names, given.defaults, http2=http2, sds=given.proxy.mtls)
+
+
+def originated(
+    settings: ClientTLSSettings, names: tuple[str, ...], defaults: ClusterDefaults, *, http2: bool, sds: bool
+) -> UpstreamTls:
+    """TLS of mode SIMPLE or MUTUAL to servers with one of these names; without any, and without ``sni``, to those that
+    requests name. ``sds``: certificates are asked of the agent."""
+    common = protos.CommonTlsContext(tls_params=_client_params(defaults), alpn_protocols=("h2",) if http2 else ())
+    _put_certificates(common, settings, sds=sds)
+    _put_validation(common, settings, names, sds=sds)
     checked = not settings.insecure_skip_verify
     return UpstreamTls(
-        socket=_tls_socket(protos.UpstreamTlsContext(common_tls_context=common, sni=settings.sni)),
+        socket=tls_socket(protos.UpstreamTlsContext(common_tls_context=common, sni=settings.sni)),
         auto_sni=not settings.sni,
         auto_san_validation=not settings.sni and not names and checked,
         originates=True,
@@ -150,10 +164,10 @@ def _put_certificates(common: Any, settings: ClientTLSSettings, *, sds: bool) ->
     if settings.mode is not Mode.MUTUAL:
         return
     if settings.credential_name:
-        common.tls_certificate_sds_secret_configs.append(_kubernetes_secret(settings.credential_name))
+        common.tls_certificate_sds_secret_configs.append(kubernetes_secret(settings.credential_name))
     elif sds:
         name = f"file-cert:{settings.client_certificate}~{settings.private_key}"
-        common.tls_certificate_sds_secret_configs.append(_agent_secret(name))
+        common.tls_certificate_sds_secret_configs.append(agent_secret(name))
     else:
         common.tls_certificates.add(
             certificate_chain=protos.DataSource(filename=settings.client_certificate),
@@ -169,18 +183,18 @@ def _put_validation(common: Any, settings: ClientTLSSettings, names: tuple[str, 
     if settings.ca_crl:
         context.crl.filename = settings.ca_crl
     if settings.credential_name:
-        roots = _kubernetes_secret(_roots_of(settings.credential_name))
+        roots = kubernetes_secret(roots_of(settings.credential_name))
     elif sds:
-        roots = _agent_secret(f"file-root:{settings.ca_certificates or SYSTEM_ROOTS}")
+        roots = agent_secret(f"file-root:{settings.ca_certificates or SYSTEM_ROOTS}")
     else:
         own = settings.ca_certificates
         context.trusted_ca.filename = own if own not in ("", SYSTEM_ROOTS) else SYSTEM_ROOTS_FILE
         common.validation_context.CopyFrom(context)
         return
-    common.combined_validation_context.CopyFrom(_combined(context, roots))
+    common.combined_validation_context.CopyFrom(combined(context, roots))
 
 
-def _roots_of(credential: str) -> str:
+def roots_of(credential: str) -> str:
     """Secrets keep the CA under a name of their own; a ConfigMap is the CA."""
     return credential if credential.startswith("configmap://") else f"{credential}-cacert"
 
@@ -189,7 +203,7 @@ def _exact(names: tuple[str, ...]) -> Any:
     return protos.CertificateValidationContext(match_subject_alt_names=[{"exact": name} for name in names])
 
 
-def _combined(context: Any, roots: Any) -> Any:
+def combined(context: Any, roots: Any) -> Any:
     return protos.CommonTlsContext.CombinedCertificateValidationContext(
         default_validation_context=context, validation_context_sds_secret_config=roots
     )
@@ -210,7 +224,7 @@ def _agent_source() -> Any:
 _AGENT_SOURCE = _agent_source()
 
 
-def _agent_secret(name: str) -> Any:
+def agent_secret(name: str) -> Any:
     """A secret that the agent reads from files: Envoy waits its usual time for it, as the files may be missing."""
     return protos.SdsSecretConfig(name=name, sds_config=_AGENT_SOURCE)
 
@@ -222,16 +236,23 @@ def workload_secret(name: str) -> Any:
     return config
 
 
-def _kubernetes_secret(credential: str) -> Any:
+def credential_name(credential: str) -> str:
+    """The name by which Envoy asks for a ``credentialName``. ``sds://`` names are a local provider's; there is none,
+    and they are taken for Secrets."""
+    plain = credential.removeprefix("sds://")
+    return plain if "://" in plain else f"kubernetes://{plain}"
+
+
+def kubernetes_secret(credential: str) -> Any:
     """A Secret or ConfigMap, which the control plane serves."""
-    name = credential if "://" in credential else f"kubernetes://{credential}"
+    name = credential_name(credential)
     source = protos.ConfigSource(ads=protos.AggregatedConfigSource(), resource_api_version=protos.ApiVersion.V3)
     return protos.SdsSecretConfig(name=name, sds_config=source)
 
 
 def _client_params(defaults: ClusterDefaults | None) -> Any:
     """Mesh ``tlsDefaults`` hold for TLS other than the mesh's own, which goes without them."""
-    lowest = _VERSIONS.get(defaults.tls_min_version if defaults else "", protos.TlsParameters.TLSv1_2)
+    lowest = VERSIONS.get(defaults.tls_min_version if defaults else "", protos.TlsParameters.TLSv1_2)
     return protos.TlsParameters(
         tls_minimum_protocol_version=lowest,
         tls_maximum_protocol_version=protos.TlsParameters.TLSv1_3,
@@ -239,26 +260,36 @@ def _client_params(defaults: ClusterDefaults | None) -> Any:
     )
 
 
-def _tls_socket(context: Any) -> Any:
+def tls_socket(context: Any) -> Any:
     return protos.transport_socket("envoy.transport_sockets.tls", context)
 
 
+def to_host(host: str, defaults: ClusterDefaults, *, sds: bool) -> Any:
+    """Transport socket of TLS to a host that one of the system's roots vouches for."""
+    name = "" if is_ip(host) else host
+    settings = ClientTLSSettings(mode=Mode.SIMPLE, sni=name)
+    common = protos.CommonTlsContext(tls_params=_client_params(defaults))
+    _put_validation(common, settings, (host,), sds=sds)
+    return tls_socket(protos.UpstreamTlsContext(common_tls_context=common, sni=name))
+
+
 def downstream_mesh(alpn: tuple[str, ...], defaults: ClusterDefaults) -> Any:
-    """Transport socket of an inbound chain that ends mutual TLS: peers of the trust domain only."""
+    """Transport socket of an inbound chain that ends mutual TLS: peers of the trust domain and its aliases only."""
+    domains = (defaults.trust_domain, *defaults.trust_domain_aliases)
     context = protos.CertificateValidationContext(
-        match_subject_alt_names=[{"prefix": f"spiffe://{defaults.trust_domain}/"}]
+        match_subject_alt_names=[{"prefix": f"spiffe://{domain}/"} for domain in domains]
     )
     common = protos.CommonTlsContext(
         tls_params=protos.TlsParameters(
-            tls_minimum_protocol_version=_VERSIONS.get(defaults.mesh_tls_min_version, protos.TlsParameters.TLSv1_2),
+            tls_minimum_protocol_version=VERSIONS.get(defaults.mesh_tls_min_version, protos.TlsParameters.TLSv1_2),
             tls_maximum_protocol_version=protos.TlsParameters.TLSv1_3,
             cipher_suites=MESH_CIPHERS,
         ),
         tls_certificate_sds_secret_configs=[workload_secret(WORKLOAD_SECRET)],
-        combined_validation_context=_combined(context, workload_secret(WORKLOAD_ROOTS)),
+        combined_validation_context=combined(context, workload_secret(WORKLOAD_ROOTS)),
         alpn_protocols=alpn,
     )
-    return _tls_socket(
+    return tls_socket(
         protos.DownstreamTlsContext(common_tls_context=common, require_client_certificate=protos.boolean(True))
     )
 

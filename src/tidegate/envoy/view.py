@@ -6,14 +6,22 @@ import msgspec
 
 from tidegate.api.networking import ConnectionPoolSettings, Sidecar
 from tidegate.api.objects import Object, Ref
-from tidegate.envoy import inbound, policy, routes, special
+from tidegate.api.telemetry import WorkloadMode
+from tidegate.envoy import credentials, inbound, policy, routes, special, telemetry
 from tidegate.envoy.cache import Builders
 from tidegate.envoy.defaults import Slices, keyed
-from tidegate.envoy.inputs import InboundInput
+from tidegate.envoy.gateway import listeners, servers
+from tidegate.envoy.gateway import routes as gateway_routes
+from tidegate.envoy.gateway.gather import gateway_input
+from tidegate.envoy.gateway.inputs import GatewayInput
+from tidegate.envoy.inputs import CredentialInput, InboundInput
 from tidegate.envoy.outbound import Resources
-from tidegate.envoy.resource import CLUSTER, LISTENER, ROUTE, Resource
+from tidegate.envoy.resource import CLUSTER, LISTENER, ROUTE, SECRET, Decision, Resource
+from tidegate.envoy.security import tokens
+from tidegate.envoy.security.gather import gather
 from tidegate.registry.model import ServiceTarget
 from tidegate.scope import choice
+from tidegate.scope.credentials import for_upstreams
 from tidegate.scope.proxy import Proxy
 from tidegate.snapshot.world import World
 
@@ -83,15 +91,27 @@ class Names(Collection[str]):
         return name in self._own or (bool(self._hidden) and name.rpartition("_")[0] in self._hidden)
 
 
-class InboundState(msgspec.Struct, frozen=True):
-    """The inbound side of one proxy and the input it was made from."""
+OwnInput = InboundInput | GatewayInput
 
-    given: InboundInput
+
+class InboundState(msgspec.Struct, frozen=True):
+    """The own side of one proxy (a sidecar's inbound one) and the input it was made from."""
+
+    given: OwnInput
     resources: dict[str, dict[str, Resource]]
+    decisions: tuple[Decision, ...] = ()
+    """Those that no resource tells of, because none was made."""
+
+
+def own_input(world: World, proxy: Proxy, slices: Slices) -> OwnInput:
+    """Gather what one proxy's own side depends on: a gateway's listeners and routes, a sidecar's inbound ones."""
+    mode = WorkloadMode.CLIENT if proxy.kind.router else WorkloadMode.SERVER
+    slices = telemetry.for_proxy(slices, world, proxy.kind.namespace, proxy.labels, mode)
+    return gateway_input(world, proxy, slices) if proxy.kind.router else inbound_input(world, proxy, slices)
 
 
 def inbound_input(world: World, proxy: Proxy, slices: Slices) -> InboundInput:
-    """Gather what one proxy's inbound listener and clusters depend on."""
+    """Gather what one sidecar's inbound listener and clusters depend on."""
     sidecar = choice.sidecar(world, proxy.kind.namespace, proxy.labels)
     workload = world.workloads.get(proxy.workload) if proxy.workload else None
     targets = world.targets(workload) if workload else ()
@@ -102,9 +122,17 @@ def inbound_input(world: World, proxy: Proxy, slices: Slices) -> InboundInput:
         pools=tuple((port, keyed(pool)) for port, pool, _ in pools if pool is not None),
         pool_rules=tuple((port, ref) for port, _, ref in pools),
         address=proxy.addresses[0] if _needs_address(sidecar) else "",
+        credentials=_upstream_credentials(world, proxy),
+        security=gather(world, proxy.kind, proxy.labels),
+        ingress_tls=world.features.tls_on_sidecar_ingress,
         defaults=slices.listener,
         proxy=proxy.kind,
     )
+
+
+def _upstream_credentials(world: World, proxy: Proxy) -> tuple[CredentialInput, ...]:
+    names = (n for credential in for_upstreams(world, proxy) for n in credentials.of_upstream(credential))
+    return credentials.gathered(world, names, proxy.kind.namespace)
 
 
 def _needs_address(sidecar: Object[Sidecar] | None) -> bool:
@@ -128,16 +156,45 @@ def _pools(
         yield target.endpoint_port, pool, rule.ref
 
 
+def build_own(given: OwnInput, builders: Builders) -> InboundState:
+    """The own side of one proxy. All of it or an error: half of it would close ports of the workload."""
+    if isinstance(given, InboundInput):
+        return build_inbound(given, builders)
+    settled = servers.settle(given)
+    found = list(listeners.build(given, settled))
+    made = {
+        LISTENER: found,
+        ROUTE: gateway_routes.build(given, settled, builders),
+        SECRET: _secrets(given, builders),
+        CLUSTER: tokens.clusters(given.security, given.defaults.cluster, given.proxy),
+    }
+    return InboundState(
+        given=given,
+        resources={url: {r.name: r for r in of_type} for url, of_type in made.items()},
+        decisions=tuple(listeners.untold(given, settled, found)),
+    )
+
+
+def _secrets(given: OwnInput, builders: Builders) -> list[Resource]:
+    found = (builders.get(credentials.build, each) for each in given.credentials)
+    return [each for each in found if each is not None]
+
+
 def build_inbound(given: InboundInput, builders: Builders) -> InboundState:
     """The inbound listener, bound listeners of Sidecar ingress, and the inbound clusters. All of it or an error: half
     of it would close ports of the workload."""
     listener = builders.get(inbound.virtual_inbound, given, contained=False)
     bound = inbound.inbound_listeners(given)
-    made = (*inbound.inbound_clusters(given), special.inbound_passthrough(given.defaults.cluster, given.proxy))
+    made = (
+        *inbound.inbound_clusters(given),
+        special.inbound_passthrough(given.defaults.cluster, given.proxy),
+        *tokens.clusters(given.security, given.defaults.cluster, given.proxy),
+    )
     return InboundState(
         given=given,
         resources={
             CLUSTER: {c.name: c for c in made},
             LISTENER: {each.name: each for each in (*bound, *((listener,) if listener else ()))},
+            SECRET: {each.name: each for each in _secrets(given, builders)},
         },
     )

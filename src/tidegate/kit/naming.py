@@ -10,7 +10,11 @@ VIRTUAL_INBOUND = "virtualInbound"
 PASSTHROUGH_FILTER_CHAIN = "PassthroughFilterChain"
 ALLOW_ANY = "allow_any"
 BLOCK_ALL = "block_all"
+ALLOW_ANY_DYNAMIC_DNS = "allow_any_dynamic_dns"
+ALLOW_ANY_DYNAMIC_DNS_CLUSTER = "AllowAnyDynamicDNSCluster"
 DEFAULT_ROUTE = "default"
+HTTP_PROXY_ROUTE = "http_proxy"
+"""Route configuration of a sidecar's local HTTP proxy."""
 INBOUND_BIND_V4, INBOUND_BIND_V6 = "127.0.0.6", "::6"
 
 Direction = Literal["outbound", "inbound"]
@@ -34,6 +38,11 @@ def outbound_cluster(port: int, subset: str, host: str) -> str:
 
 def inbound_cluster(port: int) -> str:
     return f"inbound|{port}||"
+
+
+def key_server_cluster(port: int, scheme: str, host: str) -> str:
+    """The cluster by which a proxy fetches the keys of token issuers from a host that is no service."""
+    return f"jwks|{port}|{scheme}|{host}"
 
 
 def sni_cluster(port: int, subset: str, host: str) -> str:

@@ -171,6 +171,8 @@ class Endpoint(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     """0 for a unix socket."""
     port_name: str
     """The service port that it serves, by name."""
+    service_port: int = 0
+    """Its number, where ServiceEntries of one host that DNS resolves may give several ports one name; else 0."""
     labels: Labels = ()
     locality: str = ""
     """region/zone/subzone, empty when unknown."""

@@ -171,7 +171,7 @@ def endpoints(merged: Merged, selected: Mapping[Labels, Sequence[Workload]], clu
         made = _entry_endpoints(merged.service, entry, selected, cluster)
         found.extend(e for e in made if e.port_name in names)
     if merged.service.resolution is Resolution.DNS_ROUND_ROBIN:
-        return tuple({e.port_name: e for e in reversed(found)}.values())[::-1]
+        return tuple({(e.port_name, e.service_port): e for e in reversed(found)}.values())[::-1]
     return tuple(found)
 
 
@@ -194,7 +194,7 @@ def _inline(owner: Service, entry: Object[ServiceEntry], cluster: str) -> Iterat
             base = _inline_base(entry, index, item, cluster)
             for port in entry.spec.ports:
                 number = 0 if is_unix(item.address) else item.ports.get(port.name) or port.target_port or port.number
-                yield base(number, port.name)
+                yield base(number, port.name, port.number if by_name else 0)
 
 
 def _usable(address: str, by_name: bool) -> bool:
@@ -210,11 +210,12 @@ def _inline_base(entry: Object[ServiceEntry], index: int, item: WorkloadEntry, c
     name = item.labels.get(WORKLOAD_NAME) or f"{entry.ref.name}-{index}"
     path = f"spec.endpoints[{index}]"
 
-    def build(port: int, port_name: str) -> Endpoint:
+    def build(port: int, port_name: str, service_port: int) -> Endpoint:
         return Endpoint(
             address=item.address,
             port=port,
             port_name=port_name,
+            service_port=service_port,
             labels=labels,
             locality=locality,
             network=network,
@@ -239,6 +240,7 @@ def _implied(owner: Service, entry: Object[ServiceEntry], cluster: str) -> Itera
             address=owner.host,
             port=port.target_port or port.number,
             port_name=port.name,
+            service_port=port.number,
             labels=labels,
             workload_name=entry.ref.name,
             workload_namespace=entry.ref.namespace,
@@ -261,7 +263,8 @@ def _selected(
             place = (address, target_port(port, workload), port.name)
             if not (pod and place in taken):
                 taken.add(place)
-                yield workload_endpoint(workload, *place, cluster)
+                made = workload_endpoint(workload, *place, cluster)
+                yield replace(made, service_port=port.number) if by_name else made
 
 
 def target_port(port: ServicePort, workload: Workload) -> int:

@@ -57,3 +57,9 @@ def test_envoy_accepts_it_without_a_word(settings: Settings, tmp_path: Path) -> 
         [binary, "--mode", "validate", "-c", path, "-l", "warning"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_gateway_says_that_it_is_one(settings: Settings) -> None:
+    node = bootstrap(msgspec.structs.replace(settings, type="router"))["node"]
+    assert node["id"] == "router~10.0.0.7~web-1.shop~shop.svc.cluster.local"
+    assert "INTERCEPTION_MODE" not in node["metadata"]

@@ -6,6 +6,7 @@ from tests.worlds import entry, made, pod, policy, routing, service, sidecar
 from tidegate.api.objects import Ref
 from tidegate.app.describe import describe_service, describe_workload, find_service, find_workload
 from tidegate.app.reading import reading
+from tidegate.cli.describe import _service_words
 from tidegate.kit.errors import TidegateError
 
 HOST = "reviews.shop.svc.cluster.local"
@@ -187,3 +188,20 @@ def test_names_that_are_unknown_or_shared_are_refused_with_the_choices():
     with pytest.raises(TidegateError, match=r"there is no service nowhere; expected one of reviews.shop"):
         find_service(given, "nowhere", "")
     assert find_service(given, HOST.upper(), "").name == "reviews"
+
+
+def alias(target):
+    return made("Service", "shop/old", type="ExternalName", externalName=target, ports=[{"port": 9080, "name": "http"}])
+
+
+def test_an_external_name_service_is_told_as_another_name():
+    found = told(shop(RULE, alias(HOST)), "old.shop")
+    assert (found.service.alias_of, found.service.resolution, found.warnings) == (HOST, "Alias", ())
+    text = "\n".join(_service_words(found))
+    assert f"(Alias of {HOST})" in text and f"`tidegate describe service {HOST}`" in text
+    assert "Endpoints" not in text and "DestinationRule" not in text
+
+
+def test_a_name_of_a_host_that_nobody_defines_is_warned_of():
+    (warning,) = told(shop(alias("www.elsewhere.example")), "old.shop").warnings
+    assert "another name of www.elsewhere.example, which no Service or ServiceEntry defines" in warning

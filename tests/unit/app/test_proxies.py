@@ -1,7 +1,9 @@
 """From a token's identity, a node's metadata and the world to what the core knows of a proxy."""
 
+import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.worlds import made, pod, world
@@ -10,6 +12,15 @@ from tidegate.api.objects import Ref
 from tidegate.app.proxies import Node, make_kind, make_proxy, read_metadata
 from tidegate.scope.proxy import Interception, Proxy
 
+KNOWN = (
+    "interception",
+    "http10",
+    "dns_capture",
+    "idle_timeout",
+    "cluster_id",
+    "topology",
+    "unprivileged",
+)
 NODE = Node(name="web.shop", namespace="shop", pod="web", service_account="default", address="10.1.0.9")
 
 
@@ -20,12 +31,15 @@ def proxy(*objects: Any, node: Node = NODE, keys: frozenset[str] = frozenset(), 
 
 class TestMetadata:
     def test_nothing_said(self) -> None:
-        assert read_metadata({}) == {
+        found = read_metadata({})
+        assert {name: found[name] for name in KNOWN} == {
             "interception": Interception.REDIRECT,
             "http10": False,
             "dns_capture": False,
             "idle_timeout": None,
             "cluster_id": "Kubernetes",
+            "topology": None,
+            "unprivileged": False,
         }
 
     def test_what_a_proxy_says_of_how_it_runs(self) -> None:
@@ -36,19 +50,37 @@ class TestMetadata:
             "IDLE_TIMEOUT": "90s",
             "CLUSTER_ID": "east",
         }
-        assert read_metadata(said) == {
+        found = read_metadata(said)
+        assert {name: found[name] for name in KNOWN} == {
             "interception": Interception.TPROXY,
             "http10": True,
             "dns_capture": True,
             "idle_timeout": Duration.of(seconds=90),
             "cluster_id": "east",
+            "topology": None,
+            "unprivileged": False,
         }
+
+    @pytest.mark.parametrize(("value", "port"), [("15007", 15007), (15007, 15007), ("no", 0), ("-1", 0), ("99999", 0)])
+    def test_a_local_http_proxy_of_its_own(self, value: Any, port: int) -> None:
+        found = read_metadata({"HTTP_PROXY_PORT": value})
+        assert found["http_proxy_port"] == port
+        assert proxy(node=msgspec.structs.replace(NODE, http_proxy_port=port)).kind.http_proxy_port == port
+
+    @pytest.mark.parametrize("form", [dict, lambda config: json.dumps(config)])
+    def test_what_stands_before_a_gateway(self, form: Any) -> None:
+        config = {"gatewayTopology": {"numTrustedProxies": 2, "forwardClientCertDetails": "APPEND_FORWARD"}}
+        found = read_metadata({"PROXY_CONFIG": form(config), "UNPRIVILEGED_POD": "true"})
+        assert found["unprivileged"] and found["topology"].num_trusted_proxies == 2
+        broken = form({"gatewayTopology": {"numTrustedProxies": "many"}})
+        assert read_metadata({"PROXY_CONFIG": broken})["topology"] is None
+        assert read_metadata({"PROXY_CONFIG": "{"})["topology"] is None
 
     @pytest.mark.parametrize("value", ["sometimes", 7, None, [], {"a": 1}])
     def test_a_word_that_cannot_be_read_counts_as_absent(self, value: Any) -> None:
         keys = ("INTERCEPTION_MODE", "HTTP10", "DNS_CAPTURE", "IDLE_TIMEOUT")
-        found = read_metadata(dict.fromkeys(keys, value))
-        assert {**found, "cluster_id": ""} == {**read_metadata({}), "cluster_id": ""}
+        found, nothing = read_metadata(dict.fromkeys(keys, value)), read_metadata({})
+        assert all(found[name] == nothing[name] for name in KNOWN if name != "cluster_id")
 
 
 class TestProxy:

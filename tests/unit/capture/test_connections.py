@@ -50,6 +50,7 @@ def told(observed, **workload):
     return join(observed, Workload(frozenset({POD}), **workload))
 
 
+@pytest.mark.claim("C000-15")
 def test_c000_15_a_blocked_connection_shows_one_entry_and_an_allowed_one_two():
     found = {c.destination: c for c in told(seen(BLOCKED + ALLOWED))}
     assert set(found) == {"10.0.0.6:7000", "10.0.0.6:7003"}
@@ -58,6 +59,7 @@ def test_c000_15_a_blocked_connection_shows_one_entry_and_an_allowed_one_two():
     assert (allowed.verdict, allowed.legs, allowed.upstream) == (Verdict.THROUGH, 2, ("10.0.0.6:7003",))
 
 
+@pytest.mark.claim("C000-11")
 def test_c000_11_an_excluded_range_has_no_leg_to_the_sidecar():
     table = flow(f"{POD}:40000", "10.0.0.6:7000")
     observed = seen(table, sock(f"{POD}:40000", "10.0.0.6:7000", uid=1000, inode=7), {7: Owner(42, "app")})
@@ -142,7 +144,7 @@ def test_what_a_workload_says_to_itself_is_left_out():
     assert told(seen(flow("127.0.0.1:1", "127.0.0.1:15000") + flow(f"{POD}:5", f"{POD}:8080"))) == ()
 
 
-def test_udp_and_lines_that_cannot_be_read_are_passed_over():
+def test_lines_that_cannot_be_read_are_passed_over():
     table = (
         f"ipv4 2 udp 17 20 src={POD} dst=10.0.0.53 sport=5 dport=53 [UNREPLIED] "
         f"src=10.0.0.53 dst={POD} sport=53 dport=5\n"
@@ -150,7 +152,7 @@ def test_udp_and_lines_that_cannot_be_read_are_passed_over():
     )
     flows = list(conntrack.parse(table))
     assert [(f.protocol, f.state, f.original.destination.port) for f in flows] == [("udp", "", 53)]
-    assert told(seen(table)) == ()
+    assert [c.destination for c in told(seen(table))] == ["10.0.0.53:53"]
 
 
 def test_sockets_of_both_families_have_one_spelling():
@@ -191,3 +193,48 @@ def test_it_is_data():
     plain = msgspec.to_builtins(told(seen(BLOCKED))[0])
     assert plain["verdict"] == "blocked"
     assert list(plain)[:3] == ["direction", "protocol", "state"]
+
+
+def datagram(source, destination, answered_by=None):
+    (a, p), (b, q) = source.split(":"), destination.split(":")
+    c, r = (answered_by or destination).split(":")
+    return f"ipv4 2 udp 17 25 src={a} dst={b} sport={p} dport={q} src={c} dst={a} sport={r} dport={p} use=1\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "sidecar", "expected"),
+    [
+        (datagram(f"{POD}:4000", "10.0.0.53:53"), True, ("outbound", Verdict.UNCAPTURED)),
+        (datagram("10.64.0.9:4000", f"{POD}:6000"), True, ("inbound", Verdict.UNCAPTURED)),
+        (datagram(f"{POD}:4000", "10.0.0.53:53", "127.0.0.1:15053"), True, ("outbound", Verdict.SIDECAR)),
+        (datagram(f"{POD}:4000", "10.0.0.53:53"), False, ("outbound", Verdict.DIRECT)),
+    ],
+)
+def test_udp_goes_around_the_sidecar_and_is_shown_as_such(line, sidecar, expected):
+    (found,) = told(seen(line), sidecar=sidecar)
+    assert (found.protocol, found.legs, found.upstream) == ("udp", 1, ())
+    assert (found.direction, found.verdict) == expected
+
+
+def test_datagrams_within_a_workload_are_left_out():
+    assert told(seen(datagram("127.0.0.1:4000", "127.0.0.1:6000"))) == ()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("later", [110, 112])
+def test_two_connections_to_one_place_that_went_to_two_are_told_apart(turned, later):
+    """As when an object takes a port between the one and the other."""
+    place, redis, queue = "10.0.0.6:7000", f"{POD}:40001", f"{POD}:40011"
+    ended = {"state": "TIME_WAIT"}
+    lines = [
+        flow(f"{POD}:40000", place, "127.0.0.1:15001", seconds=110, **ended),
+        flow(redis, place, seconds=110, **ended),
+        flow(f"{POD}:40010", place, "127.0.0.1:15001", seconds=later, **ended),
+        flow(queue, "10.0.0.6:9000", seconds=later, **ended),
+    ]
+    upstreams = {7000: frozenset({Place("10.0.0.6", 9000)})}
+    found = told(seen("".join(reversed(lines) if turned else lines)), upstreams=upstreams)
+    assert [c.verdict for c in found] == [Verdict.THROUGH] * 2
+    assert {c.upstream for c in found} == {(place,), ("10.0.0.6:9000",)}
+    if later != 110:
+        assert {c.source: c.upstream for c in found}[f"{POD}:40010"] == ("10.0.0.6:9000",)

@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 
+import click
 import pytest
 
 from tidegate.cli.main import COMMANDS, cli
@@ -51,6 +53,25 @@ def test_each_listed_purpose_is_that_of_the_command() -> None:
     context = cli.make_context("tidegate", ["version"])
     for name in COMMANDS:
         assert cli.get_command(context, name) is not None, name
+
+
+def every_command(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """All commands below, groups among them, by their words."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from every_command(command, (*path, name))
+
+
+def test_every_command_has_examples_that_call_it() -> None:
+    for words, command in every_command(cli):
+        start, found, examples = (command.help or "").partition("Examples:\n")
+        lines = [line.strip() for line in examples.splitlines() if line.strip()]
+        called = [line for line in lines if f"tidegate {' '.join(words)}" in line]
+        assert found and start.rstrip().endswith("\b") and called, f"tidegate {' '.join(words)}: {lines}"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

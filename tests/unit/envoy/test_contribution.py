@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from tests.worlds import Shop, entry, made, mesh, policy, put, routing, service, sidecar
+from tests.worlds import Shop, entry, gone, made, mesh, policy, put, routing, service, sidecar
 from tidegate.api import decode
 from tidegate.envoy.resource import ENDPOINT, LISTENER, ROUTE
 from tidegate.scope.proxy import Interception
 
 A, B = "a.example", "b.example"
-NAMED_A = "outbound|80||a.example"
+NAMED_A, NAMED_B = "outbound|80||a.example", "outbound|80||b.example"
 
 
 def hosts(*egress: Any, **spec: Any) -> Any:
@@ -89,12 +89,23 @@ class TestDestinationsOfRoutes:
         assert list(shop.domains("80")) == ["a.example:80", "allow_any"]
         assert shop.listeners() == {"0.0.0.0_80"}
 
-    def test_the_definition_of_the_rules_own_namespace_counts_even_if_hidden(self) -> None:
-        hidden = [entry("other/b", B, exportTo=["."]), entry("third/b", B, day=9)]
-        rule = routing("other/r", [A], B)
-        shop = Shop(entry("shop/a", A), *hidden, rule, hosts(["./*", "other/a.example"]))
-        metadata = shop.cluster("outbound|80||b.example").metadata.filter_metadata["istio"]
-        assert metadata["services"][0]["namespace"] == "other"
+    def test_of_several_definitions_the_clients_own_counts_even_if_hidden_else_a_visible_one(self) -> None:
+        given = [entry("other/b", B, exportTo=["."]), entry("third/b", B, day=9), routing("other/r", [A], B)]
+
+        def owner(*more: Any) -> str:
+            shop = Shop(entry("shop/a", A), *given, hosts(["./a.example", "other/a.example"]), *more)
+            return str(shop.cluster(NAMED_B).metadata.filter_metadata["istio"]["services"][0]["namespace"])
+
+        assert owner() == "third"
+        assert owner(entry("shop/b", B, day=20, exportTo=["~"])) == "shop"
+
+    def test_of_a_service_without_the_named_port_nothing(self) -> None:
+        assert self.given(f"{B}:99").clusters() == {NAMED_A}
+
+    def test_a_route_for_clients_of_another_namespace_needs_nothing(self) -> None:
+        match = [{"match": [{"sourceNamespace": "elsewhere"}], "route": [{"destination": {"host": B}}]}]
+        given = [entry("shop/a", A), entry("other/b", B), hosts(["./*"])]
+        assert Shop(*given, made("VirtualService", "shop/r", hosts=[A], http=match)).clusters() == {NAMED_A}
 
     def test_a_port_that_is_named_besides_those_imported(self) -> None:
         given = [entry("shop/a", A), entry("other/b", B, (80, "HTTP"), (81, "HTTP"), (82, "HTTP"))]
@@ -222,6 +233,132 @@ class TestEgressListeners:
         assert found["a.example:80"] == ["a.example", "a.example.", "a.example:80", "a.example.:80"]
         assert found["a.example:8080"] == ["a.example:8080", "a.example.:8080"]
 
+    def test_the_protocol_of_an_explicit_port_says_what_its_connections_are(self) -> None:
+        given = entry("shop/a", A, (80, "HTTP"), addresses=["10.9.0.1"])
+        shop = Shop(given, hosts(listening(80, "TCP", "./*")))
+        assert shop.listeners() == {"10.9.0.1_80"}
+        assert shop.names(ROUTE) == set()
+
+    def test_one_that_takes_http_always_has_its_catch_all(self) -> None:
+        shop = Shop(entry("shop/a", A, (7000, "TCP")), hosts(listening(7000, "HTTP", "./*")))
+        assert list(shop.domains("7000")) == ["allow_any"]
+
+    def test_a_socket_for_opaque_connections(self) -> None:
+        socket = "unix:///run/egress.sock"
+        shop = Shop(entry("shop/a", A, (7000, "TCP")), hosts(listening(0, "TCP", "./*", bind=socket)))
+        (chain,) = shop.listener(f"{socket}_0").filter_chains
+        assert chain.filters[0].name == "envoy.filters.network.tcp_proxy"
+
+    def test_two_listeners_with_definitions_of_two_namespaces_share_no_ports(self) -> None:
+        """The first listener's definition makes the clusters; the other's ports are not served from its endpoints."""
+        mine = entry("shop/a", A, (80, "HTTP"))
+        other = entry("other/a", A, (81, "HTTP"), endpoints=[{"address": "10.8.0.9"}])
+        shop = Shop(mine, other, hosts(listening(80, "HTTP", "./*"), listening(81, "HTTP", "other/*")))
+        assert shop.clusters() == {NAMED_A}
+
+    def test_an_entry_that_selects_workloads_and_passes_through_listens_on_their_addresses(self) -> None:
+        given = made(
+            "ServiceEntry",
+            "shop/a",
+            hosts=[A],
+            ports=[{"number": 7000, "name": "tcp", "protocol": "TCP"}],
+            resolution="NONE",
+            workloadSelector={"labels": {"app": "db"}},
+        )
+        workload = made("WorkloadEntry", "shop/w", address="10.7.0.1", labels={"app": "db"})
+        assert Shop(given, workload).listeners() == {"10.7.0.1_7000"}
+
+
+class TestHttpProxy:
+    """A local HTTP proxy serves every HTTP port of what is imported."""
+
+    def given(self, *more: Any, **client: Any) -> Shop:
+        return Shop(entry("shop/a", A, (80, "HTTP"), (8080, "HTTP"), (443, "TLS")), *more, **client)
+
+    def test_of_a_sidecars_own_port(self) -> None:
+        shop = self.given(hosts(listening(3128, "HTTP_PROXY", "./*", bind="127.0.0.1", captureMode="NONE")))
+        assert shop.listeners() == {"127.0.0.1_3128"}
+        assert shop.binds("127.0.0.1_3128")
+        assert shop.domains("3128") == {
+            "a.example:80": ["a.example", "a.example.", "a.example:80", "a.example.:80"],
+            "a.example:8080": ["a.example:8080", "a.example.:8080"],
+            "allow_any": ["*"],
+        }
+
+    def test_on_the_wildcard_address_nothing_is_sniffed(self) -> None:
+        found = self.given(hosts(listening(3128, "HTTP_PROXY", "./*"))).listener("0.0.0.0_3128")
+        assert not found.listener_filters
+        assert not found.HasField("default_filter_chain")
+
+    @pytest.mark.parametrize("client", [{}, {"http_proxy_port": 15008}])
+    def test_of_the_mesh_or_of_one_workload(self, client: dict[str, int]) -> None:
+        shop = self.given(*([] if client else [mesh("proxyHttpPort: 15007")]), **client)
+        name = f"127.0.0.1_{client.get('http_proxy_port', 15007)}"
+        assert shop.binds(name)
+        assert list(shop.domains("http_proxy")) == ["a.example:80", "a.example:8080", "allow_any"]
+        assert shop.domains("http_proxy")["a.example:8080"] == ["a.example:8080", "a.example.:8080"]
+
+    def test_without_any_host_it_has_its_catch_all(self) -> None:
+        assert list(Shop(mesh("proxyHttpPort: 15007")).domains("http_proxy")) == ["allow_any"]
+
+    def test_none_by_default(self) -> None:
+        assert "http_proxy" not in self.given().names(ROUTE)
+
+
+class TestUnregisteredHosts:
+    """Hosts that a VirtualService names and no service of a route configuration has."""
+
+    def test_they_stand_beside_a_registered_host_of_their_rule(self) -> None:
+        rule = routing("shop/r", [A, "new.example"], A)
+        shop = Shop(entry("shop/a", A, (8080, "HTTP"), (7000, "TCP")), rule)
+        assert shop.domains("8080")["new.example:8080"] == ["new.example"]
+        assert shop.target("8080", "new.example:8080") == "outbound|8080||a.example"
+        assert "7000" not in shop.names(ROUTE)
+
+    def test_and_leave_with_it(self) -> None:
+        host = entry("shop/a", A, (8080, "HTTP"))
+        shop = Shop(host, routing("shop/r", [A, "new.example"], A))
+        shop.advance(gone(host))
+        assert "8080" not in shop.names(ROUTE)
+        assert list(shop.domains("80")) == ["a.example:80", "new.example:80", "allow_any"]
+        shop.advance(put(host))
+        assert "new.example:8080" in shop.domains("8080")
+
+    def test_a_registered_host_whose_port_80_is_opaque_is_none(self) -> None:
+        shop = Shop(entry("shop/a", A, (80, "TCP")), routing("shop/r", [A], A))
+        assert "80" not in shop.names(ROUTE)
+
+    def test_in_the_configuration_of_an_http_proxy_with_their_port(self) -> None:
+        rule = routing("shop/r", [A, "new.example"], A)
+        shop = Shop(entry("shop/a", A, (8080, "HTTP")), rule, mesh("proxyHttpPort: 15007"))
+        assert shop.domains("http_proxy")["new.example:8080"] == ["new.example:8080"]
+
+    def test_the_next_rule_holds_where_the_first_has_no_route_for_the_client(self) -> None:
+        http = [{"match": [{"sourceLabels": {"app": "x"}}], "route": [{"destination": {"host": B}}]}]
+        rules = [
+            made("VirtualService", "shop/old", hosts=["new.example"], http=http),
+            routing("shop/r", ["new.example"], A),
+        ]
+        assert Shop(*rules).target("80", "new.example:80") == NAMED_A
+        assert Shop(*rules, labels={"app": "x"}).target("80", "new.example:80") == NAMED_B
+
+
+class TestRulesWithoutARouteForTheClient:
+    @pytest.mark.parametrize(
+        "match", [{"sourceLabels": {"app": "x"}}, {"sourceNamespace": "other"}, {"gateways": ["shop/gw"]}, {"port": 99}]
+    )
+    def test_they_give_way_to_the_next_and_that_to_the_default(self, match: dict[str, Any]) -> None:
+        http = [{"match": [match], "route": [{"destination": {"host": B}}]}]
+        first = made("VirtualService", "shop/first", day=1, hosts=[A], gateways=["mesh", "shop/gw"], http=http)
+        second = routing("shop/second", [A], "c.example", day=2)
+        assert Shop(entry("shop/a", A), first, second).target("80", "a.example:80") == "outbound|80||c.example"
+        assert Shop(entry("shop/a", A), first).target("80", "a.example:80") == NAMED_A
+
+    def test_a_wildcard_does_not_stand_in_for_a_rule_that_names_the_host(self) -> None:
+        http = [{"match": [{"sourceNamespace": "other"}], "route": [{"destination": {"host": B}}]}]
+        exact, wide = made("VirtualService", "shop/e", hosts=[A], http=http), routing("shop/w", ["*.example"], B)
+        assert Shop(entry("shop/a", A), exact, wide).target("80", "a.example:80") == NAMED_A
+
 
 class TestPolicies:
     def test_the_rule_that_holds_shapes_the_cluster_and_its_subsets(self) -> None:
@@ -284,7 +421,7 @@ class TestHeadless:
 
 class TestMeshDefaults:
     @pytest.mark.parametrize("kind", ["Service", "VirtualService", "DestinationRule"])
-    def test_visibility(self, kind: str) -> None:
+    def test_visibility(self, setting: str) -> None:
         objects = [
             entry("other/a", A, exportTo=["*"] if kind != "Service" else []),
             routing("other/r", [A], B, exportTo=["*"] if kind != "VirtualService" else []),

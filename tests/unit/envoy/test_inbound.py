@@ -5,10 +5,13 @@ import pytest
 from tests.unit.envoy import given
 from tidegate.api.networking import HTTPRetry
 from tidegate.api.objects import Ref
+from tidegate.api.security import MutualTLSMode
 from tidegate.envoy import inbound, inbound_ports, protos
 from tidegate.envoy.inbound_routes import retry_policy
+from tidegate.envoy.inputs import SecurityInput
 from tidegate.kit.durations import Duration
 from tidegate.registry.model import Port, Protocol
+from tidegate.scope.authentication import PeerModes
 from tidegate.scope.proxy import Interception
 
 MESHED = given.proxy(mtls=True)
@@ -322,6 +325,41 @@ def test_ingress_without_capture_always_binds():
     item = given.inbound(sidecar=ingress(on(8080)), address="10.0.0.9", proxy=UNCAPTURED)
     assert inbound.virtual_inbound(item) is None
     assert [b.name for b in inbound.inbound_listeners(item)] == ["10.0.0.9_8080"]
+
+
+OWN_TLS = {"mode": "MUTUAL", "serverCertificate": "/c", "privateKey": "/k", "caCertificates": "/ca"}
+DISABLED = SecurityInput(peers=PeerModes(ports=((8443, MutualTLSMode.DISABLE),)))
+
+
+def opened(protocol, **changes):
+    sidecar = ingress(on(8443, protocol, tls=OWN_TLS))
+    found = listener(sidecar=sidecar, address="10.0.0.1", **{"ingress_tls": True, "proxy": MESHED, **changes})
+    return found, looks(found, 8443)
+
+
+@pytest.mark.parametrize(("protocol", "kind"), [("HTTPS", "http"), ("TLS", "tcp")])
+def test_ingress_with_tls_of_its_own(protocol, kind):
+    found, shapes = opened(protocol, security=DISABLED)
+    assert shapes == [("tls", "", kind, True)]
+    context = protos.DownstreamTlsContext()
+    assert chains(found, 8443)[0].transport_socket.typed_config.Unpack(context)
+    common = context.common_tls_context
+    assert [c.name for c in common.tls_certificate_sds_secret_configs] == ["file-cert:/c~/k"]
+    assert (context.require_client_certificate.value, list(common.alpn_protocols)) == (True, ["h2", "http/1.1"])
+
+
+def test_ingress_tls_without_certificates_is_read_from_files():
+    found, _ = opened("HTTPS", proxy=given.proxy())
+    context = protos.DownstreamTlsContext()
+    assert chains(found, 8443)[0].transport_socket.typed_config.Unpack(context)
+    assert context.common_tls_context.tls_certificates[0].certificate_chain.filename == "/c"
+    assert "envoy.filters.listener.tls_inspector" in [f.name for f in found.listener_filters]
+
+
+@pytest.mark.parametrize("changes", [{"security": SecurityInput()}, {"security": DISABLED, "ingress_tls": False}])
+def test_ingress_tls_gives_way_to_the_meshs_and_needs_its_switch(changes):
+    _, shapes = opened("TLS", **changes)
+    assert ("raw_buffer", "", "tcp", False) in shapes
 
 
 def test_first_of_two_ingress_listeners_on_a_port_counts():

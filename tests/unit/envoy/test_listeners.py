@@ -424,11 +424,11 @@ def test_virtual_outbound_by_interception():
 
 
 def test_http_proxy():
-    found = listener(listeners.http_proxy(15002, listener_defaults(), CLIENT))
+    found = listener(listeners.http_proxy(15002, CatchAll(allow=True), listener_defaults(), CLIENT))
     assert found.name == "127.0.0.1_15002"
     assert manager(found.filter_chains[0]).rds.route_config_name == "http_proxy"
     assert manager(found.filter_chains[0]).http_protocol_options.allow_absolute_url.value
-    assert listeners.http_proxy(0, listener_defaults(), CLIENT) is None
+    assert listeners.http_proxy(0, CatchAll(allow=True), listener_defaults(), CLIENT) is None
 
 
 # Assembling

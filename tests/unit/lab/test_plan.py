@@ -120,3 +120,14 @@ def test_capture_arguments_follow_the_settings() -> None:
     assert options["-b"] == "80" and options["-d"] == "15090,15021,15020,81"
     assert options["-q"] == "90" and options["-o"] == "91"
     assert options["-u"] == options["-g"] == "1337"
+
+
+def test_the_pod_of_a_gateway_has_the_proxy_alone() -> None:
+    spec = LabSpec("small", workloads=(Workload("gw", type="router", ports=(Port(8080, "http"),)),))
+    plan = make_plan(spec, "/")
+    found, member = plan.workloads[0]
+    (container,) = objects.pod(plan, found)["spec"]["containers"]
+    assert container["name"] == objects.PROXY
+    assert {port["containerPort"] for port in container["ports"]} == {15090, 8080}
+    assert [c["name"] for c in objects.pod_status(plan, member, found, ready=True)["containerStatuses"]] == [objects.PROXY]
+    assert plan.proxies == ("gw.default",)

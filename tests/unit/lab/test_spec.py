@@ -36,11 +36,18 @@ def test_defaults(tmp_path: Path) -> None:
         ("{excludeOutboundPorts: '22,25'}", Sidecar(exclude_outbound_ports="22,25")),
         ("{includeOutboundIPRanges: 10.0.0.0/8}", Sidecar(include_outbound_ip_ranges="10.0.0.0/8")),
         ("{includeInboundPorts: ''}", Sidecar(include_inbound_ports="")),
+        ("{interceptionMode: TPROXY}", Sidecar(interception_mode="TPROXY")),
     ],
 )
 def test_sidecar(tmp_path: Path, sidecar: str, expected: Sidecar | None) -> None:
     text = f"name: small\nworkloads:\n- {{name: a, command: [x], sidecar: {sidecar}}}\n"
     assert loaded(tmp_path, text).workloads[0].capture == expected
+
+
+def test_proxy_metadata_is_the_agents_environment(tmp_path: Path) -> None:
+    said = "proxy.istio.io/config: 'proxyMetadata: {ISTIO_META_HTTP10: \"1\"}'"
+    text = f"name: small\nworkloads:\n- {{name: a, command: [x], annotations: {{{said}}}}}\n"
+    assert loaded(tmp_path, text).workloads[0].proxy_metadata == {"ISTIO_META_HTTP10": "1"}
 
 
 @pytest.mark.parametrize(
@@ -52,6 +59,17 @@ def test_sidecar(tmp_path: Path, sidecar: str, expected: Sidecar | None) -> None
         ("uid: 1337", "workloads[0].uid"),
         ("uid: -1", "workloads[0].uid"),
         ("address: 10.9.9.9", "workloads[0].address"),
+        ("sidecar: {interceptionMode: BPF}", "workloads[0].sidecar.interceptionMode"),
+        ("annotations: {proxy.istio.io/config: '['}", "workloads[0].annotations[proxy.istio.io/config]"),
+        (
+            "annotations: {proxy.istio.io/config: 'proxyMetadata: [a]'}",
+            "workloads[0].annotations[proxy.istio.io/config]",
+        ),
+        ("annotations: {proxy.istio.io/config: 'just text'}", "workloads[0].annotations[proxy.istio.io/config]"),
+        (
+            "annotations: {proxy.istio.io/config: 'proxyMetadata: {a=b: c}'}",
+            "workloads[0].annotations[proxy.istio.io/config].proxyMetadata",
+        ),
         ("address: 10.244.0.1", "workloads[0].address"),
         ("address: 10.244.0.255", "workloads[0].address"),
         ("ports: [{containerPort: 0}]", "workloads[0].ports[0].containerPort"),
@@ -110,3 +128,22 @@ def test_an_unreadable_file_is_told(tmp_path: Path) -> None:
         load(tmp_path / "nowhere.yaml")
     with pytest.raises(TidegateError, match="is not YAML"):
         loaded(tmp_path, "a: [")
+
+
+def test_a_gateway_is_a_proxy_without_a_program(tmp_path: Path) -> None:
+    found = loaded(tmp_path, "name: small\nworkloads:\n- {name: gw, type: router}\n").workloads[0]
+    assert (found.is_gateway, found.proxied, found.capture) == (True, True, None)
+
+
+@pytest.mark.parametrize(
+    ("entry", "path"),
+    [
+        ("type: gateway, command: [x]", "workloads[0].type"),
+        ("type: router, command: [x]", "workloads[0].command"),
+        ("type: router, env: {A: b}", "workloads[0].env"),
+        ("type: router, sidecar: false", "workloads[0].sidecar"),
+        ("type: router, annotations: {proxy.istio.io/config: '['}", "workloads[0].annotations[proxy.istio.io/config]"),
+    ],
+)
+def test_what_a_gateway_cannot_have(tmp_path: Path, entry: str, path: str) -> None:
+    assert path in refused(tmp_path, f"name: small\nworkloads:\n- {{name: gw, {entry}}}\n")

@@ -108,3 +108,11 @@ def test_entries_of_one_host_that_differ_share_endpoints_not_ports() -> None:
     other = serviceentry.merge(KEY, [old, entry("new", resolution="DNS")], {})
     assert [e.ref.name for e in other.entries] == ["old"]
     assert "another resolution" in other.notes[0][1]
+
+
+def test_ports_of_one_name_in_several_entries_keep_their_own_endpoints_where_dns_resolves() -> None:
+    """Two entries of one host may both call a port ``http``, one 80 and one 8080."""
+    other = entry("f", resolution="DNS", ports=[{"number": 8080, "name": "http", "protocol": "HTTP"}])
+    found = endpoints(entry(resolution="DNS"), other)
+    assert [(e.port_name, e.service_port, e.port) for e in found] == [("http", 80, 8080), ("http", 8080, 8080)]
+    assert {e.service_port for e in endpoints(entry(endpoints=[{"address": "10.0.0.1"}]))} == {0}

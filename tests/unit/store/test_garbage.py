@@ -31,8 +31,8 @@ def target(kind, namespace="", name=""):
 
 
 async def test_events_go_after_their_time(storage):
-    now = [START]
-    writes = Writes(admit, clock=lambda: now[0])
+    now, ticks = [START], [0.0]
+    writes = Writes(admit, clock=lambda: now[0], ticks=lambda: ticks[0])
     space = {"metadata": {"name": "n"}}
     await storage.write(lambda tx: writes.create(tx, target("Namespace"), space, Options()))
     await storage.write(lambda tx: writes.create(tx, target("Event", "n"), EVENT, Options()))
@@ -41,10 +41,21 @@ async def test_events_go_after_their_time(storage):
     await storage.write(lambda tx: writes.update(tx, target("Event", "n", "e"), again, Options()))
     for minutes, there in ((100, True), (111, False)):
         now[0] = START + timedelta(minutes=minutes)
+        ticks[0] += events.SWEEP_SECONDS
         assert writes.has_garbage
         await storage.write(writes.collect)
         assert not writes.has_garbage
         assert (storage.read(Key("Event", "n", "e")) is not None) is there
+
+
+async def test_old_events_are_looked_for_whatever_the_clock_does(storage):
+    now, ticks = [START], [0.0]
+    writes = Writes(admit, clock=lambda: now[0], ticks=lambda: ticks[0])
+    await storage.write(writes.collect)
+    now[0] = START + timedelta(days=1)
+    assert not writes.has_garbage
+    ticks[0], now[0] = events.SWEEP_SECONDS, START - timedelta(days=400)
+    assert writes.has_garbage
 
 
 def test_an_event_with_a_time_that_is_none_stays():

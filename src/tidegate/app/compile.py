@@ -1,0 +1,107 @@
+"""From YAML to what one proxy would be sent, without a cluster and without a server."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, cast
+
+import msgspec
+
+from tidegate.app.config_dump import config_dump
+from tidegate.app.offline import Offline
+from tidegate.app.proxies import Node, read_metadata
+from tidegate.app.proxyspec import ProxySpec, placed
+from tidegate.envoy.resource import Decision, Origin, Resource
+from tidegate.envoy.view import ProxyView
+from tidegate.registry.model import Workload
+from tidegate.scope.proxy import Proxy
+from tidegate.snapshot.state import Snapshot
+from tidegate.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+
+TYPES = (CLUSTER, ENDPOINT, LISTENER, ROUTE)
+"""Type URLs of what is compiled."""
+
+_ROUTE_NAME = "routeConfigName"
+
+
+class Compiled(msgspec.Struct, frozen=True):
+    """What one proxy would be sent, and why."""
+
+    proxy: Proxy
+    view: ProxyView
+    world: Snapshot
+    decisions: tuple[Decision, ...]
+    """Choices among objects, each with winner, losers and rule."""
+
+    def resources(self, type_url: str, names: Iterator[str] | None = None) -> dict[str, Resource]:
+        """By name: those that a wildcard subscription gets, or those that are asked for."""
+        wanted = self.view.names(type_url) if names is None else names
+        found = ((name, self.view.get(type_url, name)) for name in wanted)
+        return {name: each for name, each in found if each is not None}
+
+    def origins(self, type_url: str, name: str) -> tuple[Origin, ...]:
+        """Which object and field each part of a resource comes from."""
+        found = self.view.get(type_url, name)
+        return tuple(found.all_origins()) if found is not None else ()
+
+    def config_dump(self) -> dict[str, Any]:
+        """JSON as Envoy's ``/config_dump?include_eds`` has it once the proxy runs what it was sent."""
+        found: dict[str, Any] = self._dumped({}, TYPES)
+        listed = set(self.view.names(ROUTE))
+        asked = tuple(name for name in route_names(found) if name not in listed)
+        if asked:
+            routes = self._dumped({ROUTE: asked}, (ROUTE,))["configs"][0]
+            found["configs"] = [routes if each["@type"] == routes["@type"] else each for each in found["configs"]]
+        return found
+
+    def _dumped(self, asked: dict[str, tuple[str, ...]], types: tuple[str, ...]) -> Any:
+        return json.loads("".join(config_dump(self.view, asked, types)))
+
+
+def compile_proxy(offline: Offline, spec: ProxySpec, *, certificates: bool = True) -> Compiled:
+    """What the control plane would send to the proxy in this world.
+
+    certificates: whether workloads have a certificate, so that sidecars speak mutual TLS among themselves.
+    """
+    hub = offline.hub
+    workload = placed(hub.world, spec)
+    hub.world = msgspec.structs.replace(hub.world, workloads=hub.world.workloads.set(workload.ref, workload))
+    shown = hub.attach(_node(spec, workload, certificates))
+    decisions = dict.fromkeys((*hub.decisions(shown.proxy.kind), *shown.inbound.decisions, *_own_decisions(shown.inbound.resources)))
+    return Compiled(shown.proxy, cast(ProxyView, shown.mailbox.view), hub.world, tuple(decisions))
+
+
+def _own_decisions(resources: dict[str, dict[str, Resource]]) -> Iterator[Decision]:
+    for of_type in resources.values():
+        for each in of_type.values():
+            yield from each.all_decisions()
+
+
+def _node(spec: ProxySpec, workload: Workload, certificates: bool) -> Node:
+    read = read_metadata({"CLUSTER_ID": spec.cluster_id, **spec.metadata})
+    return Node(
+        name=spec.node_id,
+        namespace=spec.namespace,
+        pod=spec.node_id.partition(".")[0],
+        service_account=workload.service_account,
+        address=spec.addresses[0],
+        workload=workload.ref,
+        dns_domain=spec.dns_domain,
+        certificates=certificates,
+        router=spec.type == "router",
+        **read,
+    )
+
+
+def route_names(value: Any) -> Iterator[str]:
+    """Names of the route configurations that listeners, or a whole dump, ask for; each once."""
+    found: dict[str, None] = {}
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            if isinstance(each.get(_ROUTE_NAME), str):
+                found[each[_ROUTE_NAME]] = None
+            waiting += each.values()
+        elif isinstance(each, list):
+            waiting += each
+    yield from found

@@ -1,0 +1,157 @@
+"""A proxy that is described in a file, or found among the workloads of manifests."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from tidegate.api.objects import Ref
+from tidegate.api.yamltext import YamlError, read_yaml
+from tidegate.kit.errors import TidegateError
+from tidegate.registry.model import Workload
+from tidegate.snapshot.world import World
+
+ASSUMED = "192.0.2.1"
+"""Address of a workload whose manifest has none (RFC 5737: for documentation, so that it meets no real one)."""
+_LARGEST = 4 * 1024 * 1024
+_NAMED = 12
+"""Candidates that an error lists."""
+
+
+class ProxySpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """One proxy. All but the name may be left out; ``metadata`` wins over the fields beside it."""
+
+    name: str
+    type: Literal["sidecar", "router"] = "sidecar"
+    ip: str = ""
+    ips: tuple[str, ...] = ()
+    """Instead of ``ip``: the first one goes into the node id."""
+    namespace: str = "default"
+    id: str = ""
+    """Third part of the node id, ``pod.namespace``; by default the name and the namespace."""
+    dns_domain: str = ""
+    labels: dict[str, str] = {}
+    """Count where no Pod or WorkloadEntry has the address."""
+    service_account: str = ""
+    cluster_id: str = msgspec.field(default="", name="clusterID")
+    network: str = ""
+    node_name: str = ""
+    locality: str = ""
+    """``region/zone/subzone``."""
+    istio_version: str = ""
+    metadata: dict[str, Any] = {}
+    """Node metadata as an agent sends it: INTERCEPTION_MODE, DNS_CAPTURE, HTTP10, IDLE_TIMEOUT, PROXY_CONFIG."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return self.ips or ((self.ip,) if self.ip else (ASSUMED,))
+
+    @property
+    def node_id(self) -> str:
+        return self.id or f"{self.name}.{self.namespace}"
+
+
+def read(file: Path, name: str = "") -> ProxySpec:
+    """The specification in a file of JSON or YAML: one, or a list of which ``name`` chooses.
+
+    Raises TidegateError that tells what is wrong with it and where.
+    """
+    found = convert_all(_parsed(file), str(file))
+    chosen = [each for each in found if name in ("", each.name, f"{each.name}.{each.namespace}")]
+    if len(chosen) == 1:
+        return chosen[0]
+    names = ", ".join(f"{each.name}.{each.namespace}" for each in found) or "none"
+    if not chosen:
+        raise TidegateError(f"{file}: describes no proxy {name}; it has: {names}")
+    raise TidegateError(f"{file}: describes {len(chosen)} proxies; choose one with --proxy: {names}")
+
+
+def convert_all(raw: Any, where: str) -> list[ProxySpec]:
+    """Specifications from decoded JSON, one or a list. Raises TidegateError."""
+    try:
+        return [msgspec.convert(each, ProxySpec) for each in (raw if isinstance(raw, list) else [raw])]
+    except msgspec.ValidationError as error:
+        known = ", ".join(field.encode_name for field in msgspec.structs.fields(ProxySpec))
+        raise TidegateError(f"{where}: is no proxy specification: {error}; its fields are {known}") from error
+
+
+def _parsed(file: Path) -> Any:
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(_LARGEST).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TidegateError(f"{file}: cannot be read: {error}") from error
+    try:
+        return json.loads(text) if text.lstrip().startswith(("{", "[")) else read_yaml(text)
+    except (ValueError, YamlError) as error:
+        raise TidegateError(f"{file}: is neither JSON nor YAML: {error}") from error
+
+
+def candidates(world: World) -> list[Workload]:
+    """Workloads that may have a sidecar."""
+    return sorted(world.workloads.values(), key=lambda w: w.ref)
+
+
+def choose(world: World, name: str) -> ProxySpec:
+    """The proxy of the Pod, WorkloadEntry or Deployment ``NAME[.NAMESPACE]``; of the only workload for "".
+
+    Raises TidegateError that lists the candidates.
+    """
+    everyone = candidates(world)
+    found = [w for w in everyone if name in ("", w.ref.name, f"{w.ref.name}.{w.namespace}")] or _alike(everyone, name)
+    if len(found) == 1:
+        return of_workload(found[0])
+    if not everyone:
+        raise TidegateError("the manifests have no Pod and no WorkloadEntry: describe the proxy with --proxy-spec FILE")
+    if not name:
+        raise TidegateError(f"{len(everyone)} workloads could be meant; choose one with --proxy: {_names(everyone)}")
+    if not found:
+        raise TidegateError(f"no Pod or WorkloadEntry is named {name}; there are: {_names(everyone)}")
+    raise TidegateError(f"{name} is the name of {len(found)} workloads; choose one with --proxy: {_names(found)}")
+
+
+def _alike(everyone: Iterable[Workload], name: str) -> list[Workload]:
+    """The first of the Pods that one owner, such as a Deployment, has: they are alike."""
+    owned = [w for w in everyone if name in (w.workload_name, f"{w.workload_name}.{w.namespace}")]
+    return owned[:1] if len({w.namespace for w in owned}) == 1 else owned
+
+
+def of_workload(workload: Workload) -> ProxySpec:
+    """The specification that a workload of the manifests amounts to."""
+    return ProxySpec(
+        name=workload.ref.name,
+        namespace=workload.namespace,
+        ips=workload.addresses or (ASSUMED,),
+        service_account=workload.service_account,
+    )
+
+
+def _names(found: Iterable[Workload]) -> str:
+    names = [f"{w.ref.name}.{w.namespace}" for w in found]
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
+def placed(world: World, spec: ProxySpec) -> Workload:
+    """The workload that the proxy stands beside: the Pod or WorkloadEntry of its address or its name, else one that
+    the specification describes."""
+    refs = [r for a in spec.addresses for r in world.by_address.get(a, ()) if r.namespace == spec.namespace]
+    named = Ref("Pod", spec.namespace, spec.node_id.partition(".")[0])
+    refs += [named] if named in world.workloads else []
+    if refs:
+        return _completed(world.workloads[refs[0]], spec)
+    labels = tuple(sorted(spec.labels.items()))
+    own = Ref("Pod", str(spec.metadata.get("NAMESPACE") or spec.namespace), named.name)
+    return _completed(Workload(ref=own, addresses=spec.addresses, labels=labels), spec)
+
+
+def _completed(found: Workload, spec: ProxySpec) -> Workload:
+    return msgspec.structs.replace(
+        found,
+        addresses=spec.addresses if spec.ip or spec.ips else found.addresses or spec.addresses,
+        service_account=spec.service_account or found.service_account or "default",
+        locality=spec.locality or found.locality,
+        network=spec.network or found.network,
+        node_name=spec.node_name or found.node_name,
+    )

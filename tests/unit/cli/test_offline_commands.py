@@ -1,0 +1,92 @@
+"""``tidegate compile`` and ``tidegate validate``."""
+
+import json
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from tests.unit.app.test_offline import ENTRY, POD, SERVICE
+from tidegate.cli.main import cli
+from tidegate.kit.errors import TidegateError
+
+BAD = ENTRY.replace("NONE", "SOMEHOW")
+WARNED = ENTRY.replace("name: http, protocol: HTTP", "name: tcp, protocol: TCP")
+UNSERVED = "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: x}"
+
+
+def run(command: str, *arguments: str, given: str = "") -> Result:
+    return CliRunner().invoke(cli, [command, "-f", "-", *arguments], input=given)
+
+
+class TestCompile:
+    def test_json_is_a_config_dump(self) -> None:
+        result = run("compile", given=f"{SERVICE}\n---\n{POD}")
+        assert result.exit_code == 0
+        assert json.loads(result.stdout)["configs"][0]["@type"].endswith("ClustersConfigDump")
+
+    def test_yaml(self) -> None:
+        assert yaml.safe_load(run("compile", "-o", "yaml", given=POD).stdout)["configs"]
+
+    def test_table(self) -> None:
+        text = run("compile", "-o", "table", given=f"{SERVICE}\n---\n{POD}").stdout
+        assert all(f"------ {title} ------" in text for title in ("Listeners", "Routes", "Clusters", "Endpoints"))
+        assert "web.shop.svc.cluster.local" in text
+
+    def test_what_is_refused_is_told_beside_the_output(self) -> None:
+        result = run("compile", given=f"{POD}\n---\n{BAD}")
+        assert "error: ServiceEntry/default/out: spec.resolution" in result.stderr
+        assert json.loads(result.stdout)
+
+    def test_an_assumed_address_is_told(self) -> None:
+        assert (
+            "Pod/shop/web-0 has no status: taken to run and be ready at 198.18.0.1"
+            in run("compile", given=POD.partition("status:")[0]).stderr
+        )
+
+    def test_without_a_workload(self) -> None:
+        with pytest.raises(TidegateError, match="--proxy-spec"):
+            raise run("compile", given=SERVICE).exception or AssertionError
+
+    def test_a_variable_without_a_value(self) -> None:
+        result = run("compile", "--env", "ISTIO_DUAL_STACK", given=POD)
+        assert (result.exit_code, "must be NAME=VALUE" in result.stderr) == (2, True)
+
+
+class TestValidate:
+    @pytest.mark.parametrize(
+        ("given", "fail_on", "code"),
+        [
+            (SERVICE, "warning", 0),
+            (WARNED, "error", 0),
+            (WARNED, "warning", 1),
+            (BAD, "error", 1),
+            (BAD, "never", 0),
+            (UNSERVED, "warning", 0),
+            ("a: [", "error", 1),
+        ],
+    )
+    def test_the_exit_code(self, given: str, fail_on: str, code: int) -> None:
+        assert run("validate", "--fail-on", fail_on, given=given).exit_code == code
+
+    def test_each_line_names_place_object_field_and_value(self) -> None:
+        text = run("validate", given=BAD).stdout
+        assert text.startswith("<stdin>:8: error: ServiceEntry/default/out: spec.resolution: ")
+        assert "'SOMEHOW'" in text
+        assert text.endswith("1 object(s): 1 error(s)\n")
+
+    def test_json_and_yaml(self) -> None:
+        for output, read in (("json", json.loads), ("yaml", yaml.safe_load)):
+            found = read(run("validate", "-o", output, given=BAD).stdout)
+            assert [(f["severity"], f["line"], f["field"], f["value"]) for f in found] == [
+                ("error", 8, "spec.resolution", "SOMEHOW")
+            ]
+
+    def test_nothing_wrong(self) -> None:
+        assert run("validate", given=SERVICE).stdout == "1 object(s): no errors, no warnings\n"
+
+    def test_nothing_at_all(self) -> None:
+        assert run("validate", given="# empty\n").stdout == "no objects: the manifests are empty\n"
+
+    def test_kinds_that_are_not_judged(self) -> None:
+        assert run("validate", given=UNSERVED).stdout.endswith("1 object(s): 1 not judged\n")
