@@ -1,9 +1,9 @@
 .DEFAULT_GOAL := help
-.PHONY: setup setup-tests demo test check bench lock clean help
+.PHONY: setup setup-tests demo test check conformance bench lock clean help
 BIN := .venv/bin
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Install what is missing: Debian packages (packages.txt) and .venv (requirements.lock)
 	@scripts/setup
@@ -23,6 +23,9 @@ check: setup ## Lint, types, import contracts and unit tests: under a minute
 
 test: setup-tests ## All tests; the lab's need root. What was skipped is told with its reason
 	$(BIN)/python -m pytest -q -rsfE tests $(ARGS)
+
+conformance: setup ## Istio's cases, istiod's configuration, reported incidents: a table, and floors that hold; ARGS=SUITE for some
+	$(BIN)/python -m conformance $(ARGS)
 
 bench: setup-tests ## The figures: time from apply to effect, sizes, throughput
 	$(BIN)/python -m bench $(ARGS)

@@ -42,6 +42,13 @@ PATH = click.Path(path_type=Path)
     help="Envoy's.",
 )
 @click.option(
+    "--type",
+    type=click.Choice(["sidecar", "router"]),
+    default="sidecar",
+    show_default=True,
+    help="router: a gateway, which listens for what the Gateways say that select its Pod.",
+)
+@click.option(
     "--interception-mode",
     type=click.Choice(["REDIRECT", "TPROXY", "NONE"]),
     default="REDIRECT",
@@ -59,10 +66,16 @@ def agent(
     exit_on_zero_active_connections: bool,
     **plain: object,
 ) -> None:
-    """Run one workload's sidecar: Envoy, and the companion that keeps it configured and alive.
+    """Run one workload's sidecar, or a gateway: Envoy, and the companion that keeps it configured and alive.
 
     It belongs into the workload's network namespace. As root it runs Envoy as user 1337, which the packet rules
-    know; Envoy goes on serving when the agent dies, and the next agent adopts it.
+    know; Envoy goes on serving when the agent dies, and the next agent adopts it. Ports below 1024 of a gateway need
+    the kernel's leave: net.ipv4.ip_unprivileged_port_start.
+
+    \b
+    Examples:
+      tidegate agent --name web --namespace shop --address 10.244.0.5 --token-file /run/token
+      POD_NAME=web POD_NAMESPACE=shop INSTANCE_IP=10.244.0.5 tidegate agent --token-file /run/token --drain 30
     """
     import logging
 

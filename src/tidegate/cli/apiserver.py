@@ -29,6 +29,12 @@ def apiserver(state_dir: Path, port: int, history: int) -> None:
     """Run the embedded Kubernetes-style API server.
 
     Prints `ready KUBECONFIG=<path>` once it serves. SIGTERM stops it.
+
+    \b
+    Examples:
+      tidegate apiserver --state-dir /var/lib/tidegate
+      tidegate apiserver --state-dir ./state --port 6443
+      kubectl --kubeconfig ./state/kubeconfig get namespaces
     """
     from tidegate.app import apiserver as process
 

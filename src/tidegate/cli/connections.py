@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tidegate.lab.plan import Member, Plan
     from tidegate.lab.state import Folders
 
-VERDICTS = ("through", "blocked", "unanswered", "bypassed", "pooled", "sidecar", "direct")
+VERDICTS = ("through", "blocked", "unanswered", "bypassed", "uncaptured", "pooled", "sidecar", "direct")
 _COLUMNS = ("WORKLOAD", "DIRECTION", "PROCESS", "FROM", "TO", "STATE", "LEGS", "ONWARD TO", "VERDICT")
 _COLOURS = {"through": "green", "blocked": "red", "unanswered": "red", "bypassed": "yellow"}
 _NOTES = {
@@ -25,6 +25,8 @@ _NOTES = {
     "listen there?",
     "bypassed": "bypassed: no leg by way of the sidecar, so no routing, policy or log of the mesh applied; "
     "left alone are the sidecar's user id and what traffic.sidecar.istio.io annotations exclude",
+    "uncaptured": "uncaptured: UDP goes around every sidecar, as the mesh carries TCP alone; what should be governed "
+    "must use TCP",
 }
 _LIMIT = 64 * 1024 * 1024
 
@@ -46,19 +48,21 @@ def connections(
     output: str,
     **where: Any,
 ) -> None:
-    """Show the TCP connections of the lab's workloads, from the kernel's own tables. Needs root.
+    """Show the connections of the lab's workloads, from the kernel's own tables. Needs root.
 
     A connection that the mesh carries has two legs: to the sidecar, and from it onwards ("through"). One leg to the
     sidecar and none onwards is "blocked": Envoy refused, or answered by itself. "unanswered": it asks onwards, and
     nobody answers. "bypassed": no leg leads to the sidecar. "pooled": the sidecar keeps it for callers to come.
 
     Envoy shares HTTP connections among callers, so ONWARD TO tells where requests to this destination go, not which
-    connection carried one. Entries stay for up to two minutes after a connection ended. UDP is not captured, nor shown.
+    connection carried one. Entries stay for up to two minutes after a connection ended. UDP is "uncaptured": it goes
+    around every sidecar, lookups of names among it.
 
     \b
     Examples:
       tidegate connections
       tidegate connections client.front --port 7000
+      tidegate connections client.front --verdict uncaptured
       tidegate connections --verdict blocked --verdict bypassed -o json
     """
     from tidegate.cli import labs
@@ -131,7 +135,7 @@ def _row(key: str, found: "Connection", names: Mapping[str, str]) -> tuple[str, 
         found.direction,
         found.owner or "-",
         _named(found.source, names),
-        _named(found.destination, names),
+        _named(found.destination, names) + ("/udp" if found.protocol == "udp" else ""),
         found.state or "-",
         str(found.legs),
         ", ".join(_named(place, names) for place in found.upstream) or "-",

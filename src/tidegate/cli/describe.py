@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tidegate.cli import labs
 from tidegate.cli.labs import lab_options
 from tidegate.cli.options import complete_workload, output_option
 
@@ -89,7 +90,7 @@ def _complete_service(ctx: click.Context, _: click.Parameter, incomplete: str) -
     given = ctx.params
     try:
         places = [given.get(name) for name in ("kubeconfig", "run_dir", "state_dir", "lab")]
-        found = service_names(_kubeconfig(*places))
+        found = service_names(labs.api_server(*places))
     except TidegateError:
         return []
     return [name for name in found if name.startswith(incomplete)]
@@ -119,22 +120,10 @@ def service(name: str, namespace: str, viewer: str, output: str, **where: Any) -
     _print(facts.describe_service(given, found, viewer), output, _service_words)
 
 
-def _kubeconfig(
-    kubeconfig: Path | None = None, run_dir: Path | None = None, state_dir: Path | None = None, lab: str | None = None
-) -> Path:
-    """The one that is given, or that of the lab which is named or up."""
-    from tidegate.cli import labs
-
-    if kubeconfig is not None and not lab:
-        return kubeconfig
-    folders, plan = labs.chosen(run_dir, state_dir, lab)
-    return folders.lab(plan.spec.name).kubeconfig
-
-
 def _read(domain: str, **where: Any) -> "Reading":
     from tidegate.app.reading import read
 
-    given = read(_kubeconfig(**where), domain)
+    given = read(labs.api_server(**where), domain)
     for text in given.unreadable:
         click.echo(f"left out: {text}", err=True)
     return given
@@ -185,6 +174,8 @@ def _service_words(found: "facts.ServiceDescription") -> Iterator[str]:
     yield from _facts(found.service, "with endpoints", "without endpoints")
     if found.overruled:
         yield f"   Overruled definitions: {', '.join(found.overruled)}"
+    if found.service.alias_of:
+        return
     yield f"   Endpoints: {len(found.endpoints) or '(none)'}"
     for each in found.endpoints:
         named = f" {each.workload}" if each.workload else ""
@@ -193,12 +184,16 @@ def _service_words(found: "facts.ServiceDescription") -> Iterator[str]:
 
 def _facts(found: "facts.ServiceFacts", matching: str, other: str) -> Iterator[str]:
     yield f"Service: {', '.join(found.objects)}"
-    yield f"   Host: {found.host} ({found.resolution})"
+    yield f"   Host: {found.host} ({found.resolution}{f' of {found.alias_of}' if found.alias_of else ''})"
     yield f"   Addresses: {', '.join(found.addresses) or '(none)'}"
     for port in found.ports:
         target = f" targets workload port {port.target}" if port.target else ""
         place = f"; in {port.place}" if port.place else ""
         yield f"   Port: {port.name or '-'} {port.number}/{port.protocol or 'auto'}{target}{place}"
+    if found.alias_of:
+        yield "   Another name: HTTP requests to it are routed as those to that host, by its rules, to its endpoints;"
+        yield f"   what it resolves to is left to DNS. See `tidegate describe service {found.alias_of}`"
+        return
     yield from _rule(found.destination_rule, matching, other)
     for routing in found.virtual_services:
         yield f"   {routing.object} for {', '.join(routing.hosts)}{'' if routing.holds else ' (overruled)'}"

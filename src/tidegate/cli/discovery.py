@@ -29,6 +29,9 @@ import click
 def discovery(kubeconfig: Path, run_dir: Path, monitoring_port: int, domain: str, log_level: str) -> None:
     """Run the control plane: objects from the API server become configuration for the sidecars.
 
+    Variables that istiod reads, such as PILOT_HTTP10, switch here what they switch there; tidegate.kit.features lists
+    those that are acted on.
+
     \b
     Examples:
       tidegate discovery --kubeconfig /var/lib/tidegate/kubeconfig
@@ -36,9 +39,17 @@ def discovery(kubeconfig: Path, run_dir: Path, monitoring_port: int, domain: str
     """
     import asyncio
     import logging
+    import os
 
     from tidegate.app.discovery import Settings, run
+    from tidegate.kit import features
 
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    settings = Settings(kubeconfig=kubeconfig, run_dir=run_dir, monitoring_port=monitoring_port, domain=domain)
+    settings = Settings(
+        kubeconfig=kubeconfig,
+        run_dir=run_dir,
+        monitoring_port=monitoring_port,
+        domain=domain,
+        features=features.parse(os.environ)[0],
+    )
     asyncio.run(run(settings, lambda address: click.echo(f"ready {address} socket={run_dir / 'xds.sock'}")))

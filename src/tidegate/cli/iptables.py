@@ -94,6 +94,12 @@ def iptables(**given: Any) -> None:
 
     Flags, short forms and variables are those of istio-iptables. Applying verifies what the kernel holds afterwards
     and puts everything back if it differs; applying twice changes nothing.
+
+    \b
+    Examples:
+      tidegate iptables -p 15001 -z 15006 -u 1337 -g 1337 -m REDIRECT -i '*' -b '*' -d 15090,15021,15020
+      tidegate iptables -i '*' -b '*' --dry-run
+      tidegate iptables -i '*' -b '*' --network-namespace web --cleanup-only
     """
     from tidegate.capture.kernel import Kernel
     from tidegate.capture.surroundings import observe

@@ -22,10 +22,11 @@ def lab(ctx: click.Context, run_dir: Path | None, state_dir: Path | None) -> Non
     """Run workloads and outside hosts as network namespaces on this machine, each with its sidecar.
 
     \b
-    tidegate lab up -f lab.yaml
-    tidegate lab exec client -- curl -s http://reviews:9080/
-    tidegate lab logs client --proxy
-    tidegate lab down -f lab.yaml
+    Examples:
+      tidegate lab up -f lab.yaml
+      tidegate lab exec client -- curl -s http://reviews:9080/
+      tidegate lab logs client --proxy
+      tidegate lab down -f lab.yaml
     """
     from tidegate.lab.state import DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, Folders
 
@@ -42,7 +43,13 @@ def _which_lab(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("-f", "--file", type=PATH, default=Path("lab.yaml"), show_default=True, help="The lab file.")
 @click.pass_obj
 def up(folders: "Folders", file: Path) -> None:
-    """Start the API server, the control plane, the hosts and the workloads, and return when all are ready."""
+    """Start the API server, the control plane, the hosts and the workloads, and return when all are ready.
+
+    \b
+    Examples:
+      tidegate lab up
+      tidegate lab up -f demo/lab.yaml
+    """
     from tidegate.lab.lifecycle import up as build
 
     plan = _plan(file)
@@ -56,7 +63,13 @@ def up(folders: "Folders", file: Path) -> None:
 @_which_lab
 @click.pass_obj
 def down(folders: "Folders", file: Path | None, name: str | None) -> None:
-    """Remove a lab: processes, namespaces, links, rules, mounts and its folders; half-built ones too."""
+    """Remove a lab: processes, namespaces, links, rules, mounts and its folders; half-built ones too.
+
+    \b
+    Examples:
+      tidegate lab down
+      tidegate lab down --name demo
+    """
     from tidegate.lab.lifecycle import down as remove
 
     name = name or _name(folders, file)
@@ -70,7 +83,13 @@ def down(folders: "Folders", file: Path | None, name: str | None) -> None:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_obj
 def execute(folders: "Folders", file: Path | None, name: str | None, workload: str, command: tuple[str, ...]) -> None:
-    """Run COMMAND in a workload or host: in its network, with its names, as its user; its exit code is passed on."""
+    """Run COMMAND in a workload or host: in its network, with its names, as its user; its exit code is passed on.
+
+    \b
+    Examples:
+      tidegate lab exec client -- curl -s http://reviews.default:9080/
+      tidegate lab exec client.entry -- sh -c 'cat /etc/resolv.conf'
+    """
     from tidegate.lab import inspect
 
     plan = _running(folders, file, name)
@@ -90,7 +109,14 @@ def logs(
     folders: "Folders", file: Path | None, name: str | None, workload: str, which: str | None, follow: bool
 ) -> None:
     """Print the output of a workload (NAME[.NAMESPACE]), a host (HOST[/COMMAND]), or one of the lab's own processes
-    (apiserver, discovery, dns, outside-dns)."""
+    (apiserver, discovery, dns, outside-dns, node).
+
+    \b
+    Examples:
+      tidegate lab logs client
+      tidegate lab logs client --proxy --follow
+      tidegate lab logs node
+    """
     from tidegate.lab import inspect
 
     plan = _running(folders, file, name)
@@ -104,7 +130,15 @@ def logs(
 @click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True)
 @click.pass_obj
 def status(folders: "Folders", file: Path | None, name: str | None, output: str) -> None:
-    """Show the workloads and hosts: address, sidecar, process and uptime."""
+    """Show the workloads and hosts: address, sidecar, restarts, process and uptime.
+
+    RESTARTS counts how often the node started a program, or its sidecar's agent, again.
+
+    \b
+    Examples:
+      tidegate lab status
+      tidegate lab status -o json
+    """
     import msgspec
     import yaml
 
@@ -122,10 +156,11 @@ def status(folders: "Folders", file: Path | None, name: str | None, output: str)
 
 
 def _table(found: "Status") -> None:
-    rows = [("WORKLOAD", "NAMESPACE", "ADDRESS", "READY", "PID", "UPTIME")]
+    rows = [("WORKLOAD", "NAMESPACE", "ADDRESS", "READY", "RESTARTS", "PID", "UPTIME")]
     for row in found.members:
         pid, uptime = (str(row.pid), f"{row.uptime:.0f}s") if row.pid else ("-", "-")
-        rows.append((row.workload, row.namespace or "(outside)", row.address, row.ready, pid, uptime))
+        place = (row.workload, row.namespace or "(outside)", row.address)
+        rows.append((*place, row.ready, str(row.restarts), pid, uptime))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for cells in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())

@@ -50,6 +50,16 @@ def chosen(run_dir: Path | None, state_dir: Path | None, lab: str | None) -> "tu
     return found, running(found, lab)
 
 
+def api_server(
+    kubeconfig: Path | None = None, run_dir: Path | None = None, state_dir: Path | None = None, lab: str | None = None
+) -> Path:
+    """The kubeconfig that is given, or that of the lab which is named or up."""
+    if kubeconfig is not None and not lab:
+        return kubeconfig
+    found, plan = chosen(run_dir, state_dir, lab)
+    return found.lab(plan.spec.name).kubeconfig
+
+
 def complete_member(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Names of the lab's workloads and hosts, for shell completion."""
     from tidegate.kit.errors import TidegateError

@@ -10,16 +10,19 @@ from tidegate import __version__
 COMMANDS: dict[str, tuple[str, str]] = {
     "agent": ("tidegate.cli.agent:agent", "Run one workload's sidecar: Envoy and its companion."),
     "apiserver": ("tidegate.cli.apiserver:apiserver", "Run the embedded Kubernetes-style API server."),
+    "compile": ("tidegate.cli.compile:compile_command", "Print what a proxy would be sent, from manifests alone."),
     "completion": ("tidegate.cli.completion:completion", "Print the shell completion script for bash, zsh or fish."),
     "dashboard": ("tidegate.cli.dashboard:dashboard", "Show the mesh in a browser on this machine."),
     "connections": ("tidegate.cli.connections:connections", "Show who talks to whom, through the proxy or around it."),
     "describe": ("tidegate.cli.describe:describe", "Tell what holds for a workload or a service, and why."),
     "discovery": ("tidegate.cli.discovery:discovery", "Run the control plane that tells the sidecars what to do."),
+    "explain": ("tidegate.cli.explain:explain", "Tell what becomes of one connection, and which line decides it."),
     "iptables": ("tidegate.cli.iptables:iptables", "Apply, show or remove the rules that capture traffic."),
     "lab": ("tidegate.cli.lab:lab", "Run workloads and outside hosts as network namespaces on this machine."),
     "logs": ("tidegate.cli.logs:logs", "Print a proxy's access log, and explain it in words."),
     "proxy-config": ("tidegate.cli.proxy_config:proxy_config", "Show what a proxy was told."),
     "proxy-status": ("tidegate.cli.proxy_status:proxy_status", "Show which proxies are connected and in sync."),
+    "validate": ("tidegate.cli.validate:validate", "Tell every error and warning of manifests, with lines."),
     "version": ("tidegate.cli.version:version", "Show the versions of tidegate, the control plane and the proxies."),
 }
 """Command name to "module:attribute" and its one-line help, so that ``--help`` imports no command."""

@@ -1,22 +1,16 @@
-"""The shared capture cases: settings in, the exact rules out."""
+"""Packet rules: settings in, the exact rules out. Native nftables and ambient rule sets are not made."""
 
 import json
-from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import pytest
-
+from conformance import difference
+from conformance.suite import Json, Outcome, judged
 from tidegate.rules.annotations import capture_options
 from tidegate.rules.capture_rules import rule_set
 from tidegate.rules.options import CaptureOptions, Surroundings
 from tidegate.rules.text import to_restore
-
-pytestmark = pytest.mark.conformance
-
-FLOOR = {"sidecar/iptables": 22, "cni-plugin/iptables": 7}
-"""Cases that pass, by group; only ever raised. Groups without a floor are counted in the test's output: native nftables
-and ambient rule sets are not made."""
 
 LISTS = {
     "proxy-uid": "proxy_uid",
@@ -49,8 +43,8 @@ PLAIN = {
 }
 
 
-def options_of(case: dict[str, Any]) -> CaptureOptions:
-    values: dict[str, Any] = {}
+def options_of(case: Json) -> CaptureOptions:
+    values: Json = {}
     for name, value in {**case["flags"], **case["env"]}.items():
         if name in LISTS:
             values[LISTS[name]] = tuple(part for part in value.split(",") if part)
@@ -63,7 +57,7 @@ def options_of(case: dict[str, Any]) -> CaptureOptions:
     return CaptureOptions(**values)
 
 
-def surroundings_of(case: dict[str, Any]) -> Surroundings:
+def surroundings_of(case: Json) -> Surroundings:
     facts = case["facts"]
     return Surroundings(
         ipv6=facts["ipv6_enabled"],
@@ -72,46 +66,32 @@ def surroundings_of(case: dict[str, Any]) -> Surroundings:
     )
 
 
-def passes(case: dict[str, Any]) -> bool:
+def judge(folder: Path) -> Iterator[Outcome]:
+    cases = [json.loads(file.read_text()) for file in sorted(folder.glob("*/*.json"))]
+    return judged(cases, lambda c: str(c["name"]), _judge)
+
+
+def _judge(case: Json) -> str:
     if "pod_annotations" in case:
-        return passes_for_pod(case)
+        return _for_pod(case)
+    if case["tool"] != "iptables" or "flags" not in case:
+        return f"{case['tool']} rules of this kind are not made"
     options, surroundings = options_of(case), surroundings_of(case)
-    for family, wanted in (("ipv4", case["expect"]["v4_restore"]), ("ipv6", case["expect"]["v6_restore"])):
-        if to_restore(rule_set(options, surroundings, family)).splitlines() != (wanted or []):
-            return False
-    return True
+    expected = {family: case["expect"][key] or [] for family, key in _FAMILIES.items()}
+    made = {family: to_restore(rule_set(options, surroundings, family)).splitlines() for family in expected}
+    return difference.of(expected, made)
 
 
-def passes_for_pod(case: dict[str, Any]) -> bool:
+_FAMILIES: dict[Literal["ipv4", "ipv6"], str] = {"ipv4": "v4_restore", "ipv6": "v6_restore"}
+
+
+def _for_pod(case: Json) -> str:
+    if case["tool"] != "iptables":
+        return f"{case['tool']} rules are not made"
     user, group = case["proxy_run_as_user"], case["proxy_run_as_group"]
     options = capture_options(case["pod_annotations"], case["proxy_env"], user, group)
     made = {
         table.name: [*(f"-N {chain}" for chain in table.chains), *map(str, table.rules)]
         for table in rule_set(options, Surroundings()).tables
     }
-    return bool(made == case["expect"]["v4_tables"])
-
-
-def groups(folder: Path) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {}
-    for path in sorted(folder.glob("*/*.json")):
-        tool = json.loads(path.read_text())["tool"]
-        found.setdefault(f"{path.parent.name}/{tool}", []).append(path)
-    return found
-
-
-def test_floor_holds(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = groups(shared / "conformance" / "iptables")
-    score: Counter[str] = Counter()
-    failed: list[str] = []
-    for group in FLOOR:
-        for path in found[group]:
-            if passes(json.loads(path.read_text())):
-                score[group] += 1
-            else:
-                failed.append(path.stem)
-    with capsys.disabled():
-        shown = ", ".join(f"{group} {score[group]}/{len(paths)}" for group, paths in found.items())
-        print(f"\ncapture cases: {shown}")
-    for group, floor in FLOOR.items():
-        assert score[group] >= floor, f"{group}: {score[group]} pass, the floor is {floor}; failing: {failed}"
+    return difference.of(case["expect"]["v4_tables"], made)

@@ -1,0 +1,1 @@
+"""Measures tidegate on other people's cases: ``python -m conformance``."""

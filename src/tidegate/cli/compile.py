@@ -1,0 +1,105 @@
+"""``tidegate compile``: from YAML to what one proxy would be sent, offline."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tidegate.cli.manifests import manifest_options, settings
+
+if TYPE_CHECKING:
+    from tidegate.app.findings import Finding
+    from tidegate.app.offline import Offline
+    from tidegate.app.proxyspec import ProxySpec
+
+
+@click.command(name="compile")
+@manifest_options
+@click.option("--proxy", default="", metavar="NAME[.NS]", help="The Pod, Deployment or WorkloadEntry meant.")
+@click.option(
+    "--proxy-spec",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="File that describes the proxy (JSON or YAML), where the manifests have no workload for it.",
+)
+@click.option(
+    "--certificates/--no-certificates",
+    default=True,
+    show_default=True,
+    help="Whether workloads have certificates, as Istio's do, and speak mutual TLS.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["json", "yaml", "table"]),
+    default="json",
+    show_default=True,
+    help="An Envoy configuration dump as JSON or YAML, or the tables of proxy-config.",
+)
+def compile_command(
+    paths: tuple[str, ...], proxy: str, proxy_spec: Path | None, certificates: bool, output: str, **where: Any
+) -> None:
+    """Print what a proxy would be sent, from manifests alone: no cluster, no server.
+
+    The manifests pass admission as at `kubectl apply`; what it refuses is left out and told on standard error.
+    Pods are made of Deployments, and EndpointSlices from Pods where a Service comes without. Cluster IPs and allocated addresses stay as they
+    are written. The dump can be read with `tidegate proxy-config ... --file`.
+
+    \b
+    Examples:
+      tidegate compile -f mesh/ --proxy client.entry > dump.json
+      tidegate compile -f mesh/ --proxy client.entry -o table
+      tidegate compile -f services.yaml -f rules.yaml --mesh-config mesh.yaml --proxy-spec proxy.yaml
+      kubectl get svc,pod,endpointslice,se,vs,dr -A -o yaml | tidegate compile -f - --proxy v1.shop
+    A proxy specification needs a name only:
+      {name: client, namespace: entry, ip: 10.1.2.3, labels: {app: client}}
+    """
+    from tidegate.app.compile import compile_proxy
+    from tidegate.app.manifests import load
+    from tidegate.app.offline import build
+
+    world = build(load(paths), settings(**where))
+    tell(world.findings)
+    spec = _spec(world, proxy, proxy_spec)
+    compiled = compile_proxy(world, spec, certificates=certificates)
+    _print(compiled.config_dump(), output)
+
+
+def tell(found: Iterable["Finding"]) -> None:
+    """Errors and warnings on standard error."""
+    colours = {"error": "red", "warning": "yellow"}
+    for each in found:
+        if each.severity.value in colours:
+            click.secho(str(each), err=True, fg=colours[each.severity.value])
+
+
+def _spec(world: "Offline", proxy: str, file: Path | None) -> "ProxySpec":
+    from tidegate.app import proxyspec
+
+    if file is not None:
+        return proxyspec.read(file, proxy)
+    spec = proxyspec.choose(world.hub.world, proxy)
+    for ref, address in world.assumed.items():
+        if (ref.namespace, ref.name) == (spec.namespace, spec.name):
+            click.secho(f"{ref} has no status: taken to run and be ready at {address}", err=True)
+    return spec
+
+
+def _print(dump: dict[str, Any], output: str) -> None:
+    from tidegate.dump import commands
+
+    if output != "table":
+        click.echo(commands.structured(dump, output), nl=False)
+        return
+    from tidegate.dump import tables
+    from tidegate.dump.read import parse
+
+    read = parse(json.dumps(dump).encode())
+    for title, text in (
+        ("Listeners", commands.listeners(read, "short", tables.ListenerFilter())),
+        ("Routes", commands.routes(read, "short")),
+        ("Clusters", commands.clusters(read, "short", tables.ClusterFilter())),
+        ("Endpoints", commands.assignments(read, "short", tables.EndpointFilter())),
+    ):
+        click.echo(f"------ {title} ------\n\n{text}\n", nl=False)

@@ -1,0 +1,64 @@
+"""Options and printing that the commands which read manifests share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from tidegate.app.offline import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def manifest_options(command: F) -> F:
+    """-f, --mesh-config, -n, --domain and --env: a world of manifests."""
+    return _manifest_options(command, required=True)
+
+
+def optional_manifests(command: F) -> F:
+    """The same for commands that take their world from elsewhere when no -f is given."""
+    return _manifest_options(command, required=False)
+
+
+def _manifest_options(command: F, *, required: bool) -> F:
+    command = click.option(
+        "--env",
+        "variables",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="A variable of istiod's environment that the world is to have, as ISTIO_DUAL_STACK=true; repeatable.",
+    )(command)
+    command = click.option("--domain", default="cluster.local", show_default=True, help="Domain of service names.")(
+        command
+    )
+    command = click.option(
+        "-n", "--namespace", default="default", show_default=True, help="Namespace of objects that name none."
+    )(command)
+    command = click.option(
+        "--mesh-config",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="File with the MeshConfig, or the ConfigMap that holds it [default: the manifests' own, else Istio's].",
+    )(command)
+    return click.option(
+        "-f",
+        "--filename",
+        "paths",
+        multiple=True,
+        required=required,
+        metavar="DIR|FILE|-",
+        help="Manifests: a file, a folder (deep), or - for standard input; repeatable.",
+    )(command)
+
+
+def settings(mesh_config: Path | None, namespace: str, domain: str, variables: tuple[str, ...]) -> "Settings":
+    """What the options say beside the manifests."""
+    from tidegate.app.offline import Settings
+
+    pairs = [text.partition("=") for text in variables]
+    for name, equals, _ in pairs:
+        if not equals:
+            raise click.UsageError(f"--env {name}: must be NAME=VALUE")
+    found = {name: value for name, _, value in pairs}
+    return Settings(mesh_config=mesh_config, namespace=namespace, domain=domain, variables=found)

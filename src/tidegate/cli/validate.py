@@ -1,0 +1,75 @@
+"""``tidegate validate``: what admission would say of manifests, with lines; for people and for CI."""
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tidegate.cli.manifests import manifest_options, settings
+from tidegate.cli.options import output_option
+
+if TYPE_CHECKING:
+    from tidegate.app.findings import Finding
+
+_COLOURS = {"error": "red", "warning": "yellow", "info": "blue"}
+
+
+@click.command(name="validate")
+@manifest_options
+@click.option(
+    "--fail-on",
+    type=click.Choice(["error", "warning", "never"]),
+    default="error",
+    show_default=True,
+    help="The mildest finding that makes the exit code 1.",
+)
+@output_option
+def validate(paths: tuple[str, ...], fail_on: str, output: str, **where: Any) -> None:
+    """Tell every error and warning of manifests with file and line, without a server.
+
+    The words are those of `kubectl apply`: the shape of each object, Istio's rules, fields that are valid and not acted
+    on, and conflicts between the objects at hand. Kinds that tidegate does not serve are named as not judged.
+
+    Exit code 0: nothing worse than what --fail-on lets pass. 1: something is. 2: wrong usage.
+
+    \b
+    Examples:
+      tidegate validate -f mesh/
+      tidegate validate -f mesh/ --fail-on warning -o json
+      helm template chart | tidegate validate -f -
+    """
+    from tidegate.app.manifests import load
+    from tidegate.app.offline import build
+
+    given = load(paths)
+    found = build(given, settings(**where)).findings
+    if output == "short":
+        _table(found, len(given.documents))
+    else:
+        _structured(found, output)
+    worst = {each.severity.value for each in found}
+    failing = {"error": {"error"}, "warning": {"error", "warning"}, "never": set()}[fail_on]
+    click.get_current_context().exit(1 if worst & failing else 0)
+
+
+def _table(found: tuple["Finding", ...], documents: int) -> None:
+    for each in found:
+        click.secho(str(each), fg=_COLOURS[each.severity.value])
+    count = Counter(each.severity.value for each in found)
+    told = ", ".join(
+        f"{count[name]} {words}"
+        for name, words in (("error", "error(s)"), ("warning", "warning(s)"), ("info", "not judged"))
+        if count[name]
+    )
+    if documents or found:
+        click.echo(f"{documents} object(s): {told or 'no errors, no warnings'}")
+    else:
+        click.echo("no objects: the manifests are empty")
+
+
+def _structured(found: tuple["Finding", ...], output: str) -> None:
+    import msgspec
+
+    from tidegate.dump import commands
+
+    click.echo(commands.structured([msgspec.to_builtins(each) for each in found], output), nl=False)
