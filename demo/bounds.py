@@ -18,6 +18,8 @@ def tail_above(k: int, n: int, p: float) -> float:
 
 def acceptance(n: int, p: float, false_alarm: float = FALSE_ALARM) -> tuple[int, int]:
     """The narrowest [low, high] whose both tails have at most half of ``false_alarm`` each."""
+    if p in (0.0, 1.0):
+        return round(n * p), round(n * p)
     low, high = 0, n
     below = _point(0, n, p)
     while below <= false_alarm / 2:

@@ -23,6 +23,7 @@ class Outcome:
 
     number: int
     title: str
+    claims: tuple[str, ...] = ()
     applied: list[str] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
     error: str = ""

@@ -35,17 +35,22 @@ def listed_for(seed: str | None) -> tuple[Listed, ...]:
     return SEEDS[seed] if seed else STEPS
 
 
+def named(number: int, listed: Listed) -> str:
+    return f"{number}. {listed.title}" + (f" ({', '.join(listed.claims)})" if listed.claims else "")
+
+
 def perform(number: int, listed: Listed, stage: Stage, printer: Printer) -> Outcome:
     """One step; whatever goes wrong in it is its outcome."""
-    outcome = Outcome(number, listed.title)
+    outcome = Outcome(number, listed.title, listed.claims)
     recorder = Recorder(outcome, printer)
     printer.title(outcome)
     stage.tell = recorder.applied
     try:
         listed.run(stage, recorder)
-    except (StageError, ValueError, OSError, subprocess.SubprocessError) as error:
-        outcome.error = str(error)
-        printer.error(str(error))
+    except (StageError, ValueError, LookupError, OSError, subprocess.SubprocessError) as error:
+        # A LookupError's own words are the bare key that a dump or a log did not have.
+        outcome.error = f"not found: {error}" if isinstance(error, LookupError) else str(error)
+        printer.error(outcome.error)
     return outcome
 
 
@@ -53,7 +58,7 @@ def main() -> int:
     options = arguments()
     steps = listed_for(options.seed)
     if options.list:
-        print("\n".join(f"{number}. {step.title}" for number, step in enumerate(steps, 1)))
+        print("\n".join(named(number, step) for number, step in enumerate(steps, 1)))
         return 0
     where = ("seeds", "seeds") if options.seed else ("", "steps")
     stage = Stage(options.json, *where)

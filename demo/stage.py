@@ -42,22 +42,28 @@ class StageError(Exception):
 class Stage:
     """A lab that is up."""
 
-    def __init__(self, quiet: bool = False, folder: str = "", objects: str = "steps") -> None:
-        """``folder`` below demo/ holds lab.yaml, ``objects`` below demo/ what the steps apply."""
+    def __init__(
+        self, quiet: bool = False, folder: str = "", objects: str = "steps", environment: dict[str, str] | None = None
+    ) -> None:
+        """``folder`` below demo/ holds lab.yaml, ``objects`` below demo/ what the steps apply.
+
+        ``environment`` is added to that of every command.
+        """
         self._quiet = quiet
+        self._environment = os.environ | (environment or {})
         self._lab = str(HERE / folder / "lab.yaml")
         self._objects = objects
         self.tell: Callable[[str], None] = print
         """Told each thing that is applied."""
 
     def up(self) -> None:
-        _checked((*TIDEGATE, "lab", "up", "-f", self._lab), quiet=self._quiet)
+        self._checked((*TIDEGATE, "lab", "up", "-f", self._lab), quiet=self._quiet)
 
     def down(self) -> None:
-        _checked((*TIDEGATE, "lab", "down", "-f", self._lab), quiet=True)
+        self._checked((*TIDEGATE, "lab", "down", "-f", self._lab))
 
     def kubeconfig(self) -> str:
-        status = json.loads(_checked((*TIDEGATE, "lab", "status", "-o", "json")).out)
+        status = json.loads(self._checked((*TIDEGATE, "lab", "status", "-o", "json")).out)
         return str(status["kubeconfig"])
 
     def kubectl(self, *arguments: str, stdin: str = "") -> Ran:
@@ -65,9 +71,8 @@ class Stage:
 
     def _kubectl(self, *arguments: str, stdin: str = "") -> Ran:
         binary = Path(sys.executable).parent / "kubectl"
-        environment = os.environ | {"KUBECONFIG": self._kubeconfig}
         command = (str(binary) if binary.exists() else "kubectl", *arguments)
-        ran = _run(command, stdin=stdin, env=environment)
+        ran = self._run(command, stdin=stdin, KUBECONFIG=self._kubeconfig)
         return Ran(f"kubectl {shlex.join(arguments)}", ran.code, ran.out, ran.err)
 
     @property
@@ -79,10 +84,9 @@ class Stage:
     @contextlib.contextmanager
     def applied(self, *names: str) -> Iterator[None]:
         """The objects of these files, deleted again at the end."""
-        for name in names:
-            self.kubectl("apply", "-f", str(HERE / self._objects / name))
-            self.tell(f"kubectl apply -f demo/{self._objects}/{name}")
         try:
+            for name in names:
+                self.apply(name)
             yield
         finally:
             for name in reversed(names):
@@ -96,35 +100,44 @@ class Stage:
             self.kubectl("delete", "--ignore-not-found", "-f", path)
         return Ran(f"kubectl apply -f demo/{self._objects}/{name}", ran.code, ran.out, ran.err)
 
+    def apply(self, name: str) -> None:
+        """The objects of this file."""
+        self.kubectl("apply", "-f", str(HERE / self._objects / name))
+        self.tell(f"kubectl apply -f demo/{self._objects}/{name}")
+
     @contextlib.contextmanager
     def outbound_policy(self, mode: str) -> Iterator[None]:
         """The mesh's outboundTrafficPolicy, put back at the end."""
-        before = self._replace_mode(mode)
-        self.tell(f"kubectl replace configmap istio -n istio-system (outboundTrafficPolicy.mode: {mode})")
+        with self.mesh(outboundTrafficPolicy={"mode": mode}):
+            yield
+
+    @contextlib.contextmanager
+    def mesh(self, **fields: Any) -> Iterator[None]:
+        """Fields of the mesh configuration, which is put back at the end."""
+        shown = self.kubectl("get", "configmap", "istio", "-n", "istio-system", "-o", "json")
+        before = str(json.loads(shown.out)["data"]["mesh"])
+        self._replace_mesh(yaml.safe_dump((yaml.safe_load(before) or {}) | fields))
+        told = yaml.safe_dump(fields, default_flow_style=True).strip().removeprefix("{").removesuffix("}")
+        self.tell(f"kubectl replace configmap istio -n istio-system ({told})")
         try:
             yield
         finally:
-            self._replace_mode(before)
+            self._replace_mesh(before)
 
-    def _replace_mode(self, mode: str) -> str:
-        """Returns the mode there was."""
+    def _replace_mesh(self, mesh: str) -> None:
         shown = self.kubectl("get", "configmap", "istio", "-n", "istio-system", "-o", "json")
         config: dict[str, Any] = json.loads(shown.out)
-        mesh = yaml.safe_load(config["data"]["mesh"]) or {}
-        before = str((mesh.get("outboundTrafficPolicy") or {}).get("mode", "ALLOW_ANY"))
-        mesh["outboundTrafficPolicy"] = {"mode": mode}
-        config["data"]["mesh"] = yaml.safe_dump(mesh)
+        config["data"]["mesh"] = mesh
         self.kubectl("replace", "-f", "-", stdin=json.dumps(config))
-        return before
 
     def run(self, workload: str, *command: str, stdin: str = "") -> Ran:
         """A command in a workload."""
-        ran = _run((*TIDEGATE, "lab", "exec", workload, "--", *command), stdin=stdin)
+        ran = self._run((*TIDEGATE, "lab", "exec", workload, "--", *command), stdin=stdin)
         return Ran(f"{workload}$ {shlex.join(command)}", ran.code, ran.out, ran.err)
 
     def inside(self, member: str, *command: str, stdin: str = "") -> Ran:
         """A command of the machine's root in a member's network, for what its own user may not see."""
-        ran = _run(self.in_network(member, *command), stdin=stdin)
+        ran = self._run(self.in_network(member, *command), stdin=stdin)
         return Ran(f"root in {member}'s network# {shlex.join(command)}", ran.code, ran.out, ran.err)
 
     def in_network(self, member: str, *command: str) -> tuple[str, ...]:
@@ -146,11 +159,11 @@ class Stage:
         return str(yaml.safe_load(Path(self._lab).read_text())["name"])
 
     def tidegate(self, *arguments: str) -> Ran:
-        ran = _checked((*TIDEGATE, *arguments))
+        ran = self._checked((*TIDEGATE, *arguments))
         return Ran(f"tidegate {shlex.join(arguments)}", ran.code, ran.out, ran.err)
 
     def access_log(self, workload: str) -> list[str]:
-        return _checked((*TIDEGATE, "lab", "logs", workload, "--proxy")).out.splitlines()
+        return self._checked((*TIDEGATE, "lab", "logs", workload, "--proxy")).out.splitlines()
 
     def logged(self, workload: str, *words: str, after: int = 0) -> list[str]:
         """Lines of the sidecar's access log that hold all ``words``; waits until there is one.
@@ -170,18 +183,20 @@ class Stage:
             time.sleep(POLL_SECONDS)
         return seen
 
+    def _run(self, command: tuple[str, ...], *, stdin: str = "", quiet: bool = True, **variables: str) -> Ran:
+        done = subprocess.run(
+            command,
+            input=stdin,
+            env=self._environment | variables,
+            capture_output=quiet,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            errors="replace",
+        )
+        return Ran(shlex.join(command), done.returncode, done.stdout or "", done.stderr or "")
 
-def _run(command: tuple[str, ...], *, stdin: str = "", env: dict[str, str] | None = None, quiet: bool = True) -> Ran:
-    done = subprocess.run(
-        command, input=stdin, env=env, capture_output=quiet, text=True, timeout=COMMAND_SECONDS, errors="replace"
-    )
-    return Ran(shlex.join(command), done.returncode, done.stdout or "", done.stderr or "")
-
-
-def _checked(
-    command: tuple[str, ...], *, stdin: str = "", env: dict[str, str] | None = None, quiet: bool = True
-) -> Ran:
-    return _good(_run(command, stdin=stdin, env=env, quiet=quiet))
+    def _checked(self, command: tuple[str, ...], *, quiet: bool = True) -> Ran:
+        return _good(self._run(command, quiet=quiet))
 
 
 def _good(ran: Ran) -> Ran:

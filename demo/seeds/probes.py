@@ -1,5 +1,6 @@
 """What the seeds' scenarios ask, and how the answers are told."""
 
+import collections
 import json
 import uuid
 from typing import Any
@@ -18,6 +19,17 @@ def curl(stage: Stage, workload: str, *arguments: str) -> Ran:
 def status(stage: Stage, workload: str, url: str, *arguments: str) -> Ran:
     """curl printing the HTTP status alone; -k, for the TLS servers signed their certificates themselves."""
     return curl(stage, workload, "-k", "-o", "/dev/null", "-w", "%{http_code}", *arguments, url)
+
+
+def answers(stage: Stage, workload: str, url: str, *arguments: str) -> tuple[Ran, collections.Counter[str]]:
+    """curl of one URL or many, and how often each of the small servers answered."""
+    ran = curl(stage, workload, *arguments, url)
+    return ran, collections.Counter(line.split()[0] for line in ran.out.splitlines() if line.strip())
+
+
+def asked(stage: Stage, workload: str, url: str, *arguments: str) -> tuple[Ran, collections.Counter[str]]:
+    """As `answers`, for a name that no name server knows: any address will do where the sidecar routes by name."""
+    return answers(stage, workload, url, "--connect-to", "::10.122.24.150:80", *arguments)
 
 
 def traced(stage: Stage, workload: str, url: str, *arguments: str) -> tuple[Ran, list[str]]:

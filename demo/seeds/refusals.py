@@ -27,7 +27,7 @@ _QUERY = (
 def matrix(stage: Stage, record: Recorder) -> None:
     with stage.outbound_policy("REGISTRY_ONLY"):
         until_status(stage, CLIENT, HTTP, "502")
-        for check in (_http, _http2, _tls, _grpc, _bytes, _udp):
+        for check in (_http, _http2, _tls, _grpc, _bytes, udp):
             check(stage, record)
     until_status(stage, CLIENT, HTTP, "200")
 
@@ -78,7 +78,7 @@ def _bytes(stage: Stage, record: Recorder) -> None:
     expect(record, ran, "`keys *` on an HTTP listener: closed without a byte", passed, evidence=lines)
 
 
-def _udp(stage: Stage, record: Recorder) -> None:
-    ran = stage.run(CLIENT, "/usr/bin/python3", "-c", _QUERY)
-    shown = Ran(f"{CLIENT}$ a DNS query by UDP to 10.122.24.53", ran.code, ran.out, ran.err)
+def udp(stage: Stage, record: Recorder, workload: str = CLIENT) -> None:
+    ran = stage.run(workload, "/usr/bin/python3", "-c", _QUERY)
+    shown = Ran(f"{workload}$ a DNS query by UDP to 10.122.24.53", ran.code, ran.out, ran.err)
     expect(record, shown, "UDP passes: the answer of the name server outside", ran.out.strip() == "10.122.24.141")

@@ -3,8 +3,9 @@
 import re
 
 from report import Recorder
-from seeds import era
+from seeds import another, era, refusals
 from seeds.probes import (
+    KEYS,
     NOAUTH,
     config,
     connections,
@@ -33,6 +34,8 @@ RULES = (
     "-A ISTIO_IN_REDIRECT -p tcp -j REDIRECT --to-ports 15006",
     "-A ISTIO_REDIRECT -p tcp -j REDIRECT --to-ports 15001",
 )
+RESP = "*2\r\n$4\r\nkeys\r\n$1\r\n*\r\n"
+"""The same question as a Redis client puts it."""
 RETRIES = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes"
 
 
@@ -61,17 +64,32 @@ def incident(stage: Stage, record: Recorder) -> None:
             ran, lines = connections(stage, TEST, NODES[0], port)
             passed = ran.out.strip() == NOAUTH and any("PassthroughCluster" in line for line in lines)
             expect(record, ran, "Redis's own answer, by PassthroughCluster", passed, evidence=lines)
+        ran, found = table(stage, "listener", TEST, "--port", "7003")
+        expect(record, ran, "no listener for 7003: 0.0.0.0:15001 itself lets it pass", not found, f"{len(found)} rows")
+
+
+def incident_with_http10(stage: Stage, record: Recorder) -> None:
+    """Istio's PILOT_HTTP10 is the control plane's, so a lab of its own has it; the packet is the same."""
+    with another.lab(stage, "http10", PILOT_HTTP10="true") as told:
+        ran, found = until_listed(told, "listener", TEST, "0.0.0.0 7000", "--port", "7000")
+        wanted = "0.0.0.0 7000 Trans: raw_buffer; App: HTTP Route: 7000"
+        expect(record, ran, "HTTP/1.0 is among what is taken for HTTP: `App: HTTP` in short", wanted in found)
+        ran, lines = connections(told, TEST, NODES[0], 7000)
+        passed = ran.out.startswith("HTTP/1.1 400 ") and "connection: close" in ran.out
+        passed = passed and " 400 DPE http1.codec_error " in lines[0]
+        expect(record, ran, "HTTP/1.1 400, connection: close, from Envoy: flag DPE", passed, evidence=lines)
+        for text in (RESP, "PING\r\n"):
+            ran = typed(told, TEST, NODES[0], 7000, text)
+            passed = ran.out.strip() in (NOAUTH, "+PONG")
+            expect(record, ran, f"what a Redis client sends reaches Redis all the same: {text!r}", passed)
 
 
 def incident_of_old(stage: Stage, record: Recorder) -> None:
-    """tidegate has no PILOT_HTTP10 and no listener without a default chain: both by a hand-written Envoy."""
+    """tidegate has no listener without a default chain: an Envoy with a hand-written configuration has."""
     with era.envoy(stage, "redis6", "s000/era.yaml", 17000):
-        for port in (17000, 17010):
-            ran = typed(stage, "redis6", "127.0.0.1", port)
-            passed = ran.out.startswith("HTTP/1.1 400 ") and "connection: close" in ran.out
-            expect(record, ran, "HTTP/1.1 400, connection: close, from Envoy", passed)
-        framed = typed(stage, "redis6", "127.0.0.1", 17010, "*2\r\n$4\r\nkeys\r\n$1\r\n*\r\n")
-        expect(record, framed, "a Redis client's framing reaches Redis all the same", framed.out.strip() == NOAUTH)
+        ran = typed(stage, "redis6", "127.0.0.1", 17000)
+        passed = ran.out.startswith("HTTP/1.1 400 ") and "connection: close" in ran.out
+        expect(record, ran, "HTTP/1.1 400, connection: close, from Envoy", passed)
 
 
 def incident_registry_only(stage: Stage, record: Recorder) -> None:
@@ -253,6 +271,20 @@ def empty_include_list(stage: Stage, record: Recorder) -> None:
     expect(record, ran, "the listeners of every other sidecar, unused", ran.out == same.out)
 
 
+def escapes(stage: Stage, record: Recorder) -> None:
+    """REGISTRY_ONLY binds what is redirected: TCP of other users than the proxy's, to ranges that are not excluded."""
+    as_proxy = ("setpriv", "--reuid=1337", "--regid=1337", "--clear-groups")
+    with stage.outbound_policy("REGISTRY_ONLY"):
+        ran = stage.until(lambda: typed(stage, TEST, NODES[0], 7001), lambda seen: not seen.out)
+        expect(record, ran, "an application's TCP: closed without a byte", not ran.out, f"{len(ran.out)} bytes")
+        ran = stage.inside(TEST, *as_proxy, "nc", "-w", "1", NODES[0], "7001", stdin=KEYS)
+        expect(record, ran, "with the proxy's user id: it escapes", ran.out.strip() == NOAUTH)
+        ran = typed(stage, "excluded.dev-self", NODES[0], 7001)
+        expect(record, ran, "to an excluded range: it escapes", ran.out.strip() == NOAUTH)
+        refusals.udp(stage, record, TEST)
+    until_passing(stage)
+
+
 def without_sidecar(stage: Stage, record: Recorder) -> None:
     ran, found = rules(stage, "plain.dev-self")
     expect(record, ran, "no packet rules", not found, f"{len(found)} rules")
@@ -281,6 +313,11 @@ def _behind_service(stage: Stage, record: Recorder) -> None:
     ran = typed(stage, TEST, "rediscluster.dev-self", 7000)
     lines = stage.logged(TEST, cluster)[-1:]
     expect(record, ran, "Redis's answer through the Service", ran.out.strip() == NOAUTH, evidence=lines)
+    ran, lines = connections(stage, TEST, NODES[0], 7000)
+    passed = bool(lines) and not any(cluster in line for line in lines)
+    expect(
+        record, ran, "by a node's own address the Service is not used: programs have to change", passed, evidence=lines
+    )
 
 
 def special_clusters(stage: Stage, record: Recorder) -> None:
@@ -305,21 +342,39 @@ def plain_http_on_a_taken_port(stage: Stage, record: Recorder) -> None:
 
 STEPS = (
     Listed("S000-1 The ports of a Pod with a sidecar", ports),
-    Listed("S000-2 Its nat table", nat_table),
-    Listed("S000-3 (a) The incident does not recur under ALLOW_ANY", incident),
-    Listed("S000-3 (b, c) The incident as it was, on an Envoy by itself", incident_of_old),
-    Listed("S000-3 (d), S000-4 The same under REGISTRY_ONLY: closed, one tracked connection", incident_registry_only),
+    Listed("S000-2 Its nat table", nat_table, claims=("C000-1",)),
+    Listed("S000-3 (a) The incident does not recur under ALLOW_ANY", incident, claims=("C000-2", "C000-8")),
+    Listed("S000-3 (c) The incident as it was, on an Envoy by itself", incident_of_old, claims=("C000-17",)),
+    Listed(
+        "S000-3 (d), S000-4 The same under REGISTRY_ONLY: closed, one tracked connection",
+        incident_registry_only,
+        claims=("C000-4", "C000-15"),
+    ),
     Listed("S000-3 (e) What still shadows: a TCP entry without addresses", shadowing),
-    Listed("S000-4 An allowed connection is tracked twice", two_legs),
+    Listed("S000-4 An allowed connection is tracked twice", two_legs, claims=("C000-15",)),
     Listed("S000-5 Diagnosis by listener", by_listener),
-    Listed("S000-6 Ten Services on port 8001", ten_services),
+    Listed("S000-6 Ten Services on port 8001", ten_services, claims=("C000-6",)),
     Listed("S000-7 Which outbound mode?", which_mode),
-    Listed("S000-8 A ServiceEntry with addresses, resolution NONE", entry_with_addresses),
+    Listed(
+        "S000-8 A ServiceEntry with addresses, resolution NONE",
+        entry_with_addresses,
+        claims=("C000-3", "C000-9", "C000-10", "C004-19"),
+    ),
     Listed("S000-8 The same with a range", entry_with_a_range),
-    Listed("S000-9 An excluded range", excluded_range),
-    Listed("S000-10 A Service in front of the nodes: Endpoints, then an EndpointSlice", service_in_front),
+    Listed("S000-9 An excluded range", excluded_range, claims=("C000-11",)),
+    Listed(
+        "S000-10 A Service in front of the nodes: Endpoints, then an EndpointSlice",
+        service_in_front,
+        claims=("C000-12",),
+    ),
     Listed("S000-11 An empty include list", empty_include_list),
     Listed("S000-12 No sidecar", without_sidecar),
-    Listed("S000-13 The two special clusters", special_clusters),
-    Listed("C000-5 Plain HTTP to an outside host, on a port with an HTTP listener", plain_http_on_a_taken_port),
+    Listed("S000-13 The two special clusters", special_clusters, claims=("C000-13", "C004-1", "C004-9")),
+    Listed(
+        "C000-5 Plain HTTP to an outside host, on a port with an HTTP listener",
+        plain_http_on_a_taken_port,
+        claims=("C000-5",),
+    ),
+    Listed("C000-14 What escapes REGISTRY_ONLY", escapes, claims=("C000-14", "C001-11")),
+    Listed("S000-3 (b) The incident with PILOT_HTTP10", incident_with_http10, claims=("C000-17",)),
 )

@@ -5,6 +5,7 @@ import uuid
 from dataclasses import dataclass
 
 from report import Recorder
+from seeds import tproxy
 from seeds.probes import config, curl, expect, indented, table
 from stage import Ran, Stage
 from steps import Listed
@@ -169,6 +170,11 @@ def inbound_listener(stage: Stage, record: Recorder) -> None:
         "0.0.0.0 15006 Trans: raw_buffer; Addr: *:9080 Cluster: inbound|9080||",
     ]
     expect(record, ran, "the four plaintext rows (those for mutual TLS need identities)", found == wanted)
+    for kind in ("listener", "cluster"):
+        arguments = ("--port", "15006") if kind == "listener" else ("--direction", "inbound")
+        ran, other = config(stage, kind, "reviews-v2.default", *arguments)
+        passed = bool(other) and other == config(stage, kind, "reviews-v1.default", *arguments)[1]
+        expect(record, ran, "what v2 has is equal to what v1 has", passed, "equal" if passed else "different")
 
 
 def inbound_json(stage: Stage, record: Recorder) -> None:
@@ -251,6 +257,9 @@ def outbound_route(stage: Stage, record: Recorder) -> None:
     )
     wanted = (sorted(names), f"outbound|{PORT}||{name}", "0s", 2, True, f"{name}:{PORT}/*")
     expect(record, ran, "every name of ratings and its VIP, two retries, the decorator", seen == wanted, seen)
+    for domain in names:
+        ran = curl(stage, "reviews-v1.default", "-H", f"Host: {domain}", f"http://{vip}:{PORT}/")
+        expect(record, ran, f"Host: {domain} leads to ratings", '"service": "ratings"' in ran.out)
 
 
 def outbound_endpoint(stage: Stage, record: Recorder) -> None:
@@ -323,6 +332,32 @@ def guards(stage: Stage, record: Recorder) -> None:
         expect(record, ran, f"{port}: connected and closed, no answer", ran.code in (52, 56), f"curl exit {ran.code}")
 
 
+def no_http(stage: Stage, record: Recorder) -> None:
+    place, before = address(stage, POD), len(stage.access_log(POD))
+    ran = stage.inside("redis6", "nc", "-w", "1", place, str(PORT), stdin="keys *\n")
+    lines = stage.logged(POD, " 400 DPE ", after=before)[-1:]
+    passed = ran.out.startswith("HTTP/1.1 400 ") and "connection: close" in ran.out
+    passed = passed and " http1.codec_error " in lines[0]
+    expect(record, ran, "HTTP/1.1 400 of the sidecar, flag DPE, http1.codec_error", passed, evidence=lines)
+
+
+def http10(stage: Stage, record: Recorder) -> None:
+    """productpage's sidecar has ISTIO_META_HTTP10 by its annotation proxy.istio.io/config, that of ratings has not."""
+    for workload, wanted in (("productpage-v1.default", "200"), (POD, "426")):
+        url = f"http://{address(stage, workload)}:{PORT}/"
+        ran = stage.inside("redis6", "curl", "-s", "-0", "-o", "/dev/null", "-w", "%{http_code}", url)
+        expect(record, ran, f"HTTP/1.0 to {workload}: {wanted}", ran.out == wanted)
+
+
+def metrics(stage: Stage, record: Recorder) -> None:
+    for port in (15090, 15020):
+        url = f"http://{address(stage, POD)}:{port}/stats/prometheus"
+        ran = stage.inside("redis6", "curl", "-s", "--max-time", "10", url)
+        found = [line for line in ran.out.splitlines() if line.startswith("envoy_cluster_membership_total{")]
+        shown = f"{len(ran.out.splitlines())} lines; {found[0] if found else 'not that'}"
+        expect(record, ran, f"{port}: Envoy's metrics as Prometheus reads them", bool(found), shown)
+
+
 def processes(stage: Stage, record: Recorder) -> None:
     pids = stage.inside(POD, "ip", "netns", "pids", stage.in_network(POD)[3]).out.split()
     shown = stage.inside(POD, "ps", "-ww", "-o", "uid,ppid,args", "-p", ",".join(pids))
@@ -348,15 +383,23 @@ def _pid_of_agent(stage: Stage, pids: list[str]) -> str:
 
 STEPS = (
     Listed("S001-2 The processes of a sidecar", processes),
-    Listed("S001-3 Rules with counters", rules_with_counters),
-    Listed("S001-4 The nine rules by their counters", truth_table),
-    Listed("S001-4 Without rule 1 the inbound path loops", without_rule_one),
-    Listed("S001-5 The inbound listener", inbound_listener),
-    Listed("S001-6 Its JSON", inbound_json),
+    Listed("S001-3 Rules with counters", rules_with_counters, claims=("C001-1",)),
+    Listed(
+        "S001-4 The nine rules by their counters",
+        truth_table,
+        claims=("C000-1", "C001-1", "C001-2", "C001-4", "C001-5"),
+    ),
+    Listed("S001-4 Without rule 1 the inbound path loops", without_rule_one, claims=("C001-3",)),
+    Listed("S001-5 The inbound listener", inbound_listener, claims=("C001-7", "C001-12")),
+    Listed("S001-6 Its JSON", inbound_json, claims=("C001-7",)),
     Listed("S001-7 The inbound cluster", inbound_cluster),
-    Listed("S001-8 The outbound route", outbound_route),
+    Listed("S001-8 The outbound route", outbound_route, claims=("C001-9",)),
     Listed("S001-9 The outbound endpoint", outbound_endpoint),
-    Listed("S001-10 From end to end", end_to_end),
-    Listed("C001-15 A port that no Service names", unknown_inbound_port),
+    Listed("S001-10 From end to end", end_to_end, claims=("C001-8",)),
+    Listed("C001-15 A port that no Service names", unknown_inbound_port, claims=("C001-1", "C001-15")),
     Listed("R039 The proxy's own ports, asked directly", guards),
+    Listed("S001-11 Inbound capture by TPROXY", tproxy.transparent, claims=("C000-16", "C001-6", "C001-14")),
+    Listed("R122 Bytes that are no HTTP, on an HTTP port", no_http, claims=("C000-17",)),
+    Listed("S000-3 HTTP/1.0 by ISTIO_META_HTTP10", http10),
+    Listed("R125 Both Prometheus endpoints", metrics),
 )

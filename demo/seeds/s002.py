@@ -18,6 +18,15 @@ def read_the_mode(stage: Stage, record: Recorder) -> None:
     ran = stage.kubectl("get", "configmap", "istio", "-n", "istio-system", "-o", "jsonpath={.data.mesh}")
     found = [line.strip() for line in ran.out.splitlines() if "mode: ALLOW_ANY" in line]
     expect(record, ran, "mode: ALLOW_ANY", found == ["mode: ALLOW_ANY"], "\n".join(found))
+    with stage.outbound_policy(REGISTRY_ONLY):
+        until_status(stage, CLIENT, HTTP, "502")
+        with stage.mesh(outboundTrafficPolicy={}):
+            ran = until_status(stage, CLIENT, HTTP, "200")
+            expect(
+                record, ran, "where the mesh configuration says nothing, HTTP 200: it is the default", ran.out == "200"
+            )
+        until_status(stage, CLIENT, HTTP, "502")
+    until_status(stage, CLIENT, HTTP, "200")
 
 
 def switch(stage: Stage, record: Recorder) -> None:
@@ -105,12 +114,33 @@ def bypass_by_range(stage: Stage, record: Recorder) -> None:
     expect(record, through, "the range itself goes through the sidecar", "NOAUTH" in through.out, evidence=lines)
 
 
+def running_workloads_keep_theirs(stage: Stage, record: Recorder) -> None:
+    """C002-6: the ranges count when a workload starts."""
+    workload, pod = "test.dev-self", ("pod", "test", "-n", "dev-self")
+    annotation = "traffic.sidecar.istio.io/includeOutboundIPRanges"
+    before = rules(stage, workload)[1]
+    stage.kubectl("annotate", *pod, f"{annotation}=10.0.0.0/24")
+    record.applied(f"kubectl annotate {' '.join(pod)} {annotation}=10.0.0.0/24")
+    try:
+        ran, found = rules(stage, workload)
+        expect(record, ran, "the rules of the running workload as they were", found == before and bool(found))
+        ran, lines = traced(stage, workload, HTTP)
+        passed = ran.out == "200" and "PassthroughCluster" in lines[0]
+        expect(record, ran, "what is outside the range goes through its sidecar still", passed, evidence=lines)
+    finally:
+        stage.kubectl("annotate", *pod, f"{annotation}-")
+    ran, found = rules(stage, "included.dev-self")
+    passed = "-A ISTIO_OUTPUT -d 10.0.0.0/24 -j ISTIO_REDIRECT" in found
+    expect(record, ran, "a workload that was started with it has the range", passed)
+
+
 STEPS = (
-    Listed("S002-1 Read the mode", read_the_mode),
-    Listed("S002-2 Switch to REGISTRY_ONLY and back", switch),
+    Listed("S002-1 Read the mode", read_the_mode, claims=("C002-2",)),
+    Listed("S002-2 Switch to REGISTRY_ONLY and back", switch, claims=("C002-7",)),
     Listed("S002-3 The client", client),
     Listed("S002-4 An external HTTP service", external_http),
-    Listed("S002-5 An external HTTPS service", external_https),
-    Listed("S002-6 ALLOW_ANY without a ServiceEntry", allow_any),
-    Listed("S002-7 Bypass by range", bypass_by_range),
+    Listed("S002-5 An external HTTPS service", external_https, claims=("C002-5",)),
+    Listed("S002-6 ALLOW_ANY without a ServiceEntry", allow_any, claims=("C002-2", "C004-1", "C004-15")),
+    Listed("S002-7 Bypass by range", bypass_by_range, claims=("C003-9",)),
+    Listed("S002-7 Ranges count from a workload's start", running_workloads_keep_theirs, claims=("C002-6",)),
 )

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 import yaml
 
@@ -163,14 +164,14 @@ class _Unix(http.client.HTTPConnection):
 class Lab:
     """One lab: client.front, v1.shop and v2.shop with sidecars, a web server and an echo server outside."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, spec: str = _SPEC, objects: str = _OBJECTS) -> None:
         self.base, self.name, self.port = base, f"t{secrets.token_hex(4)}", free_port()
         self.folders = Folders(base / "run", base / "state")
         self.file = base / "lab.yaml"
         shutil.copytree(HERE / "programs", base / "programs")
         places = {"web": OUTSIDE_WEB, "echo": OUTSIDE_ECHO, "programs": "programs", "api_port": free_port()}
-        self.file.write_text(_SPEC.format(name=self.name, port=self.port, **places))
-        (base / "objects.yaml").write_text(_OBJECTS)
+        self.file.write_text(spec.format(name=self.name, port=self.port, **places))
+        (base / "objects.yaml").write_text(objects)
         self._probes: dict[str, Probe] = {}
         self._again: dict[str, Started] = {}
         """Processes that run in place of the lab's own."""
@@ -328,9 +329,14 @@ class Lab:
     def killed(self, name: str) -> Iterator[Callable[[], None]]:
         """SIGKILL to one of the lab's processes; it runs again, by the command it had, at the latest at the end.
 
-        Yields what starts it.
+        Yields what starts it. The node does so for agents, and is held up meanwhile.
         """
-        process = self._running(name)
+        if name.endswith("/agent"):
+            with self._held_up(self.running("node")) as go_on:
+                kill(self.running(name))
+                yield go_on
+            return
+        process = self.running(name)
         order = self._order(name, process.pid)
         back = Back(lambda: self._start(name, order))
         kill(process)
@@ -339,8 +345,25 @@ class Lab:
         finally:
             back()
 
-    def _running(self, name: str) -> Started:
+    @contextlib.contextmanager
+    def _held_up(self, process: Started) -> Iterator[Callable[[], None]]:
+        """A process stands still, until what is yielded is called, at the latest at the end."""
+        go_on = Back(lambda: os.kill(process.pid, signal.SIGCONT))
+        os.kill(process.pid, signal.SIGSTOP)
+        try:
+            yield go_on
+        finally:
+            go_on()
+
+    def running(self, name: str) -> Started:
         return self._again.get(name) or self.state.processes[name]
+
+    def start_again(self, name: str, **environment: str) -> None:
+        """Kill one of the lab's own processes and start it by the command it had, with further variables."""
+        process = self.running(name)
+        order = self._order(name, process.pid)
+        kill(process)
+        self._start(name, msgspec.structs.replace(order, env=order.env | environment))
 
     def _order(self, name: str, pid: int) -> Order:
         """The command with which a process runs, and where."""
@@ -399,11 +422,14 @@ def _name(item: Json) -> str:
 
 
 @contextlib.contextmanager
-def running_lab() -> Iterator[Lab]:
-    """A lab that is up, and gone without trace afterwards."""
+def running_lab(
+    spec: str = _SPEC, objects: str = _OBJECTS, prepare: Callable[[Path], None] = lambda _base: None
+) -> Iterator[Lab]:
+    """A lab that is up, and gone without trace afterwards. ``prepare`` puts files beside its lab.yaml."""
     base = Path(tempfile.mkdtemp(prefix="tgm"))
     base.chmod(0o755)
-    lab = Lab(base)
+    lab = Lab(base, spec, objects)
+    prepare(base)
     try:
         lab.up()
         yield lab

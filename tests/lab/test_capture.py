@@ -260,6 +260,7 @@ def moved(before: dict[object, int], after: dict[object, int]) -> set[object]:
     return {rule for rule in after if after[rule] != before[rule]}
 
 
+@pytest.mark.claim("C000-1", "C001-2")
 @pytest.mark.parametrize("name", TABLE)
 def test_outbound_truth_table(kernel: Kernel, name: str) -> None:
     install(SIDECAR, Surroundings(), kernel)
@@ -270,6 +271,7 @@ def test_outbound_truth_table(kernel: Kernel, name: str) -> None:
     assert moved(before, after) == {canonical(parse_rule(f"-A ISTIO_OUTPUT {probe.decided_by}"))}
 
 
+@pytest.mark.claim("C001-1")
 @pytest.mark.parametrize(
     ("port", "decided_by", "arrives_at"),
     [

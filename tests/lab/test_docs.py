@@ -28,13 +28,26 @@ pytestmark = NEEDS
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = ROOT / "docs" / "tasks"
 FIRST = "first-mesh"
-PAGES = [FIRST, "egress-control", "canary", "faults", "redis-incident", "debugging-a-503", "from-istio"]
+PAGES = [
+    FIRST,
+    "egress-control",
+    "canary",
+    "faults",
+    "redis-incident",
+    "debugging-a-503",
+    "from-istio",
+    "access-control",
+    "gateways",
+]
 BLOCK_SECONDS = 60.0
 PAUSE = 0.2
 UP, DOWN = "tidegate lab up", "tidegate lab down"
 _CHANGES = re.compile(r"\bkubectl (apply|create|delete|edit|label|patch|replace)\b|\btidegate lab (up|down)\b")
 _ASKS_CONTROL_PLANE = re.compile(r"\btidegate (proxy-status|version)\b")
-_KEPT = "configmaps,destinationrules,gateways,serviceentries,services,sidecars,virtualservices,workloadentries"
+_KEPT = (
+    "authorizationpolicies,configmaps,destinationrules,gateways,peerauthentications,requestauthentications,"
+    "serviceentries,services,sidecars,virtualservices,workloadentries"
+)
 """What a page must leave as it found it."""
 
 

@@ -81,6 +81,7 @@ def routed(lab: Lab, route: str) -> None:
 # Outside the mesh
 
 
+@pytest.mark.claim("C000-2", "C004-1")
 def test_allow_any_lets_unknown_http_and_tcp_pass(lab: Lab, client: Probe) -> None:
     answer, line = traced(lab, client, OUTSIDE)
     assert who(answer) == "outside"
@@ -90,6 +91,7 @@ def test_allow_any_lets_unknown_http_and_tcp_pass(lab: Lab, client: Probe) -> No
     assert " 5 5 " in lab.logged(CLIENT, "PassthroughCluster", f"{OUTSIDE_ECHO}:9000", after=before)[0]
 
 
+@pytest.mark.claim("C002-7", "C004-2")
 def test_registry_only_refuses_by_protocol_and_is_switched_live(lab: Lab, client: Probe) -> None:
     with lab.mesh(REGISTRY_ONLY):
         until(lambda: client.get(OUTSIDE)["status"], lambda status: status == 502)
@@ -106,6 +108,7 @@ def test_registry_only_refuses_by_protocol_and_is_switched_live(lab: Lab, client
     until(lambda: client.tcp("echo.ext.example", 9000, "hello")["received"], lambda seen: seen == "hello")
 
 
+@pytest.mark.claim("C000-15")
 @pytest.mark.skipif(shutil.which("conntrack") is None, reason="conntrack is not installed")
 def test_the_kernel_sees_two_legs_of_an_allowed_connection_and_one_of_a_blocked_one(lab: Lab, client: Probe) -> None:
     client.tcp("echo.ext.example", 9000, "hello")
@@ -150,6 +153,7 @@ def test_both_sidecars_log_one_request_and_the_server_sees_127_0_0_6(lab: Lab, c
     assert " inbound|8000|| 127.0.0.6:" in into[0]
 
 
+@pytest.mark.claim("C001-5")
 def test_a_call_to_the_own_service_passes_outbound_and_inbound(lab: Lab) -> None:
     request = str(uuid.uuid4())
     answer = lab.probe("v1.shop").get("http://self.shop:8000/", x_request_id=request)
@@ -159,6 +163,7 @@ def test_a_call_to_the_own_service_passes_outbound_and_inbound(lab: Lab) -> None
     assert any("outbound|8000||self.shop.svc.cluster.local" in line for line in lines)
 
 
+@pytest.mark.claim("C001-4")
 def test_calls_to_the_own_address_and_to_localhost_pass_no_proxy(lab: Lab) -> None:
     probe = lab.probe("v1.shop")
     address = next(member.address for workload, member in lab.state.plan.workloads if workload.name == "v1")
