@@ -1,5 +1,7 @@
-"""All figures: of the pure core, of many sidecars at once, and, as root, of a live lab. Further arguments are the
-sizes, in services, of the core and the lab."""
+"""All figures: of the pure core, of offline compilation, of many sidecars at once, and, as root, of a live lab.
+
+Further arguments are the sizes, in services, of the core, the compilation and the lab.
+"""
 
 import os
 import subprocess
@@ -9,7 +11,7 @@ import sys
 def main() -> int:
     """The exit code: that of the first benchmark that failed."""
     sizes = sys.argv[1:]
-    parts = [["bench.core", *sizes], ["bench.clients"]]
+    parts = [["bench.core", *sizes], ["bench.offline", *sizes], ["bench.clients"]]
     if os.geteuid() == 0:
         parts.append(["bench.live", *sizes])
     else:

@@ -3,12 +3,12 @@
 import pytest
 
 from tidegate.api.kinds import KINDS
-from tidegate.store.client import KubeStore
+from tidegate.store.client import KubeStore, path_of
 from tidegate.store.kubeconfig import Access, load
 from tidegate.store.model import StoreError
 
 TABLE = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"}
-ISTIO = [k for k in KINDS.values() if k.group == "networking.istio.io"]
+ISTIO = [k for k in KINDS.values() if k.strict]
 
 
 def entries(ns):
@@ -95,8 +95,7 @@ async def test_unacceptable_answers(api):
 
 @pytest.mark.parametrize("kind", ISTIO, ids=lambda k: k.kind)
 async def test_columns_of_istio_kinds(api, ns, kind):
-    path = f"/apis/networking.istio.io/v1/namespaces/{ns}/{kind.plural}"
-    table = (await api.request("GET", path, headers=TABLE)).json()
+    table = (await api.request("GET", path_of(kind, ns), headers=TABLE)).json()
     assert (table["kind"], table["apiVersion"]) == ("Table", "meta.k8s.io/v1")
     declared = [c.name for c in kind.columns] or ["Age"]
     assert [c["name"] for c in table["columnDefinitions"]] == ["Name", *declared]
@@ -137,9 +136,10 @@ async def test_metadata_only(api, ns, service_entry):
 
 
 async def test_discovery_lists_the_kinds(api):
-    found = (await api.request("GET", "/apis/networking.istio.io/v1")).json()
-    served = {r["name"]: r for r in found["resources"]}
+    groups = {k.api_version for k in ISTIO}
+    found = {g: (await api.request("GET", f"/apis/{g}")).json()["resources"] for g in groups}
     for kind in ISTIO:
+        served = {r["name"]: r for r in found[kind.api_version]}
         entry = served[kind.plural]
         assert (entry["kind"], entry["namespaced"]) == (kind.kind, True)
         assert tuple(entry.get("shortNames", ())) == kind.short_names

@@ -46,6 +46,8 @@ class Verdict(enum.StrEnum):
     """A connection that Envoy keeps, of a caller that has gone."""
     SIDECAR = "sidecar"
     """To a port of the sidecar itself: health, metrics."""
+    UNCAPTURED = "uncaptured"
+    """UDP: the sidecar carries TCP alone."""
     DIRECT = "direct"
     """The workload has no sidecar."""
 
@@ -134,6 +136,7 @@ class _Join:
         self._second = [flow for flow in others if self._of_envoy(flow) is not False and not self._arrives(flow)]
         rows = [self._redirected(flow) for flow in first]
         rows += [self._other(flow) for flow in others if flow not in self._used and not self._to_application(flow)]
+        rows += [self._datagrams(flow) for flow in self._seen.flows if flow.protocol == "udp" and not self._inner(flow)]
         rows += [self._untracked(socket) for socket in self._seen.sockets if self._is_untracked(socket)]
         return tuple(sorted(rows, key=lambda c: (c.direction, c.verdict, c.destination, c.source)))
 
@@ -147,6 +150,11 @@ class _Join:
         ends = flow.original.source.address, flow.original.destination.address
         by_envoy = self._first_leg(flow) or ends[0] in INBOUND_SOURCES
         return self._own(ends[0]) and self._own(ends[1]) and not by_envoy
+
+    def _inner(self, flow: Flow) -> bool:
+        """Datagrams of the workload to itself."""
+        ends = flow.original.source.address, flow.original.destination.address
+        return self._own(ends[0]) and self._own(ends[1])
 
     def _first_leg(self, flow: Flow) -> bool:
         to = flow.rewritten_to
@@ -191,14 +199,20 @@ class _Join:
         return self._row(flow, "inbound" if inbound else "outbound", verdict, owner, upstream)
 
     def _from_envoy_out(self, flow: Flow) -> list[Flow]:
-        """The same destination, or else an endpoint of a service on that port; what was answered first."""
+        """Onward to the same destination, or to an endpoint of a service on that port: what fits best, all of it."""
         wanted = flow.original.destination
-        known = self._workload.upstreams.get(wanted.port, frozenset())
-        legs = [leg for leg in self._second if not self._to_application(leg) and _together(flow, leg)]
-        exact = [leg for leg in legs if leg.original.destination == wanted]
-        others = [leg for leg in legs if leg.original.destination in known]
-        answered = ([leg for leg in group if leg.state not in _ASKING] for group in (exact, others))
-        return next(filter(None, (*answered, exact, others)), [])
+        places = {wanted, *self._workload.upstreams.get(wanted.port, frozenset())}
+        legs = [leg for leg in self._second if leg.original.destination in places and _together(flow, leg)]
+        ranked = [(self._misfit(flow, leg), leg) for leg in legs if not self._to_application(leg)]
+        best = min((rank for rank, _ in ranked), default=None)
+        return [leg for rank, leg in ranked if rank == best]
+
+    def _misfit(self, flow: Flow, leg: Flow) -> tuple[bool, int, bool, bool]:
+        """Sort key: what was answered, ended with the first leg, is no other connection's, keeps the destination."""
+        ended = leg.state == _ENDED
+        apart = abs(flow.seconds - leg.seconds) if ended else 1
+        elsewhere = leg.original.destination != flow.original.destination
+        return leg.state in _ASKING, apart, ended and leg in self._used, elsewhere
 
     def _from_envoy_in(self, flow: Flow) -> list[Flow]:
         port = flow.original.destination.port
@@ -213,6 +227,14 @@ class _Join:
             self._around(flow.original.destination.port, arrives, self._of_envoy(flow), flow.state),
             self._owner(self._socket(flow)),
         )
+
+    def _datagrams(self, flow: Flow) -> Connection:
+        """UDP goes around the sidecar, but for names that its DNS proxy answers."""
+        to = flow.rewritten_to
+        by_proxy = to is not None and self._own(to.address) and not self._arrives(flow)
+        verdict = Verdict.SIDECAR if by_proxy else Verdict.UNCAPTURED
+        direction = "inbound" if self._arrives(flow) else "outbound"
+        return self._row(flow, direction, verdict if self._workload.sidecar else Verdict.DIRECT, "")
 
     def _around(self, port: int, arrives: bool, of_envoy: bool | None, state: str) -> Verdict:
         if not self._workload.sidecar:

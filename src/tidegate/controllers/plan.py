@@ -10,10 +10,11 @@ from tidegate.store.model import Json
 class Action(msgspec.Struct, frozen=True):
     """One write, and why, in words for a log."""
 
-    verb: Literal["create", "update", "delete"]
+    verb: Literal["create", "update", "status", "delete"]
     object: Json
     reason: str
 
     def __str__(self) -> str:
         meta = self.object["metadata"]
-        return f"{self.verb} {self.object['kind']} {meta.get('namespace', '')}/{meta['name']}: {self.reason}"
+        name = meta.get("name") or f"{meta['generateName']}…"
+        return f"{self.verb} {self.object['kind']} {meta.get('namespace', '')}/{name}: {self.reason}"

@@ -3,29 +3,36 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
 from tidegate.api import meshconfig
 from tidegate.controllers import defaults, endpointslices
 from tidegate.controllers.cache import KINDS, Cache, Name, name_of
+from tidegate.controllers.owned import Workloads
 from tidegate.controllers.plan import Action
 from tidegate.store.informer import Batch, follow
 from tidegate.store.model import Json, Store, StoreError, WatchType
+from tidegate.store.strategy import timestamp, utc_now
 
 log = logging.getLogger(__name__)
+
+K = TypeVar("K", bound=tuple[str, ...])
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 15.0
 
 
 async def run(store: Store) -> None:
-    """Keep EndpointSlices in line with Services, Pods and Endpoints, and see to the default mesh configuration.
+    """Keep EndpointSlices in line with Services, Pods and Endpoints, ReplicaSets and Pods with Deployments, and see to
+    the default mesh configuration.
 
     Runs until cancelled; failures of the store are logged and tried again with a growing pause.
     """
-    runner = _Runner(store)
+    slices = _Runner(store, _Slices())
+    workloads = _Runner(store, Workloads(lambda: timestamp(utc_now())))
     async with asyncio.TaskGroup() as group:
         group.create_task(_ensure_defaults(store))
-        group.create_task(runner.follow())
-        group.create_task(runner.work())
+        for each in (slices.follow(), slices.work(), workloads.follow(), workloads.work()):
+            group.create_task(each)
 
 
 async def _ensure_defaults(store: Store) -> None:
@@ -59,6 +66,9 @@ async def _write(store: Store, action: Action) -> Json | None:
         return await store.create(action.object)
     if action.verb == "update":
         return await store.update(action.object)
+    if action.verb == "status":
+        meta = {k: v for k, v in action.object["metadata"].items() if k != "resourceVersion"}
+        return await store.update({**action.object, "metadata": meta}, subresource="status")
     (namespace, name), kind = name_of(action.object), action.object["kind"]
     try:
         await store.delete(kind, namespace, name, uid=action.object["metadata"].get("uid", ""))
@@ -68,26 +78,61 @@ async def _write(store: Store, action: Action) -> Json | None:
     return None
 
 
-class _Runner:
-    """Two tasks: one takes changes in, one works off the Services that they concern."""
+class _Slices(Cache):
+    """EndpointSlices, by Service."""
 
-    def __init__(self, store: Store) -> None:
-        self._store, self._cache = store, Cache()
-        self._due: dict[Name, float] = {}
-        self._pauses: dict[Name, float] = {}
+    what = "EndpointSlices"
+    kinds: tuple[str, ...] = KINDS
+
+    def plan(self, key: Name) -> list[Action]:
+        return endpointslices.plan(self.observed(key))
+
+    def wrote(self, action: Action, made: Json | None) -> set[Name]:
+        if made is not None:
+            self.put("EndpointSlice", made)
+        else:
+            self.drop("EndpointSlice", name_of(action.object))
+        return set()
+
+
+class Controller(Protocol[K]):
+    """What differs between controllers: which changes concern which keys, and what is to be written for a key."""
+
+    what: str
+    """In words for the log."""
+    kinds: tuple[str, ...]
+
+    def put(self, kind: str, obj: Json, /) -> set[K]: ...
+
+    def drop(self, kind: str, name: Name, /) -> set[K]: ...
+
+    def plan(self, key: K, /) -> list[Action]: ...
+
+    def wrote(self, action: Action, made: Json | None, /) -> set[K]:
+        """A planned write was done; the keys to look at because of it."""
+        ...
+
+
+class _Runner(Generic[K]):
+    """Two tasks: one takes changes in, one works off the keys that they concern."""
+
+    def __init__(self, store: Store, controller: Controller[K]) -> None:
+        self._store, self._controller = store, controller
+        self._due: dict[K, float] = {}
+        self._pauses: dict[K, float] = {}
         self._synced, self._wake = False, asyncio.Event()
 
     async def follow(self) -> None:
-        async for batch in follow(self._store, KINDS):
+        async for batch in follow(self._store, self._controller.kinds):
             self.take(batch)
 
     def take(self, batch: Batch) -> None:
-        """Nothing is planned before everything was listed once: half a picture would delete slices."""
+        """Nothing is planned before everything was listed once: half a picture would delete what is needed."""
         for change in batch.changes:
             if change.type is WatchType.DELETED:
-                concerned = self._cache.drop(change.kind, name_of(change.object))
+                concerned = self._controller.drop(change.kind, name_of(change.object))
             else:
-                concerned = self._cache.put(change.kind, change.object)
+                concerned = self._controller.put(change.kind, change.object)
             self._due.update(dict.fromkeys(concerned, 0.0))
         self._synced = batch.synced
         self._wake.set()
@@ -97,9 +142,9 @@ class _Runner:
         while True:
             await self._wait(clock)
             now = clock()
-            for name in [name for name, at in self._due.items() if at <= now]:
-                del self._due[name]
-                await self._reconcile(name, clock)
+            for key in [key for key, at in self._due.items() if at <= now]:
+                del self._due[key]
+                await self._reconcile(key, clock)
 
     async def _wait(self, clock: Callable[[], float]) -> None:
         while not self._synced or min(self._due.values(), default=float("inf")) > clock():
@@ -111,20 +156,18 @@ class _Runner:
             except TimeoutError:
                 return
 
-    async def _reconcile(self, name: Name, clock: Callable[[], float]) -> None:
+    async def _reconcile(self, key: K, clock: Callable[[], float]) -> None:
+        what = self._controller.what
         try:
-            for action in endpointslices.plan(self._cache.observed(name)):
-                made = await _write(self._store, action)
-                if made is not None:
-                    self._cache.put("EndpointSlice", made)
-                else:
-                    self._cache.drop("EndpointSlice", name_of(action.object))
+            for action in self._controller.plan(key):
+                concerned = self._controller.wrote(action, await _write(self._store, action))
+                self._due.update(dict.fromkeys(concerned, 0.0))
         except StoreError as failure:
-            pause = self._pauses.get(name, _FIRST_PAUSE)
-            log.warning("EndpointSlices of %s/%s: %s; trying again in %.1f s", *name, failure, pause)
-            self._pauses[name] = min(pause * 2, _LONGEST_PAUSE)
-            self._due.setdefault(name, clock() + pause)
+            pause = self._pauses.get(key, _FIRST_PAUSE)
+            log.warning("%s of %s: %s; trying again in %.1f s", what, "/".join(key), failure, pause)
+            self._pauses[key] = min(pause * 2, _LONGEST_PAUSE)
+            self._due[key] = clock() + pause
         except (KeyError, TypeError, ValueError):
-            log.exception("EndpointSlices of %s/%s: its objects cannot be read; waiting for a change", *name)
+            log.exception("%s of %s: its objects cannot be read; waiting for a change", what, "/".join(key))
         else:
-            self._pauses.pop(name, None)
+            self._pauses.pop(key, None)

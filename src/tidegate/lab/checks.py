@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
 from tidegate.kit.errors import FieldError
-from tidegate.lab.spec import PROXY_UID, Command, Host, LabSpec, Sidecar, Workload
+from tidegate.lab.spec import PROXY_CONFIG, PROXY_UID, Command, Host, Image, LabSpec, Sidecar, Workload
 
 _LAB_NAME = re.compile(r"[a-z][a-z0-9]{0,14}")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -25,6 +25,8 @@ def problems(spec: LabSpec) -> tuple[FieldError, ...]:
         found += _workload(workload, f"workloads[{index}]")
     for index, host in enumerate(spec.hosts):
         found += _host(host, f"hosts[{index}]")
+    for name, image in spec.images.items():
+        found += _image(image, f"images[{name}]")
     found += _dns(spec)
     found += _names_once(spec)
     found += _addresses(spec)
@@ -41,11 +43,21 @@ def _lab(spec: LabSpec) -> Findings:
         yield FieldError("workloads", "expected at least one workload or host")
 
 
+def workload_problems(workload: Workload) -> Findings:
+    """Everything wrong with a workload that is in no lab file."""
+    return _workload(workload, "spec")
+
+
 def _workload(workload: Workload, at: str) -> Findings:
     yield from _label(workload.name, f"{at}.name")
     yield from _label(workload.namespace, f"{at}.namespace")
     yield from _label(workload.service_account, f"{at}.serviceAccount")
-    yield from _program(workload, at)
+    if workload.type not in ("sidecar", "router"):
+        yield FieldError(f"{at}.type", "expected sidecar or router", workload.type)
+    if workload.is_gateway:
+        yield from _gateway(workload, at)
+    else:
+        yield from _program(workload, at)
     names = [port.name for port in workload.ports if port.name]
     for index, port in enumerate(workload.ports):
         where = f"{at}.ports[{index}]"
@@ -60,6 +72,28 @@ def _workload(workload: Workload, at: str) -> Findings:
         yield from _host_alias(alias.ip, alias.hostnames, f"{at}.hostAliases[{index}]")
     if workload.capture is not None:
         yield from _sidecar(workload.capture, f"{at}.sidecar")
+    if workload.proxied:
+        yield from _proxy_config(workload, f"{at}.annotations[{PROXY_CONFIG}]")
+
+
+def _gateway(workload: Workload, at: str) -> Findings:
+    """A gateway is Envoy alone: what is for a program beside it would be without effect."""
+    for name in ("command", "env", "files"):
+        if getattr(workload, name):
+            yield FieldError(f"{at}.{name}", "expected none: a workload of type router runs Envoy and nothing else")
+    if workload.sidecar is not True:
+        yield FieldError(f"{at}.sidecar", "expected none: a workload of type router is a proxy itself")
+
+
+def _proxy_config(workload: Workload, at: str) -> Findings:
+    try:
+        found = workload.proxy_metadata
+    except ValueError as error:
+        yield FieldError(at, str(error), workload.annotations[PROXY_CONFIG])
+        return
+    for name in found:
+        if not name or "=" in name or "\0" in name:
+            yield FieldError(f"{at}.proxyMetadata", "expected a variable's name without '='", name)
 
 
 def _host_alias(ip: str, hostnames: tuple[str, ...], at: str) -> Findings:
@@ -77,6 +111,8 @@ def _sidecar(sidecar: Sidecar, at: str) -> Findings:
         for part in _listed(value, star=field.startswith("include")):
             if _network(part) is None:
                 yield FieldError(f"{at}.{field}", "expected CIDRs separated by commas", part)
+    if sidecar.interception_mode not in ("REDIRECT", "TPROXY"):
+        yield FieldError(f"{at}.interceptionMode", "expected REDIRECT or TPROXY", sidecar.interception_mode)
     for field, value in (
         ("includeInboundPorts", sidecar.include_inbound_ports),
         ("excludeInboundPorts", sidecar.exclude_inbound_ports),
@@ -113,9 +149,21 @@ def _host(host: Host, at: str) -> Findings:
             yield from _port(port, f"{where}.ports[{place}]")
 
 
+def _image(image: Image, at: str) -> Findings:
+    if image.command and not image.command[0]:
+        yield FieldError(f"{at}.command", "expected the program and its arguments as a list")
+    yield from _surroundings(image, at)
+
+
 def _program(program: Workload | Command, at: str) -> Findings:
     if not program.command or not program.command[0]:
         yield FieldError(f"{at}.command", "expected the program and its arguments as a list")
+    if program.restart_policy not in ("Always", "Never"):
+        yield FieldError(f"{at}.restartPolicy", "expected Always or Never", program.restart_policy)
+    yield from _surroundings(program, at)
+
+
+def _surroundings(program: Workload | Command | Image, at: str) -> Findings:
     if any("\0" in part for part in program.command):
         yield FieldError(f"{at}.command", "expected arguments without NUL")
     if program.uid == PROXY_UID:

@@ -19,6 +19,8 @@ from tidegate.lab.state import Folders, LabFolder, State
 
 READY_SECONDS = 2.0
 FOLLOW_SECONDS = 0.1
+OWN = ("apiserver", "discovery", "dns", "outside-dns", "node")
+"""The lab's own processes."""
 _KEPT = ("TERM", "COLUMNS", "LINES")
 
 
@@ -35,6 +37,8 @@ class Row(msgspec.Struct, frozen=True, rename="camel"):
     """None when no program of it runs."""
     uptime: float | None
     """Seconds."""
+    restarts: int = 0
+    """How often its programs, and its sidecar's agent, were started again."""
 
 
 class Status(msgspec.Struct, frozen=True, rename="camel"):
@@ -59,10 +63,10 @@ def find_member(plan: Plan, name: str) -> Member:
 
 
 def programs(plan: Plan, member: Member) -> list[str]:
-    """Names of the member's processes, the application's first."""
+    """Names of the member's processes, the application's first; a gateway has none besides its proxy."""
     for workload, found in plan.workloads:
         if found == member:
-            return [f"{workload.key}/app"]
+            return [] if workload.is_gateway else [f"{workload.key}/app"]
     for host, commands, found in plan.hosts:
         if found == member:
             return [f"{host}/{command.name}" for command in commands]
@@ -73,7 +77,7 @@ def execute(plan: Plan, folders: Folders, member: Member, command: tuple[str, ..
     """Become a command inside a member: in its network, with its /etc files, as its user."""
     folder = folders.lab(plan.spec.name)
     uid, further = _user_and_env(plan, member)
-    home = folder.home(programs(plan, member)[0])
+    home = folder.home(next(iter(programs(plan, member)), f"{member.key}/proxy"))
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     env = environment(settle.mark(folders, plan.spec.name), HOME=str(home), **kept, **further)
     binds = settle.etc_binds(folder.member(member.key)) if folder.member(member.key).is_dir() else ()
@@ -94,10 +98,9 @@ def _user_and_env(plan: Plan, member: Member) -> tuple[int, dict[str, str]]:
 
 def status(plan: Plan, folders: Folders, state: State) -> Status:
     folder = folders.lab(plan.spec.name)
-    own = ("apiserver", "discovery", "dns", "outside-dns")
-    running = {name: processes.alive(state.processes[name]) for name in own if name in state.processes}
+    running = {name: processes.alive(state.processes[name]) for name in OWN if name in state.processes}
     rows = [
-        _row(workload.name, workload.namespace, member, [f"{workload.key}/app"], state, folders)
+        _row(workload.name, workload.namespace, member, programs(plan, member), state, folders)
         for workload, member in plan.workloads
     ]
     rows += [_row(host, "", member, programs(plan, member), state, folders) for host, _, member in plan.hosts]
@@ -109,7 +112,8 @@ def _row(name: str, namespace: str, member: Member, names: list[str], state: Sta
     containers = [processes.alive(process) for process in found]
     if member.key in state.plan.proxies:
         containers.append(_proxy_ready(folders.run / "proxies" / member.key / "agent.sock"))
-    first: Started | None = next((process for process in found if processes.alive(process)), None)
+    shown = found or [state.processes.get(f"{member.key}/agent")]
+    first: Started | None = next((process for process in shown if processes.alive(process)), None)
     return Row(
         workload=name,
         namespace=namespace,
@@ -117,6 +121,7 @@ def _row(name: str, namespace: str, member: Member, names: list[str], state: Sta
         ready=f"{sum(containers)}/{len(containers)}",
         pid=first.pid if first else None,
         uptime=round(processes.uptime(first), 1) if first else None,
+        restarts=sum(state.restarts.get(program, 0) for program in (*names, f"{member.key}/agent")),
     )
 
 
@@ -145,17 +150,19 @@ def _proxy_ready(agent_socket: Path) -> bool:
 
 def log_file(plan: Plan, folder: LabFolder, name: str, which: str) -> Path:
     """The log of a workload's ``app``, ``agent`` or ``proxy``, of HOST[/COMMAND] or of one of the lab's processes."""
-    if which == "app" and name in ("apiserver", "discovery", "dns", "outside-dns"):
+    if which == "app" and name in OWN:
         return folder.log(name)
     wanted, _, command = name.partition("/")
     member = find_member(plan, wanted)
+    if which == "app" and any(found == member and workload.is_gateway for workload, found in plan.workloads):
+        which = "proxy"
     if which == "app":
         known = programs(plan, member)
         chosen = f"{member.key}/{command}" if command else known[0] if known else ""
         if chosen not in known:
             raise TidegateError(f"{name}: no such program; expected one of {', '.join(known) or '(none)'}")
         return folder.log(chosen)
-    if not any(found == member and workload.capture is not None for workload, found in plan.workloads):
+    if not any(found == member and workload.proxied for workload, found in plan.workloads):
         raise TidegateError(f"{member.key} has no sidecar, so no log of one")
     return folder.proxy_log(member.key) if which == "proxy" else folder.log(f"{member.key}/agent")
 

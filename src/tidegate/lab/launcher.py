@@ -13,7 +13,7 @@ from pathlib import Path
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWNET = 0x40000000
-MS_BIND, MS_REC, MS_SLAVE = 4096, 16384, 1 << 19
+MS_BIND, MS_REC, MS_SLAVE, MS_SHARED = 4096, 16384, 1 << 19, 1 << 20
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """Exit codes as shells have them."""
@@ -26,6 +26,21 @@ def join_namespace(path: str) -> None:
         _call("setns", fd, CLONE_NEWNET)
     finally:
         os.close(fd)
+
+
+def name_new_namespace(path: str) -> None:
+    """Put the calling thread into a new network namespace, which the file then stands for. Raises OSError."""
+    _call("unshare", CLONE_NEWNET)
+    _call("mount", b"/proc/thread-self/ns/net", path.encode(), b"none", MS_BIND, None)
+
+
+def share_mount(folder: str) -> None:
+    """Let what is mounted below the folder be seen by all who see the folder, as iproute2 has it. Raises OSError."""
+    try:
+        _call("mount", b"none", folder.encode(), b"none", MS_SHARED | MS_REC, None)
+    except OSError:  # no mount point yet
+        _call("mount", folder.encode(), folder.encode(), b"none", MS_BIND | MS_REC, None)
+        _call("mount", b"none", folder.encode(), b"none", MS_SHARED | MS_REC, None)
 
 
 def hide_files(binds: list[list[str]]) -> None:

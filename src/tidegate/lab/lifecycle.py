@@ -88,8 +88,8 @@ def down(name: str, folders: Folders, report: Reporter) -> bool:
     with lock(folders) as held:
         folder = folders.lab(name)
         state = read_state(folder)
+        ended = _end_node(state) + _end_processes(name, folders, state, namespaces.existing(netns_prefix(name)))
         there_are = namespaces.existing(netns_prefix(name))
-        ended = _end_processes(name, folders, state, there_are)
         for namespace in there_are:
             network.remove(namespace)
         there = bool(there_are or ended or folder.path.exists())
@@ -99,6 +99,15 @@ def down(name: str, folders: Folders, report: Reporter) -> bool:
         if there:
             report(f"removed {ended} processes, {len(there_are)} namespaces and {folder.path}")
     return there
+
+
+def _end_node(state: State | None) -> int:
+    """First of all, so that nothing starts again what is ended then."""
+    node = state.processes.get("node") if state else None
+    if node is None or not processes.alive(node):
+        return 0
+    processes.end(lambda: [node] if processes.alive(node) else [], GRACE_SECONDS)
+    return 1
 
 
 def _end_processes(name: str, folders: Folders, state: State | None, netns: list[str]) -> int:

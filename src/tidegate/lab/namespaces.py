@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from tidegate.lab.launcher import join_namespace
+from tidegate.lab import launcher
 
 T = TypeVar("T")
 
@@ -20,19 +20,36 @@ def existing(prefix: str) -> list[str]:
     return sorted(entry.name for entry in NETNS_DIR.iterdir() if entry.name.startswith(prefix))
 
 
+def create(name: str) -> None:
+    """Make a namespace with a name, as ``ip netns add`` does, without leaving this one. Raises OSError."""
+    NETNS_DIR.mkdir(mode=0o755, exist_ok=True)
+    launcher.share_mount(str(NETNS_DIR))
+    path = NETNS_DIR / name
+    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+    _in_thread(lambda: launcher.name_new_namespace(str(path)))
+
+
 def run_inside(name: str, function: Callable[[], T]) -> T:
     """Call ``function`` in a namespace, which only a thread of its own enters."""
+
+    def enter() -> T:
+        launcher.join_namespace(str(NETNS_DIR / name))
+        return function()
+
+    return _in_thread(enter)
+
+
+def _in_thread(function: Callable[[], T]) -> T:
     results: list[T] = []
     errors: list[BaseException] = []
 
-    def enter() -> None:
+    def run() -> None:
         try:
-            join_namespace(str(NETNS_DIR / name))
             results.append(function())
         except BaseException as error:  # handed to the caller
             errors.append(error)
 
-    thread = threading.Thread(target=enter)
+    thread = threading.Thread(target=run)
     thread.start()
     thread.join()
     if errors:

@@ -1,13 +1,14 @@
 """Network namespaces, links, addresses and routes."""
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pyroute2 import IPRoute, NetlinkError, netns
 
 from tidegate.kit.errors import TidegateError
-from tidegate.lab.namespaces import run_inside
+from tidegate.lab import namespaces
 from tidegate.lab.plan import Member, Plan
 
 BRIDGE = "br0"
@@ -22,33 +23,46 @@ def create(plan: Plan) -> None:
         _create_bridge(plan)
         for member in plan.members:
             _create_member(plan, member)
-        run_inside(plan.net, lambda: _forward_packets())
+        namespaces.run_inside(plan.net, _forward_packets)
     except (NetlinkError, OSError) as error:
         raise TidegateError(f"cannot build the network of lab {plan.spec.name}: {error}") from error
 
 
+def join(plan: Plan, member: Member) -> None:
+    """Create one more namespace at the lab's bridge. Raises TidegateError when the kernel refuses."""
+    try:
+        _create_member(plan, member)
+    except (NetlinkError, OSError) as error:
+        raise TidegateError(f"cannot make the network of {member.key}: {error}") from error
+
+
 def _create_bridge(plan: Plan) -> None:
-    netns.create(plan.net)
+    namespaces.create(plan.net)
     prefix = int(plan.spec.network.cidr.partition("/")[2])
-    with IPRoute(netns=plan.net) as kernel:
+
+    def build(kernel: Any) -> None:
         kernel.link("set", index=_LOOPBACK, state="up")
         kernel.link("add", ifname=BRIDGE, kind="bridge")
         bridge = _index(kernel, BRIDGE)
         kernel.link("set", index=bridge, state="up")
         kernel.addr("add", index=bridge, address=plan.gateway, prefixlen=prefix)
 
+    _within(plan.net, build)
+
 
 def _create_member(plan: Plan, member: Member) -> None:
-    netns.create(member.netns)
+    namespaces.create(member.netns)
     outside = member.prefix_length == 32
-    with IPRoute(netns=plan.net) as kernel:
+
+    def attach(kernel: Any) -> None:
         peer = {"ifname": INTERFACE, "net_ns_fd": member.netns}
         kernel.link("add", ifname=member.link, kind="veth", peer=peer)
         bridge = _index(kernel, BRIDGE)
         kernel.link("set", index=_index(kernel, member.link), master=bridge, state="up")
         if outside:
             kernel.route("add", dst=f"{member.address}/32", oif=bridge, scope=_SCOPE_LINK)
-    with IPRoute(netns=member.netns) as kernel:
+
+    def configure(kernel: Any) -> None:
         interface = _index(kernel, INTERFACE)
         kernel.link("set", index=_LOOPBACK, state="up")
         kernel.link("set", index=interface, state="up")
@@ -56,7 +70,20 @@ def _create_member(plan: Plan, member: Member) -> None:
         if outside:
             kernel.route("add", dst=f"{plan.gateway}/32", oif=interface, scope=_SCOPE_LINK)
         kernel.route("add", dst="default", gateway=plan.gateway, oif=interface)
-    run_inside(member.netns, _open_low_ports)
+
+    _within(plan.net, attach)
+    _within(member.netns, configure)
+    namespaces.run_inside(member.netns, _open_low_ports)
+
+
+def _within(name: str, work: Callable[[Any], None]) -> None:
+    """Talk to the kernel from a thread inside: pyroute2's own way forks, which a process with threads must not."""
+
+    def enter() -> None:
+        with IPRoute() as kernel:
+            work(kernel)
+
+    namespaces.run_inside(name, enter)
 
 
 def _index(kernel: Any, name: str) -> int:

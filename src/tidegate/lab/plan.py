@@ -1,6 +1,7 @@
 """From a lab file to what has to exist: namespaces, links, addresses and folders. Pure."""
 
 import ipaddress
+from collections.abc import Iterable
 
 import msgspec
 
@@ -40,10 +41,14 @@ class Plan(msgspec.Struct, frozen=True):
         outside = () if self.dns is None else (self.dns,)
         return tuple(m for _, m in self.workloads) + tuple(m for _, _, m in self.hosts) + outside
 
+    def with_workloads(self, further: Iterable[tuple[Workload, Member]]) -> "Plan":
+        """The plan with workloads that came later."""
+        return msgspec.structs.replace(self, workloads=(*self.workloads, *further))
+
     @property
     def proxies(self) -> tuple[str, ...]:
-        """``<name>.<namespace>`` of the workloads with a sidecar."""
-        return tuple(workload.key for workload, _ in self.workloads if workload.capture is not None)
+        """``<name>.<namespace>`` of the workloads with a sidecar, and of gateways."""
+        return tuple(workload.key for workload, _ in self.workloads if workload.proxied)
 
     @property
     def namespaces(self) -> tuple[str, ...]:

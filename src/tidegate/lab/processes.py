@@ -47,6 +47,17 @@ def belonging(mark: str, netns: list[str]) -> list[Started]:
     return found
 
 
+def inside(netns: str) -> list[Started]:
+    """Running processes in a namespace."""
+    wanted = namespaces.inode(netns)
+    found = []
+    for pid in _pids() if wanted else ():
+        started, running = _state(pid)
+        if running and _netns(pid) == wanted:
+            found.append(Started(pid, started))
+    return found
+
+
 def _pids() -> Iterator[int]:
     return (int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit())
 
@@ -79,6 +90,13 @@ def end(find: Callable[[], list[Started]], grace: float, give_up: float = 10.0) 
         _signal(remaining, signal.SIGKILL)
         _gone(remaining, 1.0)
     return remaining
+
+
+def end_gently(first: list[Started], find: Callable[[], list[Started]], grace: float) -> list[Started]:
+    """SIGTERM to ``first``; what ``find`` finds when these have ended, or after ``grace`` seconds, is killed."""
+    _signal(first, signal.SIGTERM)
+    _gone(first, grace)
+    return end(find, 0.0)
 
 
 def _gone(processes: list[Started], seconds: float) -> bool:

@@ -14,8 +14,8 @@ from tidegate.store.client import KubeStore
 from tidegate.store.model import Json, StoreError
 
 AUDIENCE = "istio-ca"
-TOKEN_SECONDS = 365 * 24 * 3600
-"""The lab has no kubelet that would renew tokens, so one lasts as long as any lab."""
+TOKEN_SECONDS = 12 * 3600
+"""As Istio's injection template asks for; the node renews it in time."""
 _MERGE = "application/merge-patch+json"
 
 
@@ -45,7 +45,7 @@ async def publish(store: KubeStore, plan: Plan, own: list[Json]) -> None:
     """Create what Pods need, then the user's objects, then the Pods, not ready yet."""
     for obj in objects.surroundings(plan):
         await ensure(store, obj)
-    await _set_status(store, "Node", "", objects.node_name(plan), objects.node_status(plan))
+    await set_status(store, "Node", "", objects.node_name(plan), objects.node_status(plan))
     for obj in own:
         await ensure(store, obj)
     for workload, _ in plan.workloads:
@@ -69,11 +69,20 @@ async def ensure(store: KubeStore, obj: Json) -> None:
 async def mark_pod(store: KubeStore, plan: Plan, workload: Workload, member: Member, *, ready: bool) -> None:
     """Write the Pod's status."""
     status = objects.pod_status(plan, member, workload, ready=ready)
-    await _set_status(store, "Pod", workload.namespace, workload.name, status)
+    await set_status(store, "Pod", workload.namespace, workload.name, status)
 
 
-async def _set_status(store: KubeStore, kind: str, namespace: str, name: str, status: Json) -> None:
+async def set_status(store: KubeStore, kind: str, namespace: str, name: str, status: Json) -> None:
+    """Write the members of an object's status that are given."""
     await store.patch(kind, namespace, name, {"status": status}, content_type=_MERGE, subresource="status")
+
+
+async def write_token(store: KubeStore, workload: Workload, path: Path) -> None:
+    """A fresh token in a sidecar's token file, which is whole at every moment."""
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.touch(mode=0o600)
+    fresh.write_text(await token_for(store, workload))
+    fresh.replace(path)
 
 
 async def token_for(store: KubeStore, workload: Workload) -> str:

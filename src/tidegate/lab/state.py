@@ -10,7 +10,8 @@ import msgspec
 
 from tidegate.kit.errors import TidegateError
 from tidegate.lab.launch import Started
-from tidegate.lab.plan import Plan
+from tidegate.lab.plan import Member, Plan
+from tidegate.lab.spec import Workload
 
 DEFAULT_RUN_DIR = Path("/run/tidegate")
 DEFAULT_STATE_DIR = Path("/var/lib/tidegate")
@@ -55,6 +56,14 @@ class LabFolder(msgspec.Struct, frozen=True):
         """Envoy's output and access log, which the agent has it write."""
         return self.path / "proxies" / key / "envoy.log"
 
+    @property
+    def grown_file(self) -> Path:
+        return self.path / "node.json"
+
+    def token(self, key: str) -> Path:
+        """The token of a member's sidecar."""
+        return self.member(key) / "token"
+
     def member(self, key: str) -> Path:
         return self.path / "members" / key
 
@@ -74,23 +83,54 @@ class State(msgspec.Struct):
     complete: bool = False
     processes: dict[str, Started] = {}
 
+    restarts: dict[str, int] = {}
+    """How often a program was started again, by its process's name."""
+
     def save(self, folder: LabFolder) -> None:
         """Write by rename and wait for the disk: what is not written down must not have been done."""
-        fresh = folder.state_file.with_suffix(".new")
-        fresh.touch(mode=0o600)
-        with fresh.open("wb") as stream:
-            stream.write(msgspec.json.encode(self))
-            stream.flush()
-            os.fsync(stream.fileno())
-        fresh.replace(folder.state_file)
+        _save(self, folder.state_file)
+
+
+class Grown(msgspec.Struct):
+    """What the node made of the lab since it was built: Pods that came, programs that were started again."""
+
+    pods: dict[str, tuple[Workload, Member]] = {}
+    """By ``<name>.<namespace>``."""
+    processes: dict[str, Started] = {}
+    restarts: dict[str, int] = {}
+
+    def save(self, folder: LabFolder) -> None:
+        _save(self, folder.grown_file)
+
+
+def _save(state: State | Grown, path: Path) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.touch(mode=0o600)
+    with fresh.open("wb") as stream:
+        stream.write(msgspec.json.encode(state))
+        stream.flush()
+        os.fsync(stream.fileno())
+    fresh.replace(path)
 
 
 def read_state(folder: LabFolder) -> State | None:
-    """The state of a lab; None when there is none or it was cut short by a full disk."""
+    """The state of a lab as it is now; None when there is none or it was cut short by a full disk."""
     try:
-        return msgspec.json.decode(folder.state_file.read_bytes(), type=State)
+        state = msgspec.json.decode(folder.state_file.read_bytes(), type=State)
     except (OSError, msgspec.DecodeError):
         return None
+    grown = read_grown(folder)
+    state.plan = state.plan.with_workloads(grown.pods.values())
+    state.processes |= grown.processes
+    state.restarts = grown.restarts
+    return state
+
+
+def read_grown(folder: LabFolder) -> Grown:
+    try:
+        return msgspec.json.decode(folder.grown_file.read_bytes(), type=Grown)
+    except (OSError, msgspec.DecodeError):
+        return Grown()
 
 
 def folder_of(name: str, folders: Folders) -> tuple[LabFolder, State]:

@@ -109,6 +109,8 @@ def _sub_entry(kind: Kind, subresource: str) -> Json:
         "kind": kind.kind,
         "verbs": ["get", "patch", "update"],
     }
+    if subresource == "scale":
+        entry |= {"group": "autoscaling", "version": "v1", "kind": "Scale"}
     if subresource == "token":
         entry |= {"group": "authentication.k8s.io", "version": "v1", "kind": "TokenRequest", "verbs": ["create"]}
     return entry

@@ -8,8 +8,8 @@ from tidegate.store.model import Json
 GROUP = "events.k8s.io"
 LIFETIME = timedelta(hours=1)
 """How long an Event is kept after its last change, as by Kubernetes."""
-SWEEP = timedelta(minutes=1)
-"""How often old Events are looked for."""
+SWEEP_SECONDS = 60.0
+"""How often old Events are looked for, by a clock that nobody sets."""
 
 _NAMES = {
     "involvedObject": "regarding",

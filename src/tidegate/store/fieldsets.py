@@ -46,8 +46,11 @@ _PODS = {
     "hostIPs": ("ip",),
     **_CONDITIONS,
 }
+_PODS_OWNER = Layout({**_META_KEYS, **_PODS}, atomic=frozenset({"nodeSelector", "fieldRef", "secretRef", "selector"}))
 _LAYOUTS: dict[str, Layout] = {
     "Pod": Layout({**_META_KEYS, **_PODS}, atomic=frozenset({"nodeSelector", "fieldRef", "secretRef"})),
+    "Deployment": _PODS_OWNER,
+    "ReplicaSet": _PODS_OWNER,
     "Service": Layout({**_META_KEYS, "ports": ("port", "protocol"), **_CONDITIONS}, atomic=frozenset({"selector"})),
     "Namespace": Layout({**_META_KEYS, **_CONDITIONS}),
     "Node": Layout({**_META_KEYS, "addresses": ("type",), **_CONDITIONS}, frozenset({"finalizers", "podCIDRs"})),

@@ -13,6 +13,8 @@ from tidegate.store import discovery, patches
 from tidegate.store.model import Json
 from tidegate.store.paths import subresources
 
+V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+
 Schemas = Callable[[Iterable[Kind]], dict[str, Json]]
 """components.schemas of some kinds, by name."""
 

@@ -9,7 +9,7 @@ from tidegate.api.admission import FieldValidation
 from tidegate.api.kinds import KINDS, SERVED, Kind
 from tidegate.store import status
 from tidegate.store.model import StoreError
-from tidegate.store.strategy import has_status
+from tidegate.store.strategy import has_scale, has_status
 from tidegate.store.writes import Options, Target
 
 _BY_PLURAL: dict[tuple[str, str], Kind] = {(k.group, k.plural): k for k in SERVED}
@@ -54,7 +54,7 @@ def _is_subresource(kind: str, rest: list[str]) -> bool:
 def subresources(kind: Kind) -> tuple[str, ...]:
     if kind.kind == "ServiceAccount":
         return ("token",)
-    return ("status",) if has_status(kind) else ()
+    return (*(("scale",) if has_scale(kind) else ()), *(("status",) if has_status(kind) else ()))
 
 
 class ListOptions(msgspec.Struct, frozen=True):

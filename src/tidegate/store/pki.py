@@ -16,6 +16,8 @@ from tidegate.kit.errors import TidegateError
 
 _LIFE = datetime.timedelta(days=3650)
 _RENEW = datetime.timedelta(days=30)
+_BEFORE = datetime.timedelta(days=365)
+"""Certificates are valid from so long ago: a clock that is set back must not part the server from its clients."""
 _NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
 
 
@@ -102,7 +104,7 @@ def _make_ca(path: Path, key: ec.EllipticCurvePrivateKey, now: datetime.datetime
     usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
     made = (
         _builder("tidegate-apiserver-ca", None, key.public_key())
-        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_before(now - _BEFORE)
         .not_valid_after(now + _LIFE)
         .add_extension(x509.BasicConstraints(True, 0), critical=True)
         .add_extension(usage, critical=True)
@@ -124,7 +126,7 @@ def _make_server(
     names = [x509.DNSName(name) for name in _NAMES]
     made = (
         _builder("tidegate-apiserver", ca.subject, key.public_key())
-        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_before(now - _BEFORE)
         .not_valid_after(min(now + _LIFE, ca.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(False, None), critical=True)
         .add_extension(x509.SubjectAlternativeName([*names, *addresses]), critical=False)

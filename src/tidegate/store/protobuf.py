@@ -26,7 +26,7 @@ class Field(msgspec.Struct, frozen=True):
     name: str
     read: Reader
     shape: str = "one"
-    """"one", "list" or "map"."""
+    """"one", "list", "map" or, where absent and empty differ, "pointer"."""
 
 
 Message = Mapping[int, Field]
@@ -72,6 +72,10 @@ def _ignored(raw: Raw) -> None:
 
 def _one(name: str, read: Reader = _text) -> Field:
     return Field(name, read)
+
+
+def _pointer(name: str, read: Reader) -> Field:
+    return Field(name, read, "pointer")
 
 
 def _many(name: str, read: Reader = _text) -> Field:
@@ -145,6 +149,59 @@ _SERVICE: Message = {
     22: _one("internalTrafficPolicy"),
     23: _one("trafficDistribution"),
 }
+_CONTAINER_PORT: Message = {
+    1: _one("name"),
+    2: _one("hostPort", _number),
+    3: _one("containerPort", _number),
+    4: _one("protocol"),
+    5: _one("hostIP"),
+}
+_CONTAINER: Message = {
+    1: _one("name"),
+    2: _one("image"),
+    3: _many("command"),
+    4: _many("args"),
+    5: _one("workingDir"),
+    6: _many("ports", _message(_CONTAINER_PORT)),
+    7: _many("env", _message({1: _one("name"), 2: _one("value")})),
+    8: _one("resources", _message({})),
+    13: _one("terminationMessagePath"),
+    14: _one("imagePullPolicy"),
+    16: _one("stdin", _flag),
+    17: _one("stdinOnce", _flag),
+    18: _one("tty", _flag),
+    20: _one("terminationMessagePolicy"),
+}
+_POD: Message = {
+    2: _many("containers", _message(_CONTAINER)),
+    3: _one("restartPolicy"),
+    4: _pointer("terminationGracePeriodSeconds", _number),
+    6: _one("dnsPolicy"),
+    8: _one("serviceAccountName"),
+    9: _one("serviceAccount"),
+    10: _one("nodeName"),
+    11: _one("hostNetwork", _flag),
+    12: _one("hostPID", _flag),
+    13: _one("hostIPC", _flag),
+    14: _one("securityContext", _message({})),
+    16: _one("hostname"),
+    17: _one("subdomain"),
+    19: _one("schedulerName"),
+    24: _one("priorityClassName"),
+}
+_REQUIREMENT: Message = {1: _one("key"), 2: _one("operator"), 3: _many("values")}
+_SELECTOR: Message = {1: _map("matchLabels"), 2: _many("matchExpressions", _message(_REQUIREMENT))}
+_ROLLING_UPDATE: Message = {1: _one("maxUnavailable", _int_or_string), 2: _one("maxSurge", _int_or_string)}
+_DEPLOYMENT: Message = {
+    1: _pointer("replicas", _number),
+    2: _one("selector", _message(_SELECTOR)),
+    3: _one("template", _message({1: _one("metadata", _message(_META)), 2: _one("spec", _message(_POD))})),
+    4: _one("strategy", _message({1: _one("type"), 2: _one("rollingUpdate", _message(_ROLLING_UPDATE))})),
+    5: _one("minReadySeconds", _number),
+    6: _pointer("revisionHistoryLimit", _number),
+    7: _one("paused", _flag),
+    9: _pointer("progressDeadlineSeconds", _number),
+}
 _BOUND: Message = {1: _one("kind"), 2: _one("apiVersion"), 3: _one("name"), 4: _one("uid")}
 _TOKEN: Message = {
     1: _many("audiences"),
@@ -168,6 +225,8 @@ _META_FIELD = _one("metadata", _message(_META))
 _STATUS_FIELD = _one("status", _ignored)
 
 _KINDS: dict[tuple[str, str], Message] = {
+    ("apps/v1", "Deployment"): {1: _META_FIELD, 2: _one("spec", _message(_DEPLOYMENT)), 3: _STATUS_FIELD},
+    ("v1", "Pod"): {1: _META_FIELD, 2: _one("spec", _message(_POD)), 3: _STATUS_FIELD},
     ("v1", "ConfigMap"): {
         1: _META_FIELD,
         2: _map("data"),
@@ -243,7 +302,7 @@ def read_message(data: bytes, fields: Message) -> Json:
         value = field.read(raw)
         if field.shape == "list":
             found.setdefault(field.name, []).append(value)
-        elif value not in (None, "", 0, {}):
+        elif value not in (None, "", 0, {}) or field.shape == "pointer":
             found[field.name] = value
     return found
 

@@ -18,7 +18,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from tidegate.api.kinds import KINDS
-from tidegate.store import auth, bodies, discovery, paths, selectors, status, strategy
+from tidegate.store import auth, bodies, discovery, openapi, paths, scale, selectors, status, strategy
 from tidegate.store.model import Json, StoreError
 from tidegate.store.openapi import Documents, Schemas
 from tidegate.store.paths import ListOptions
@@ -154,6 +154,8 @@ class ApiServer:
         match parts:
             case ["version"]:
                 return _json(discovery.version_info())
+            case ["openapi", "v2"]:
+                return _openapi_v2(request)
             case ["openapi", "v3"]:
                 return _json(self._documents.index())
             case ["openapi", "v3", *name]:
@@ -178,6 +180,8 @@ class ApiServer:
         handlers: dict[str, Handler]
         if target.subresource == "token":
             handlers = {"POST": self._token}
+        elif target.subresource == "scale":
+            handlers = {"GET": self._scale, "PUT": self._put_scale, "PATCH": self._patch_scale}
         elif target.name:
             handlers = {"GET": self._get, "PUT": self._put, "PATCH": self._patch}
             if not target.subresource:
@@ -287,6 +291,28 @@ class ApiServer:
         written = await self._write(lambda tx: self._writes.patch(tx, target, patch, options), options)
         return _written(renderer, written, body)
 
+    async def _scale(self, request: Request, target: Target) -> Response:
+        renderer, body = self._renderer(request, target), self._storage.read(target.key)
+        if body is None:
+            raise status.not_found(target.kind, target.name)
+        shown = scale.shown(msgspec.json.decode(body))
+        return Response(renderer.plain(shown), media_type=renderer.content_type)
+
+    async def _put_scale(self, request: Request, target: Target) -> Response:
+        options = _write_options(request)
+        body = await _body(bodies.written(request), options)
+        return await self._written_scale(request, target, body.content, options)
+
+    async def _patch_scale(self, request: Request, target: Target) -> Response:
+        options = _write_options(request)
+        body = await _body(bodies.patch(request), options)
+        return await self._written_scale(request, target, Patch(bodies.media_type(request), body.content), options)
+
+    async def _written_scale(self, request: Request, target: Target, wanted: object, options: Options) -> Response:
+        renderer = self._renderer(request, target)
+        written = await self._write(lambda tx: self._writes.scale(tx, target, wanted, options), options)
+        return Response(renderer.plain(written.object), media_type=renderer.content_type)
+
     async def _write(self, work: Callable[[Transaction], Written], options: Options) -> Written:
         return await self._storage.write(work, discard=options.dry_run)
 
@@ -334,6 +360,13 @@ def _named(target: Target) -> Json:
 
 def _json(body: Json, code: int = 200) -> Response:
     return Response(msgspec.json.encode(body), status_code=code, media_type="application/json")
+
+
+def _openapi_v2(request: Request) -> Response:
+    """Of no kinds: kubectl asks for it before it tells that it does not know a kind, and nothing else does here."""
+    if "protobuf" in request.headers.get("accept", ""):
+        return Response(b"", media_type=openapi.V2_PROTOBUF)
+    return _json({"swagger": "2.0", "info": {"title": "tidegate: see /openapi/v3", "version": "v1"}, "paths": {}})
 
 
 def _discovery_root(request: Request, *, core: bool) -> Response:

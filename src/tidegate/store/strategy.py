@@ -17,7 +17,8 @@ from tidegate.store.model import Json
 Clock = Callable[[], datetime]
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-_CORE_WITH_STATUS = frozenset({"Namespace", "Node", "Pod", "Service"})
+_CORE_WITH_STATUS = frozenset({"Namespace", "Node", "Pod", "Service", "Deployment", "ReplicaSet"})
+_SCALED = frozenset({"Deployment", "ReplicaSet"})
 _SYSTEM = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink")
 _MAX_NAME_PREFIX = 58
 """A generated name is its prefix, cut to this length, and five random characters."""
@@ -39,7 +40,12 @@ def has_status(kind: Kind) -> bool:
 
 def has_generation(kind: Kind) -> bool:
     """Whether the kind counts changes of its desired state; Kubernetes does so for few core kinds."""
-    return kind.strict or kind.kind in ("Pod", "EndpointSlice")
+    return kind.strict or kind.kind in ("Pod", "EndpointSlice", *_SCALED)
+
+
+def has_scale(kind: Kind) -> bool:
+    """Whether the kind has a scale subresource."""
+    return kind.kind in _SCALED
 
 
 def prepare_create(kind: Kind, namespace: str, obj: Json, now: datetime) -> Json:
@@ -104,11 +110,19 @@ def check_update(kind: Kind, new: Json, old: Json, name: str) -> None:
     if wanted and wanted != before["resourceVersion"]:
         why = f"it has changed meanwhile (resourceVersion {before['resourceVersion']}, the update is for {wanted})"
         raise status.conflict(kind, name, f"{why}; read it again and repeat the change")
+    if has_scale(kind) and _selector(new) != _selector(old):
+        causes = [("FieldValueInvalid", "cannot change: delete the object and make it anew", "spec.selector")]
+        raise status.invalid(kind, name, causes)
     if kind.kind in ("Secret", "ConfigMap") and old.get("immutable") is True:
         changed = [f for f in ("data", "binaryData", "immutable") if new.get(f) != old.get(f)]
         if changed:
             causes = [("FieldValueForbidden", "the object is marked immutable", field) for field in changed]
             raise status.invalid(kind, name, causes)
+
+
+def _selector(obj: Json) -> Any:
+    spec = obj.get("spec")
+    return spec.get("selector") if isinstance(spec, dict) else None
 
 
 def _body(obj: Json) -> Json:
@@ -147,6 +161,41 @@ def _pod(obj: Json) -> Json:
     return {**obj, "spec": spec}
 
 
+def _replica_set(obj: Json) -> Json:
+    spec = _given(obj.get("spec"), {"replicas": 1})
+    if isinstance(spec, dict) and isinstance(spec.get("template"), dict):
+        spec["template"] = _template(spec["template"])
+    return {**obj, "spec": spec}
+
+
+def _deployment(obj: Json) -> Json:
+    made = _replica_set(obj)
+    spec = _given(made["spec"], {"revisionHistoryLimit": 10, "progressDeadlineSeconds": 600})
+    if isinstance(spec, dict):
+        strategy = _given(spec.get("strategy"), {"type": "RollingUpdate"})
+        if isinstance(strategy, dict) and strategy["type"] == "RollingUpdate":
+            shares = {"maxUnavailable": "25%", "maxSurge": "25%"}
+            strategy["rollingUpdate"] = _given(strategy.get("rollingUpdate"), shares)
+        spec["strategy"] = strategy
+    return {**made, "spec": spec}
+
+
+def _template(template: Json) -> Json:
+    """A Pod's defaults, but for its ServiceAccount, which a Pod is given when it is made."""
+    spec = _given(template.get("spec"), {"restartPolicy": "Always"})
+    for field in ("containers", "initContainers") if isinstance(spec, dict) else ():
+        if isinstance(spec.get(field), list):
+            spec[field] = [_container(c) if isinstance(c, dict) else c for c in spec[field]]
+    return {**template, "spec": spec}
+
+
+def _given(value: Any, defaults: Json) -> Any:
+    """The object with its defaults; what is no object is for admission to refuse."""
+    if value is not None and not isinstance(value, dict):
+        return value
+    return {**defaults, **{k: v for k, v in (value or {}).items() if v is not None}}
+
+
 def _container(container: Json) -> Json:
     ports = container.get("ports")
     if not isinstance(ports, list):
@@ -170,8 +219,10 @@ def _namespace(obj: Json) -> Json:
 
 
 _DEFAULTS: dict[str, Callable[[Json], Json]] = {
+    "Deployment": _deployment,
     "Namespace": _namespace,
     "Pod": _pod,
+    "ReplicaSet": _replica_set,
     "Secret": _secret,
     "Service": _service,
 }
@@ -179,6 +230,8 @@ _DEFAULTS: dict[str, Callable[[Json], Json]] = {
 
 def _with_initial_status(kind: Kind, obj: Json) -> Json:
     initial: dict[str, Any] = {
+        "Deployment": {},
+        "ReplicaSet": {"replicas": 0},
         "Namespace": {"phase": "Active"},
         "Pod": {"phase": "Pending"},
         "Service": {"loadBalancer": {}},

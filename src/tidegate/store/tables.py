@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from tidegate.api.kinds import Column, Kind
+from tidegate.store import scale
 from tidegate.store.model import Json
 
 Cell = Callable[[Json], Any]
@@ -223,8 +224,29 @@ def _event_count(obj: Json) -> str:
     return str(_dig(obj, "series", "count") or obj.get("count") or 1)
 
 
+def _number(*path: str) -> Cell:
+    return lambda obj: int(_dig(obj, *path) or 0)
+
+
+def _template_containers(field: str) -> Cell:
+    def cell(obj: Json) -> str:
+        found = _items(_dig(obj, "spec", "template", "spec", "containers"))
+        return ",".join(str(container.get(field) or "") for container in found)
+
+    return cell
+
+
+def _label_selector(obj: Json) -> str:
+    return scale.selector_text(_dig(obj, "spec", "selector")) or _NONE
+
+
 _NAME = TableColumn("Name", _name)
 _AGE = TableColumn("Age", _created, is_age=True)
+_OF_TEMPLATE = (
+    TableColumn("Containers", _template_containers("name"), 1),
+    TableColumn("Images", _template_containers("image"), 1),
+    TableColumn("Selector", _label_selector, 1),
+)
 
 _CORE: dict[str, tuple[TableColumn, ...]] = {
     "Namespace": (_NAME, TableColumn("Status", _text("status", "phase")), _AGE),
@@ -236,6 +258,24 @@ _CORE: dict[str, tuple[TableColumn, ...]] = {
         _AGE,
         TableColumn("IP", _text("status", "podIP"), 1),
         TableColumn("Node", _text("spec", "nodeName"), 1),
+    ),
+    "Deployment": (
+        _NAME,
+        TableColumn(
+            "Ready", lambda obj: f"{_number('status', 'readyReplicas')(obj)}/{_number('spec', 'replicas')(obj)}"
+        ),
+        TableColumn("Up-to-date", _number("status", "updatedReplicas"), type="integer"),
+        TableColumn("Available", _number("status", "availableReplicas"), type="integer"),
+        _AGE,
+        *_OF_TEMPLATE,
+    ),
+    "ReplicaSet": (
+        _NAME,
+        TableColumn("Desired", _number("spec", "replicas"), type="integer"),
+        TableColumn("Current", _number("status", "replicas"), type="integer"),
+        TableColumn("Ready", _number("status", "readyReplicas"), type="integer"),
+        _AGE,
+        *_OF_TEMPLATE,
     ),
     "Service": (
         _NAME,

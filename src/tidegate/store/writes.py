@@ -3,6 +3,7 @@
 Patching, admission and the mutating hooks run inside the transaction, so they see the object that they change.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
@@ -12,7 +13,7 @@ import msgspec
 from tidegate.api.admission import Admitted, FieldValidation
 from tidegate.api.kinds import KINDS, Kind
 from tidegate.kit.errors import InvalidObjectError
-from tidegate.store import events, garbage, ownership, patches, status, strategy
+from tidegate.store import events, garbage, ownership, patches, scale, status, strategy
 from tidegate.store.model import Json, StoreError
 from tidegate.store.sqlite import Key, Transaction
 
@@ -111,12 +112,15 @@ class Writes:
         hooks: Sequence[Hook] = (),
         clock: strategy.Clock = strategy.utc_now,
         advice: Advice | None = None,
+        *,
+        ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         self._admission, self._hooks, self._clock, self._advice = admission, tuple(hooks), clock, advice
+        self._ticks = ticks
 
         self.orphaned: set[Key] = set()
         """Objects that were created with owners that had gone: for :meth:`collect`."""
-        self._next_sweep = clock()
+        self._next_sweep = ticks()
 
     def create(self, tx: Transaction, target: Target, raw: Json, options: Options) -> Written:
         return self._create(tx, target, _placed(target, raw), options)
@@ -161,6 +165,14 @@ class Writes:
         new = _patched(target, shown, patch)
         return self._replace(tx, target, _placed(target, new), old, options)
 
+    def scale(self, tx: Transaction, target: Target, wanted: object, options: Options) -> Written:
+        """Write a Scale, whole or as a patch, of an object that has replicas; gives the Scale as it is then."""
+        old = self._existing(tx, target)
+        if isinstance(wanted, Patch):
+            wanted = _patched(target, scale.shown(old), wanted)
+        written = self._replace(tx, target, scale.scaled(target.kind, old, wanted), old, options)
+        return msgspec.structs.replace(written, object=scale.shown(written.object))
+
     def delete(self, tx: Transaction, target: Target, wanted: Deletion) -> Json:
         """The object as it was last, with deletionTimestamp when finalizers or contents still hold it."""
         old = self._existing(tx, target)
@@ -176,13 +188,13 @@ class Writes:
     @property
     def has_garbage(self) -> bool:
         """Whether it is time to :meth:`collect`."""
-        return bool(self.orphaned) or self._clock() >= self._next_sweep
+        return bool(self.orphaned) or self._ticks() >= self._next_sweep
 
     def collect(self, tx: Transaction) -> None:
         """Delete the objects of :attr:`orphaned` that still are, and Events that have outlived their time."""
-        now = self._clock()
-        self._next_sweep = now + events.SWEEP
-        old = [Key("Event", meta["namespace"], meta["name"]) for meta in events.outlived(tx.all("Event"), now)]
+        self._next_sweep = self._ticks() + events.SWEEP_SECONDS
+        outlived = events.outlived(tx.all("Event"), self._clock())
+        old = [Key("Event", meta["namespace"], meta["name"]) for meta in outlived]
         for key in [*old, *self.orphaned]:
             obj = tx.get(key)
             if obj is not None and (key.kind == "Event" or garbage.is_orphaned(tx, obj)):

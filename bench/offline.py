@@ -1,0 +1,66 @@
+"""``tidegate compile`` at growing sizes: YAML to what one sidecar would be sent, and to the whole dump; then one edit.
+
+The same entries as bench.core's. Prints one JSON line for each size; ratios compare sizes within the run.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import yaml
+
+from bench.core import entry, put
+from tidegate.app import manifests, offline
+from tidegate.app.compile import compile_proxy
+from tidegate.app.proxyspec import ProxySpec
+
+SIZES = (100, 1000, 5000)
+EDITS = 20
+CLIENT = ProxySpec(name="client", namespace="bench", ip="10.1.0.1")
+Row = dict[str, Any]
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    """The result and milliseconds."""
+    start = time.perf_counter()
+    found = work()
+    return found, 1000 * (time.perf_counter() - start)
+
+
+def measure(size: int) -> Row:
+    text = yaml.dump_all((entry(n) for n in range(size)), Dumper=yaml.CSafeDumper)
+    read, reading = timed(lambda: manifests.parse(text, "bench.yaml"))
+    world, building = timed(lambda: offline.build(read))
+    compiled, compiling = timed(lambda: compile_proxy(world, CLIENT))
+    _, dumping = timed(compiled.config_dump)
+    edits = [timed(lambda n=n: world.hub.apply([put(entry(n, weight=n + 2))]))[1] for n in range(EDITS)]
+    return {
+        "services": size,
+        "read_yaml_ms": round(reading, 1),
+        "admit_and_build_ms": round(building, 1),
+        "compile_first_ms": round(compiling, 1),
+        "dump_ms": round(dumping, 1),
+        "compile_after_one_edit_ms": round(statistics.median(edits), 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sizes", nargs="*", type=int, default=SIZES)
+    rows = []
+    for size in parser.parse_args().sizes:
+        rows.append(measure(size))
+        print(json.dumps(rows[-1]), flush=True)
+    first = rows[0]
+    for row in rows[1:]:
+        more = row["services"] / first["services"]
+        ratios = {key: row[key] / first[key] for key in row if key != "services"}
+        told = ", ".join(f"{key} {ratio:.1f}" for key, ratio in ratios.items())
+        print(f"{more:.0f} times the services: {told} times as much")
+
+
+if __name__ == "__main__":
+    main()
