@@ -5,6 +5,7 @@ inward to every port that the workload serves; and at gateways to every server.
 """
 
 import json
+import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,9 +47,10 @@ def _of_proxy(scenario: Scenario, spec: ProxySpec) -> Iterator[Outcome]:
         yield Outcome(name, traceback.format_exc(limit=-8))
         return
     for number, connection in enumerate(asked):
-        verdicts = [verdict(config, connection) for config in (theirs, ours)]
-        differing = difference.of(*verdicts)
-        yield Outcome(f"{name} [{number}]", f"{connection}\n{differing}" if differing else "")
+        start = time.perf_counter()
+        differing = difference.of(*(verdict(config, connection) for config in (theirs, ours)))
+        told = f"{connection}\n{differing}" if differing else ""
+        yield Outcome(f"{name} [{number}]", told, time.perf_counter() - start)
 
 
 def verdict(config: EnvoyConfig, connection: Connection) -> list[Json]:

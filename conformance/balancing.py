@@ -33,13 +33,13 @@ def judge(folder: Path) -> Iterator[Outcome]:
 
 
 def _applied(case: Json) -> str:
-    if case["algorithm"] != "locality":
-        return f"load balancing {case['algorithm']} is not made"
+    zone_aware = case["algorithm"] == "zone_aware"
     given = case["wrapped"] or [{"locality_endpoints": each} for each in case["load_assignment"]["endpoints"]]
     setting = case["setting"]
     plan = None
     if setting is not None and setting.get("enabled") is not False:
-        plan = Plan(_typed(setting, LocalityLoadBalancerSetting), bool(case.get("enable_failover")))
+        kind = ZoneAwareLoadBalancerSetting if zone_aware else LocalityLoadBalancerSetting
+        plan = Plan(_typed(setting, kind), zone_aware or bool(case.get("enable_failover")))
     before = [_group(each) for each in given]
     weights = [each.weight for each in before]
     made = locality.apply(plan, before, _proxy(case))
@@ -123,9 +123,7 @@ def _effective(case: Json) -> str:
     distribution = _DISTRIBUTIONS[case["service_traffic_distribution"]]
     plan = locality.plan(policy, distribution, slices(config, "cluster.local").cluster)
     wanted = case["result"]
-    if wanted is not None and wanted["kind"] != "locality":
-        return f"load balancing {wanted['kind']} is not made"
-    if wanted is not None:
+    if wanted is not None and wanted["kind"] == "locality":
         wanted["setting"] = {"enabled": True, **wanted["setting"]}
     return difference.of(wanted, _told(plan))
 
@@ -139,4 +137,7 @@ def _told(plan: Plan | None) -> Json | None:
     if plan is None:
         return None
     setting = json.loads(msgspec.json.encode(plan.setting, enc_hook=encode_hook))
-    return {"kind": "locality", "setting": {"enabled": True, **setting}, "force_failover": plan.failover}
+    if plan.zone_aware is None:
+        return {"kind": "locality", "setting": {"enabled": True, **setting}, "force_failover": plan.failover}
+    told = {"kind": "zone_aware", "setting": setting, "force_failover": plan.failover}
+    return {**told, "routing_enabled": plan.failover}

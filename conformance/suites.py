@@ -10,6 +10,7 @@ from conformance import (
     dumps,
     goldens,
     incidents,
+    ingress,
     registry,
     simulation,
     summary,
@@ -47,6 +48,6 @@ SUITES: tuple[Suite, ...] = (
     Suite("xds_summary: chains, routes", CONFORMANCE, "xds_summary", summary.details),
     _of("analyzers"),
     _of("injection"),
-    _of("gateway_api"),
+    Suite("gateway_api", CONFORMANCE, "gateway_api", ingress.judge),
     _of("vmconfig"),
 )

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import secrets
 import socket
 import socketserver
 import subprocess
@@ -51,7 +52,11 @@ def upstream() -> Iterator[int]:
 
 
 def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    """Ports below those that the kernel gives to clients, so that none is taken before Envoy has it."""
+    held: list[socket.socket] = []
+    while len(held) < count:
+        with contextlib.suppress(OSError):
+            held.append(socket.create_server(("127.0.0.1", secrets.randbelow(20_000) + 10_000)))
     ports = [each.getsockname()[1] for each in held]
     for each in held:
         each.close()

@@ -55,6 +55,17 @@ def test_a_filter_that_an_envoyfilter_inserts_acts_and_goes(lab: Lab, client: Pr
     until(lambda: "x-patched" not in client.get(WEB)["headers"])
 
 
+def test_a_filter_that_is_discovered_by_name_acts(lab: Lab, client: Probe) -> None:
+    code = "function envoy_on_response(handle) handle:headers():add('x-discovered', 'yes') end"
+    source = {"config_source": {"ads": {}, "initial_fetch_timeout": "0s"}, "type_urls": [LUA]}
+    found = json.loads(envoy_filter("discovered", {"name": "named", "config_discovery": source}))
+    extension = {"applyTo": "EXTENSION_CONFIG", "patch": {"operation": "ADD", "value": lua("named", code)}}
+    found["spec"]["configPatches"].append(extension)
+    with lab.applied(json.dumps(found)):
+        until(lambda: client.get(WEB)["headers"].get("x-discovered"), lambda seen: seen == "yes")
+    until(lambda: "x-discovered" not in client.get(WEB)["headers"])
+
+
 def test_a_patch_that_envoy_refuses_is_told_and_harms_nothing_else(lab: Lab, client: Probe) -> None:
     with lab.applied(envoy_filter("broken", lua("broken", "this is not Lua ("))):
         until(lambda: json.dumps(lab.debug("/debug/syncz")), lambda text: "broken" in text)

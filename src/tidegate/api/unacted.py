@@ -73,12 +73,14 @@ _OTHER_HEADERS = ("metadataExchangeHeaders", "preserveHttp1HeaderCase", "xForwar
 _PATCHED = tuple(each.value for each in ApplyTo if each is not ApplyTo.BOOTSTRAP)
 _CONTEXTS = tuple(each.value for each in PatchContext if each is not PatchContext.WAYPOINT)
 
+_ZONES = "regions are ranked; within one, endpoints are chosen without regard to zones"
+
 
 def _policy(at: str) -> tuple[Unacted, ...]:
     """What is not acted on in a traffic policy, or a port's."""
     return (
         Unacted(f"{at}.loadBalancer.backendUtilization", "the default load balancer is used"),
-        Unacted(f"{at}.loadBalancer.zoneAwareLbSetting", "endpoints are chosen without regard to zones"),
+        Unacted(f"{at}.loadBalancer.zoneAwareLbSetting", _ZONES),
         Unacted(f"{at}.tls.mode", "there are no certificates, connections are refused", acted=_OWN_TLS),
         *_outliers(f"{at}.outlierDetection"),
     )
@@ -196,7 +198,7 @@ UNACTED: dict[str, tuple[Unacted, ...]] = {
         *_mesh(_CERTIFICATES, "verifyCertificateAtClient"),
         *_mesh("an inbound port has one endpoint", *_INBOUND_RETRIES),
         *_outliers("defaultTrafficPolicy.outlierDetection"),
-        *_mesh("endpoints are chosen without regard to zones", "zoneAwareLbSetting"),
+        *_mesh(_ZONES, "zoneAwareLbSetting"),
         *_mesh("there is one cluster", "serviceSettings", "serviceScopeConfigs"),
         *_mesh("every namespace is watched", "discoverySelectors"),
         *_mesh("exportTo alone decides who sees a ServiceEntry", "serviceEntryVisibility"),

@@ -66,7 +66,8 @@ def compile_proxy(offline: Offline, spec: ProxySpec, *, certificates: bool = Tru
     workload = placed(hub.world, spec)
     hub.world = msgspec.structs.replace(hub.world, workloads=hub.world.workloads.set(workload.ref, workload))
     shown = hub.attach(_node(spec, workload, certificates))
-    decisions = dict.fromkeys((*hub.decisions(shown.proxy.kind), *shown.inbound.decisions, *_own_decisions(shown.inbound.resources)))
+    own = (*shown.inbound.decisions, *_own_decisions(shown.inbound.resources))
+    decisions = dict.fromkeys((*hub.decisions(shown.proxy.kind), *own))
     return Compiled(shown.proxy, cast(ProxyView, shown.mailbox.view), hub.world, tuple(decisions))
 
 

@@ -17,6 +17,7 @@ from tidegate.envoy.cache import Builders
 from tidegate.envoy.defaults import Slices, slices
 from tidegate.envoy.inputs import InboundInput, Input
 from tidegate.envoy.outbound import Outbound
+from tidegate.envoy.patches.selection import unmet
 from tidegate.envoy.resource import Decision
 from tidegate.envoy.telemetry import asks_services
 from tidegate.envoy.view import InboundState, ProxyView, build_own, own_input
@@ -133,7 +134,9 @@ class Hub:
 
     def problems(self) -> dict[Ref, tuple[str, ...]]:
         """What only the proxies' resources can tell of objects: EnvoyFilters that do nothing."""
-        return self.patching.problems((s.proxy.kind, s.patches) for s in self.attached() if s.patches.found)
+        shown = self.attached()
+        kept = (p for s in shown for p in unmet(self.world, s.proxy, s.node.version, s.node.metadata))
+        return self.patching.problems(((s.proxy.kind, s.patches) for s in shown if s.patches.found), kept)
 
     def _proxy(self, node: Node) -> Proxy:
         keys = self._label_keys(node.namespace)

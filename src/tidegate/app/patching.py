@@ -20,6 +20,7 @@ from tidegate.snapshot.world import World
 from tidegate.xds.source import Delta
 
 _MOST_PROBLEMS = 50
+_UNMET = "match.proxy holds for none of them: it asks for another ISTIO_VERSION, or other node metadata"
 
 
 class Patches(msgspec.Struct, frozen=True):
@@ -87,8 +88,11 @@ class Patching:
                 applied, failed = found.applied() | each.own.applied(), found.failed() | each.own.failed()
                 yield from layer.decisions(each.found.patches, applied, failed)
 
-    def problems(self, proxies: Iterable[tuple[ProxyKind, Patches]]) -> dict[Ref, tuple[str, ...]]:
-        """By EnvoyFilter, its patches that do nothing for any of the proxies that it selects."""
+    def problems(
+        self, proxies: Iterable[tuple[ProxyKind, Patches]], unmet: Iterable[Patch] = ()
+    ) -> dict[Ref, tuple[str, ...]]:
+        """By EnvoyFilter, its patches that do nothing for any of the proxies that it selects; ``unmet``: those that
+        were kept from some by ``match.proxy``."""
         selected: dict[Patch, None] = {}
         applied: set[Patch] = set()
         failed: dict[Patch, str] = {}
@@ -103,8 +107,9 @@ class Patching:
                 looked.add((kind, each.found))
                 applied |= found.applied()
                 failed |= found.failed()
-        told = list(layer.inapplicable(selected, applied, failed).items())
-        return layer.problems(dict(told[:_MOST_PROBLEMS]))
+        told = layer.inapplicable(selected, applied, failed)
+        told |= {patch: _UNMET for patch in unmet if patch not in selected}
+        return layer.problems(dict(list(told.items())[:_MOST_PROBLEMS]))
 
 
 def _services(inbound: InboundState) -> dict[int, tuple[str, ...]]:

@@ -10,6 +10,7 @@ from tidegate.api.networking import (
     WarmupConfiguration,
 )
 from tidegate.envoy import protos
+from tidegate.envoy.locality import Plan
 from tidegate.kit.durations import Duration
 
 Simple = LoadBalancerSettingsSimple
@@ -48,6 +49,20 @@ def put_load_balancer(cluster: Any, settings: LoadBalancerSettings | None) -> No
         warmup = WarmupConfiguration(duration=settings.warmup_duration_secs)
     if warmup is not None and warmup.duration is not None:
         _put_warmup(cluster, warmup, warmup.duration)
+
+
+def put_localities(cluster: Any, plan: Plan | None) -> None:
+    """Whether Envoy weighs localities, or prefers its own zone. Zone awareness takes effect in proxies that know
+    their own cluster; without one Envoy spreads requests over all endpoints of the first priority."""
+    if plan is None:
+        return
+    if plan.weighted:
+        cluster.common_lb_config.locality_weighted_lb_config.SetInParent()
+    elif plan.zone_aware is not None:
+        zones = cluster.common_lb_config.zone_aware_lb_config
+        zones.routing_enabled.value = 100.0 if plan.failover else 0.0
+        if plan.zone_aware.min_cluster_size is not None:
+            zones.min_cluster_size.value = plan.zone_aware.min_cluster_size
 
 
 def _put_hash(cluster: Any, settings: ConsistentHashLB) -> None:

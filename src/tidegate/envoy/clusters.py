@@ -178,9 +178,7 @@ def _alike(
         cluster.eds_cluster_config.eds_config.CopyFrom(protos.ads())
     if discovery != _ORIGINAL_DST:
         balancing.put_load_balancer(cluster, policy.load_balancer)
-        plan = locality.plan(policy, distribution, defaults)
-        if plan is not None and plan.weighted:
-            cluster.common_lb_config.locality_weighted_lb_config.SetInParent()
+        balancing.put_localities(cluster, locality.plan(policy, distribution, defaults))
     return cluster
 
 

@@ -1,7 +1,8 @@
 """Locality load balancing: which localities get traffic, how much, and in which order they stand in.
 
 Works on plain values; :mod:`tidegate.envoy.endpoints` writes the result. The meaning is that of Istio's
-``LocalityLoadBalancerSetting`` (distribute, failover, failoverPriority).
+``LocalityLoadBalancerSetting`` (distribute, failover, failoverPriority) and ``ZoneAwareLoadBalancerSetting``, which
+ranks regions only: within one region Envoy itself spreads requests over zones.
 """
 
 import math
@@ -13,6 +14,8 @@ from tidegate.api.networking import (
     LocalityLoadBalancerSetting,
     LocalityLoadBalancerSettingDistribute,
     LocalityLoadBalancerSettingFailover,
+    ZoneAwareLoadBalancerSetting,
+    ZoneAwareLoadBalancerSettingFailover,
 )
 from tidegate.envoy.inputs import ClusterDefaults
 from tidegate.envoy.policy import Policy
@@ -29,18 +32,31 @@ _DISTRIBUTIONS = {"PreferClose": _CLOSE, "PreferSameZone": _CLOSE, "PreferSameNo
 OTHER_REGION = 3
 """Distance of an endpoint in another region than the proxy's; 4: a region that ``failover`` does not name."""
 
+Setting = LocalityLoadBalancerSetting | ZoneAwareLoadBalancerSetting
+Failover = LocalityLoadBalancerSettingFailover | ZoneAwareLoadBalancerSettingFailover
+
 
 class Plan(msgspec.Struct, frozen=True):
     """What holds for one cluster: the setting, and whether endpoints may be put into lower priorities."""
 
-    setting: LocalityLoadBalancerSetting
+    setting: Setting
     failover: bool
+
+    @property
+    def zone_aware(self) -> ZoneAwareLoadBalancerSetting | None:
+        return self.setting if isinstance(self.setting, ZoneAwareLoadBalancerSetting) else None
+
+    @property
+    def distribute(self) -> tuple[LocalityLoadBalancerSettingDistribute, ...]:
+        return self.setting.distribute if isinstance(self.setting, LocalityLoadBalancerSetting) else ()
 
     @property
     def weighted(self) -> bool:
         """Envoy is to heed locality weights: only where the user set something that needs them."""
+        if self.zone_aware is not None:
+            return False
         ranked = self.failover and bool(self.setting.failover or self.setting.failover_priority)
-        return bool(self.setting.distribute) or ranked
+        return bool(self.distribute) or ranked
 
 
 class Group(msgspec.Struct):
@@ -53,19 +69,31 @@ class Group(msgspec.Struct):
 
 
 def plan(policy: Policy, distribution: str, defaults: ClusterDefaults) -> Plan | None:
-    """The locality setting that holds, by precedence: DestinationRule, trafficDistribution, mesh. None: none.
+    """The setting that holds, by precedence: DestinationRule, trafficDistribution, mesh. None: none.
 
-    Without outlier detection Envoy never leaves a priority, so failover counts only with it, or where
-    trafficDistribution asks for nearness as such.
+    Without outlier detection Envoy never leaves a priority, so a locality setting's failover counts only with it, or
+    where trafficDistribution asks for nearness as such. Zone awareness needs none, and wins over the locality setting
+    of the same object; switched off there, it also keeps what is less specific from holding.
     """
     detects = policy.outlier_detection is not None
-    own = policy.load_balancer.locality_lb_setting if policy.load_balancer else None
-    if own is not None:
-        return None if own.enabled is False else Plan(own, detects)
+    rule = policy.load_balancer
+    if rule is not None and (rule.zone_aware_lb_setting or rule.locality_lb_setting):
+        return _plan(rule.zone_aware_lb_setting, rule.locality_lb_setting, detects)
     if near := _DISTRIBUTIONS.get(distribution):
         return Plan(near, True)
+    zone_aware = defaults.zone_aware_lb.value if defaults.zone_aware_lb else None
     mesh = defaults.locality_lb.value if defaults.locality_lb else None
-    return Plan(mesh, detects) if mesh is not None and mesh.enabled else None
+    if mesh is not None and mesh.enabled is None:
+        mesh = None
+    return _plan(zone_aware, mesh, detects)
+
+
+def _plan(
+    zone_aware: ZoneAwareLoadBalancerSetting | None, place: LocalityLoadBalancerSetting | None, detects: bool
+) -> Plan | None:
+    if zone_aware is not None:
+        return Plan(zone_aware, zone_aware.enabled is not False)
+    return Plan(place, detects) if place is not None and place.enabled is not False else None
 
 
 def weight_of(endpoint: Endpoint) -> int:
@@ -84,14 +112,16 @@ def apply(plan: Plan | None, groups: list[Group], proxy: ProxyKind) -> list[Grou
     """Weights and priorities put on ``groups``; priorities are 0..n without gaps."""
     if plan is None:
         return groups
-    if plan.setting.distribute:
-        return _distribute(plan.setting.distribute, groups, proxy.locality)
+    if plan.distribute:
+        return _distribute(plan.distribute, groups, proxy.locality)
     if not plan.failover:
         return groups
-    if plan.setting.failover_priority:
-        groups = _by_labels(groups, plan.setting.failover_priority, proxy)
-        return _by_distance(groups, plan.setting.failover, proxy.locality) if plan.setting.failover else groups
-    return _by_distance(groups, plan.setting.failover, proxy.locality)
+    setting, regions_only = plan.setting, plan.zone_aware is not None
+    if setting.failover_priority:
+        groups = _by_labels(groups, setting.failover_priority, proxy)
+        if not setting.failover:
+            return groups
+    return _by_distance(groups, setting.failover, proxy.locality, regions_only=regions_only)
 
 
 def parts(locality: str) -> tuple[str, str, str]:
@@ -142,12 +172,14 @@ def _distance(mine: str, theirs: str) -> int:
 
 
 def _by_distance(
-    groups: list[Group], failover: tuple[LocalityLoadBalancerSettingFailover, ...], locality: str
+    groups: list[Group], failover: tuple[Failover, ...], locality: str, *, regions_only: bool = False
 ) -> list[Group]:
     region = parts(locality)[0]
     target = next((f.to for f in failover if f.from_ == region), None)
     for each in groups:
         distance = _distance(locality, each.locality)
+        if regions_only and distance < OTHER_REGION:
+            distance = 0
         if distance == OTHER_REGION and target is not None and parts(each.locality)[0] != target:
             distance += 1
         # labels rank first, distance within a rank: there are five distances

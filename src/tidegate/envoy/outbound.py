@@ -150,7 +150,7 @@ class Outbound:
 
     def _affected(self, old: World, new: World, changed: Changed) -> set[str]:
         names = {key.host.lower() for key in changed.services | changed.endpoints}
-        names |= _wildcards_over(new, {key.host.lower() for key in changed.services})
+        names |= _wildcards_over(new, _reshaped(old, new, changed.services))
         if self.kind.mtls:
             spaces = {ref.namespace for ref in changed.policies if ref.kind == PEER_AUTHENTICATION}
             names |= {key.host.lower() for space in spaces for key in new.services_in(space)}
@@ -335,6 +335,16 @@ def _common(around: Surroundings) -> tuple[object, ...]:
         mesh.default_destination_rule_export_to,
         around.world.policies_in(PEER_AUTHENTICATION, mesh.root_namespace) if around.kind.mtls else (),
     )
+
+
+def _reshaped(old: World, new: World, keys: Iterable[ServiceKey]) -> set[str]:
+    """Hosts that came or went, or are seen by others or on other ports now: all that wildcards over them depend on."""
+    found = set()
+    for key in keys:
+        before, after = old.services.get(key), new.services.get(key)
+        if before is None or after is None or (before.ports, before.export_to) != (after.ports, after.export_to):
+            found.add(key.host.lower())
+    return found
 
 
 def _wildcards_over(world: World, names: set[str]) -> set[str]:

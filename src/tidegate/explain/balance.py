@@ -6,7 +6,6 @@ from typing import Any
 
 from tidegate.dump.config.cluster import Cluster, LbEndpoint, LoadAssignment, LocalityEndpoints, SubsetLb
 from tidegate.dump.config.cluster import Endpoint as ConfigEndpoint
-from tidegate.dump.config.keys import camel
 from tidegate.dump.model import Metadata
 
 _AVAILABLE = frozenset({"UNKNOWN", "HEALTHY"})
@@ -160,7 +159,7 @@ def _by_locality(cluster: Cluster) -> bool:
         inner = config.typed_config.get("localityLbConfig")
         if config.type.endswith(_LOCALITY_POLICY):
             return True
-        if isinstance(inner, dict) and "localityWeightedLbConfig" in camel(inner):
+        if isinstance(inner, dict) and "localityWeightedLbConfig" in inner:
             return True
     return False
 

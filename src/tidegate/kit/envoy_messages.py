@@ -14,7 +14,6 @@ from google.protobuf import descriptor_pool, json_format, message_factory
 
 from tidegate.kit.durations import Duration
 
-TYPE_URL_PREFIX = "type.googleapis.com/"
 _ROOTS = ("envoy.", "udpa.", "xds.", "google.protobuf.", "google.rpc.", "google.api.", "google.type.")
 _TYPE = "@type"
 _ANYTHING = ("google.protobuf.Value", "google.protobuf.ListValue")

@@ -191,7 +191,8 @@ def _notes(body: Json, container: Json) -> Iterator[str]:
 
 def bound(pod: Json, node: str, workload: Workload) -> Json:
     """A merge patch that takes the Pod to the lab's node and gives it its sidecar, as injection would."""
-    containers = [each for each in pod["spec"]["containers"] if workload.is_gateway or each.get("name") != objects.PROXY]
+    kept = workload.is_gateway  # its one container is the proxy
+    containers = [each for each in pod["spec"]["containers"] if kept or each.get("name") != objects.PROXY]
     if workload.capture is not None:
         containers.append(objects.PROXY_CONTAINER)
     return {

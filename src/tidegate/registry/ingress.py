@@ -111,33 +111,33 @@ def _routes(ingress: Object[IngressSpec], host: str, domain: str, port_of: PortO
         for path in rule.http.paths if rule.http else ():
             target = _destination(ingress.ref.namespace, path.backend, domain, port_of)
             if target is not None:
-                exact, matches = _matches(path)
+                exact, text = _meant(path)
+                matches = [{"uri": {"exact": text}}] if exact else _below(text)
                 route = {"route": [{"destination": target}], **({"match": matches} if matches else {})}
-                yield (-len(path.path) if matches else 0, not exact), route
+                yield (-len(text), not exact), route
 
 
 def _rules(ingress: Object[IngressSpec], host: str) -> Iterator[IngressRule]:
     return (rule for rule in ingress.spec.rules if (rule.host or "*") == host)
 
 
-def _matches(path: HTTPIngressPath) -> tuple[bool, list[dict[str, Any]]]:
-    """Whether the path counts as exact, and its match; none for every path. Prefixes end at a path's slashes."""
+def _meant(path: HTTPIngressPath) -> tuple[bool, str]:
+    """Whether the path is exact, and its text; "" for every path. Without a type its ending tells."""
     text = path.path
-    if path.path_type == "Exact":
-        return True, [{"uri": {"exact": text}}]
-    if path.path_type == "Prefix":
-        return False, _below(text)
+    if path.path_type in ("Exact", "Prefix"):
+        return path.path_type == "Exact", text
     if text in _EVERYTHING:
-        return False, []
-    for ending in (".*", "/*"):
-        if text.endswith(ending):
-            return False, _below(text.removesuffix(ending))
-    return True, [{"uri": {"exact": text}}]
+        return False, ""
+    ending = next((each for each in (".*", "/*") if text.endswith(each)), None)
+    return ending is None, text.removesuffix(ending or "")
 
 
 def _below(path: str) -> list[dict[str, Any]]:
-    path = path.rstrip("/")
-    return [{"uri": {"exact": path}}, {"uri": {"prefix": f"{path}/"}}] if path else [{"uri": {"prefix": "/"}}]
+    """A prefix, which ends at a slash of the path; no match for every path."""
+    stem = path.rstrip("/")
+    if stem:
+        return [{"uri": {"exact": stem}}, {"uri": {"prefix": f"{stem}/"}}]
+    return [{"uri": {"prefix": "/"}}] if path else []
 
 
 def _destination(namespace: str, backend: IngressBackend, domain: str, port_of: PortOf) -> dict[str, Any] | None:

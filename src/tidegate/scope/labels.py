@@ -3,7 +3,13 @@
 from typing import Any
 
 from tidegate.api.mesh import MeshConfig
-from tidegate.api.networking import DestinationRule, LocalityLoadBalancerSetting, Sidecar, VirtualService
+from tidegate.api.networking import (
+    DestinationRule,
+    LocalityLoadBalancerSetting,
+    Sidecar,
+    VirtualService,
+    ZoneAwareLoadBalancerSetting,
+)
 from tidegate.api.objects import Object
 from tidegate.api.telemetry import Telemetry
 from tidegate.registry.model import Labels
@@ -41,16 +47,17 @@ def _failover_keys(spec: DestinationRule) -> set[str]:
     policies = [p for p in (spec.traffic_policy, *(s.traffic_policy for s in spec.subsets)) if p]
     balancers = [p.load_balancer for p in policies]
     balancers += [level.load_balancer for p in policies for level in p.port_level_settings]
-    settings = [b.locality_lb_setting for b in balancers if b and b.locality_lb_setting]
+    settings = [s for b in balancers if b for s in (b.locality_lb_setting, b.zone_aware_lb_setting) if s]
     return {key for s in settings for key in _priority_keys(s)}
 
 
 def mentioned_by_mesh(mesh: MeshConfig) -> frozenset[str]:
     """Label keys that the mesh's own failoverPriority compares."""
-    return _priority_keys(mesh.locality_lb_setting) if mesh.locality_lb_setting else frozenset()
+    settings = (mesh.locality_lb_setting, mesh.zone_aware_lb_setting)
+    return frozenset(key for setting in settings if setting for key in _priority_keys(setting))
 
 
-def _priority_keys(setting: LocalityLoadBalancerSetting) -> frozenset[str]:
+def _priority_keys(setting: LocalityLoadBalancerSetting | ZoneAwareLoadBalancerSetting) -> frozenset[str]:
     return frozenset(word.partition("=")[0] for word in setting.failover_priority)
 
 

@@ -135,6 +135,13 @@ class TestChanges:
         stage.apply(entry("shop/b", "b.example"))
         assert named(web) == "x"
 
+    def test_extension_configurations_are_found_by_name(self) -> None:
+        lua = {"name": "found", "typed_config": {"@type": LUA}}
+        stage = Stage(*BASE, envoy_filter("shop/f", patch("EXTENSION_CONFIG", "ADD", lua)))
+        found = stage.attach("web").mailbox.view.get(EXTENSION, "found")
+        assert found is not None and found.name == "found"
+        assert not stage.hub.problems()
+
     def test_step_by_step_is_as_all_at_once(self) -> None:
         removed = patch("CLUSTER", "REMOVE", cluster={"service": "a.example"})
         sink = patch("CLUSTER", "ADD", {"name": "sink"})
@@ -180,6 +187,12 @@ class TestInapplicablePatches:
         assert stage.hub.problems()
         stage.attach("web")
         assert not stage.hub.problems()
+
+    def test_one_that_asks_for_other_proxies_says_so(self) -> None:
+        stage = Stage(*BASE, envoy_filter("shop/f", naming("x", proxy={"proxyVersion": "^1[.]2"})))
+        stage.attach("web")
+        ((text,),) = stage.hub.problems().values()
+        assert "ISTIO_VERSION" in text
 
     def test_what_cannot_be_joined_says_why(self) -> None:
         router = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"

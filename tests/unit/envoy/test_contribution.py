@@ -2,11 +2,18 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from tests import worlds
 from tests.worlds import Shop, entry, gone, made, mesh, policy, put, routing, service, sidecar
 from tidegate.api import decode
+from tidegate.envoy import protos
+from tidegate.envoy.cache import Builders
+from tidegate.envoy.defaults import slices
+from tidegate.envoy.outbound import Outbound
 from tidegate.envoy.resource import ENDPOINT, LISTENER, ROUTE
+from tidegate.kit.features import Features
 from tidegate.scope.proxy import Interception
 
 A, B = "a.example", "b.example"
@@ -409,6 +416,15 @@ class TestHeadless:
         shop = Shop(db, self.slice("10.1.0.1", "10.1.0.2"))
         assert shop.listeners() == {"10.1.0.1_3306", "10.1.0.2_3306"}
 
+    def test_or_one_filter_chain_for_each_where_the_control_plane_says_so(self) -> None:
+        given = worlds.world(service("shop/db", (3306, "mysql")), self.slice("10.1.0.1", "10.1.0.2"))
+        given = msgspec.structs.replace(given, features=Features(headless_filter_chains=True))
+        view = Outbound(worlds.kind(), given, slices(given.mesh, given.domain), Builders())
+        found = protos.Listener.FromString(view.resources[LISTENER]["0.0.0.0_3306"].body)
+        prefixes = [c.filter_chain_match.prefix_ranges[0].address_prefix for c in found.filter_chains]
+        assert prefixes == ["10.1.0.1", "10.1.0.2"]
+        assert found.default_filter_chain.name == "PassthroughFilterChain"
+
     def test_none_without_endpoints(self) -> None:
         assert Shop(service("shop/db", (3306, "mysql"))).listeners() == set()
 
@@ -421,7 +437,7 @@ class TestHeadless:
 
 class TestMeshDefaults:
     @pytest.mark.parametrize("kind", ["Service", "VirtualService", "DestinationRule"])
-    def test_visibility(self, setting: str) -> None:
+    def test_visibility(self, kind: str) -> None:
         objects = [
             entry("other/a", A, exportTo=["*"] if kind != "Service" else []),
             routing("other/r", [A], B, exportTo=["*"] if kind != "VirtualService" else []),

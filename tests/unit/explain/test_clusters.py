@@ -271,3 +271,51 @@ def test_http_listener_reaches_inner_listener_as_a_request() -> None:
     outer = listener("l", "0.0.0.0", 80, chain(hcm(host(route(route={"cluster": "c", "prefixRewrite": "/in"})))))
     end = explain([outer, inner], at(http=get(path="/")), [internal("inner"), cluster("far")]).end
     assert (end.cluster, end.far_side.path if end.far_side else "") == ("far", "/in")
+
+
+def test_localities_weighted_by_a_load_balancing_policy() -> None:
+    groups = [
+        group(endpoint("a"), locality={"zone": "1"}, loadBalancingWeight=90),
+        group(endpoint("b"), locality={"zone": "2"}, loadBalancingWeight=10),
+    ]
+
+    def policy(config: dict[str, Any]) -> dict[str, Any]:
+        return {"loadBalancingPolicy": {"policies": [{"typedExtensionConfig": config}]}}
+
+    kind = TYPE + "load_balancing_policies."
+    wrr = policy(extension(kind + "wrr_locality.v3.WrrLocality"))
+    inner = {"localityWeightedLbConfig": {}}
+    least = policy(extension(kind + "least_request.v3.LeastRequest", localityLbConfig=inner))
+    plain = policy(extension(kind + "least_request.v3.LeastRequest"))
+    for settings, share in ((wrr, 0.9), (least, 0.9), (plain, 0.5)):
+        assert shares(reach(cluster("c", *groups, **settings)))["a"] == share
+
+
+def test_clusters_asked_for_on_demand_are_not_missing_for_good() -> None:
+    listeners = [listener("l", "0.0.0.0", 80, chain(tcp(onDemand={})))]
+    trace = explain(listeners, at(), [])
+    assert trace.end.kind == "unknown" and "on demand" in trace.unknown[0].why
+    demand = extension(TYPE + "filters.http.on_demand.v3.OnDemand", odcds={})
+    assert web(get(), host(route()), clusters=[], filters=(demand,)).end.kind == "unknown"
+
+
+def test_what_keeps_a_request_with_one_endpoint() -> None:
+    policy = [
+        {"header": {"headerName": "x-user"}},
+        {"cookie": {"name": "s"}},
+        {"connectionProperties": {"sourceIp": True}},
+    ]
+    end = web(get(), host(route(route={"cluster": "c", "hashPolicy": policy}))).end
+    assert end.hashed_by == ("header x-user", "cookie s", "source address")
+
+
+def test_server_name_from_another_header_or_the_endpoint() -> None:
+    automatic = {"autoSni": True, "overrideAutoSniHeader": "x-sni"}
+    options = {"@type": TYPE + "upstreams.http.v3.HttpProtocolOptions", "upstreamHttpProtocolOptions": automatic}
+    secure = cluster(transportSocket=tls_socket("Upstream"), typedExtensionProtocolOptions={"o": options})
+    end = web(get(x_sni="other.test"), host(route()), clusters=[secure]).end
+    assert end.upstream_tls is not None and end.upstream_tls.sni == "other.test"
+    named = cluster("c", group(endpoint("10.0.0.9")), transportSocket=tls_socket("Upstream", autoHostSni=True))
+    named["loadAssignment"]["endpoints"][0]["lbEndpoints"][0]["endpoint"]["hostname"] = "far.test"
+    end = reach(named)
+    assert end.upstream_tls is not None and end.upstream_tls.sni == "far.test"

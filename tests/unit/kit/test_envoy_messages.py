@@ -50,7 +50,7 @@ def test_a_value_of_any_json_may_be_a_list() -> None:
     found = decode("envoy.type.v3.Percent", {"value": 3})
     assert found.value == 3
     typed = decode("google.protobuf.Struct", {"a": [1, {"b": 2}]})
-    assert list(typed["a"])[0] == 1
+    assert next(iter(typed["a"])) == 1
 
 
 def test_depth_is_bounded() -> None:

@@ -129,5 +129,6 @@ def test_the_pod_of_a_gateway_has_the_proxy_alone() -> None:
     (container,) = objects.pod(plan, found)["spec"]["containers"]
     assert container["name"] == objects.PROXY
     assert {port["containerPort"] for port in container["ports"]} == {15090, 8080}
-    assert [c["name"] for c in objects.pod_status(plan, member, found, ready=True)["containerStatuses"]] == [objects.PROXY]
+    (status,) = objects.pod_status(plan, member, found, ready=True)["containerStatuses"]
+    assert (status["name"], status["ready"]) == (objects.PROXY, True)
     assert plan.proxies == ("gw.default",)

@@ -1,6 +1,6 @@
 """Which EnvoyFilters hold for a proxy, and in which order."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -62,15 +62,25 @@ def patch_set(world: World, proxy: Proxy, version: str = "", metadata: Mapping[s
     Lower priority first, then the root namespace's, then the oldest. ``version`` and ``metadata`` are what the
     proxy's node says of itself, which ``match.proxy`` looks at.
     """
+    chosen = (p for p in _selected(world, proxy) if _meant(p.match.proxy, version, metadata or {}))
+    return _shared(tuple(chosen))
+
+
+def unmet(world: World, proxy: Proxy, version: str, metadata: Mapping[str, Any]) -> list[Patch]:
+    """The patches of EnvoyFilters that select the proxy which ``match.proxy`` keeps from it."""
+    return [p for p in _selected(world, proxy) if not _meant(p.match.proxy, version, metadata)]
+
+
+def _selected(world: World, proxy: Proxy) -> Iterator[Patch]:
     kept = world.policies("EnvoyFilter")
     if not kept:
-        return EMPTY
+        return
     root = world.mesh.root_namespace
     found = [*kept.get(root, ()), *(kept.get(proxy.kind.namespace, ()) if proxy.kind.namespace != root else ())]
     mine = [each for each in found if _selects(each, proxy)]
     mine.sort(key=lambda each: (each.spec.priority, each.ref.namespace != root, each.age_key))
-    chosen = (p for each in mine for p in patches_of(each) if _meant(p.match.proxy, version, metadata or {}))
-    return _shared(tuple(chosen))
+    for each in mine:
+        yield from patches_of(each)
 
 
 @lru_cache(maxsize=4096)
