@@ -470,6 +470,7 @@ BESIDE: dict[tuple[str, str], tuple[Needed, ...]] = {
 }
 """(kind, list) to what is put first where it has two items."""
 
+_ZONE_AWARE = ("enabled", "failoverPriority[]", "minClusterSize")
 PARTLY: frozenset[tuple[str, str]] = frozenset(
     ("DestinationRule", f"{policy}.tls.mode") for policy in _POLICIES
 ) | frozenset(
@@ -484,9 +485,17 @@ PARTLY: frozenset[tuple[str, str]] = frozenset(
         "notServiceAccounts",
         "notTrustDomains",
     )
+) | frozenset(
+    (kind, f"{at}zoneAwareLbSetting.{field}")
+    for kind, at in (
+        *(("DestinationRule", f"{policy}.loadBalancer.") for policy in _POLICIES),
+        ("MeshConfig", "data.mesh."),
+    )
+    for field in _ZONE_AWARE
 )
 """Fields that change a resource and warn nevertheless: mutual TLS without a certificate refuses connections, a
-Secret's name leaves them without one, and a caller's identity is compared although nobody has one."""
+Secret's name leaves them without one, a caller's identity is compared although nobody has one, and zones count
+only for proxies that know who their own peers are."""
 
 
 def context_of(kind: str, path: str) -> list[Needed]:

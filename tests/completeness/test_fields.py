@@ -26,7 +26,7 @@ LEAST_UNACTED = {
     "WasmPlugin": 23,
     "DestinationRule": 40,
     "Gateway": 2,
-    "MeshConfig": 250,
+    "MeshConfig": 240,
     "ServiceEntry": 2,
     "Sidecar": 15,
     "VirtualService": 1,

@@ -150,19 +150,23 @@ def test_anything_at_all(data: bytes | str) -> None:
     whole(interpret(read_config(data), Connection("outbound", "10.0.0.1", 80)))
 
 
-@pytest.mark.parametrize(
-    "pattern", ["a" * 100_000, "(" * 100_000, "(a*)*" * 20_000, "((a{1000}){1000})", "[a-z]{1000}" * 50]
-)
+HOSTILE = ["a" * 100_000, "(" * 100_000, "(a*)*" * 20_000, "((a{1000}){1000})", "[a-z]{1000}" * 50]
+HOSTILE += ["/" + ".*a" * 15_000, "/" + "(a?)" * 15_000, "/(.*[ab].{400})(.*[ab].{400})c"]
+
+
+@pytest.mark.parametrize("pattern", HOSTILE, ids=range(len(HOSTILE)))
 def test_patterns_without_bounds(pattern: str) -> None:
-    route = {"match": {"safeRegex": {"regex": pattern}}, "route": {"cluster": "c"}}
+    rewrite = {"pattern": {"regex": pattern}, "substitution": "/"}
+    other = {"match": {"prefix": "/"}, "route": {"cluster": "c", "regexRewrite": rewrite}}
+    route = {"match": {"safeRegex": {"regex": pattern}}, "route": {"cluster": "c", "regexRewrite": rewrite}}
     manager = {
         "@type": NETWORK + "http_connection_manager.v3.HttpConnectionManager",
-        "routeConfig": {"virtualHosts": [{"name": "h", "domains": ["*"], "routes": [route]}]},
+        "routeConfig": {"virtualHosts": [{"name": "h", "domains": ["*"], "routes": [route, other]}]},
     }
     chain = {"filters": [{"name": "h", "typedConfig": manager}]}
     address = {"socketAddress": {"address": "0.0.0.0", "portValue": 80}}
     config = read_config({"listeners": [{"name": "l", "address": address, "filterChains": [chain]}]})
-    asked = Connection("gateway", "10.0.0.1", 80, http=HttpRequest(authority="a", path="/" + "a" * 100_000))
+    asked = Connection("gateway", "10.0.0.1", 80, http=HttpRequest(authority="a", path="/" + "ab" * 30_000))
     whole(interpret(config, asked))
 
 

@@ -189,9 +189,8 @@ class Hub:
         """Look at one proxy anew; it may have become another kind (its labels, its node), so that all may differ."""
         before, shown.proxy = shown.proxy, self._proxy(shown.node)
         own = self._refresh_inbound(shown)
-        patches, shown.patches = shown.patches, self.patching.patches_of(
-            self.world, shown.node, shown.proxy, shown.inbound, shown.patches
-        )
+        patches = shown.patches
+        shown.patches = self.patching.patches_of(self.world, shown.node, shown.proxy, shown.inbound, patches)
         # before the old kind is left, and its cached results with it
         view = self._view(shown.proxy, shown.inbound, shown.patches)
         if shown.proxy.kind != before.kind:

@@ -19,7 +19,8 @@ from tidegate.capture.sockets import Owner, Socket
 
 OUTBOUND_PORT, INBOUND_PORT = 15001, 15006
 SIDECAR_PORTS = frozenset({15001, 15006, 15020, 15021, 15090})
-PROXY_UID, PROXY_NAME = 1337, "envoy"
+PROXY_ID, PROXY_NAME = 1337, "envoy"
+"""User and group of the proxy; under TPROXY it runs as root, of that group."""
 INBOUND_SOURCES = frozenset({"127.0.0.6", "::6"})
 """From where Envoy asks the application, so that the capture rules let it pass."""
 
@@ -180,7 +181,9 @@ class _Join:
     def _has(self, socket: Socket) -> bool:
         """Whether a socket is Envoy's: another program with its user id escapes the capture rules all the same."""
         owner = self._seen.owners.get(socket.inode)
-        return socket.uid == PROXY_UID and (owner is None or owner.name == PROXY_NAME)
+        if owner is None:
+            return socket.uid == PROXY_ID
+        return owner.name == PROXY_NAME and PROXY_ID in (socket.uid, owner.group)
 
     def _owner(self, socket: Socket | None) -> str:
         owner = self._seen.owners.get(socket.inode) if socket is not None else None

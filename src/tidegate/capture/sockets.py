@@ -46,6 +46,8 @@ class Owner(msgspec.Struct, frozen=True):
 
     pid: int
     name: str
+    group: int = -1
+    """Its effective group id; -1 where nobody asked."""
 
     def __str__(self) -> str:
         return f"{self.name}/{self.pid}"
@@ -79,8 +81,9 @@ def owners(netns_inode: int, proc: Path = Path("/proc")) -> dict[int, Owner]:
     found: dict[int, Owner] = {}
     for folder in proc.iterdir():
         if folder.name.isdigit() and _namespace(folder) == netns_inode:
+            group = _group(folder)
             for inode, name in _sockets_of(folder):
-                found.setdefault(inode, Owner(int(folder.name), name))
+                found.setdefault(inode, Owner(int(folder.name), name, group))
     return found
 
 
@@ -89,6 +92,13 @@ def _namespace(folder: Path) -> int:
         return (folder / "ns" / "net").stat().st_ino
     except OSError:
         return 0
+
+
+def _group(folder: Path) -> int:
+    try:
+        return folder.stat().st_gid
+    except OSError:
+        return -1
 
 
 def _sockets_of(folder: Path) -> Iterator[tuple[int, str]]:

@@ -43,8 +43,8 @@ def compile_command(
     """Print what a proxy would be sent, from manifests alone: no cluster, no server.
 
     The manifests pass admission as at `kubectl apply`; what it refuses is left out and told on standard error.
-    Pods are made of Deployments, and EndpointSlices from Pods where a Service comes without. Cluster IPs and allocated addresses stay as they
-    are written. The dump can be read with `tidegate proxy-config ... --file`.
+    Pods are made of Deployments, and EndpointSlices from Pods where a Service comes without. Cluster IPs and
+    allocated addresses stay as they are written. The dump can be read with `tidegate proxy-config ... --file`.
 
     \b
     Examples:
@@ -52,6 +52,8 @@ def compile_command(
       tidegate compile -f mesh/ --proxy client.entry -o table
       tidegate compile -f services.yaml -f rules.yaml --mesh-config mesh.yaml --proxy-spec proxy.yaml
       kubectl get svc,pod,endpointslice,se,vs,dr -A -o yaml | tidegate compile -f - --proxy v1.shop
+
+    \b
     A proxy specification needs a name only:
       {name: client, namespace: entry, ip: 10.1.2.3, labels: {app: client}}
     """

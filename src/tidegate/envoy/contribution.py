@@ -490,7 +490,7 @@ class _Evaluation:
     ) -> Iterator[tuple[str, str, Endpoint | None]]:
         kind = self.around.kind
         if listener.bind or self._is_bound(listener):
-            yield listener.bind or kind.loopback, _first_address(service, kind), None
+            yield listener.bind or kind.loopback, _first_address(service, port, kind), None
             return
         if listener.port is not None and service.headless:
             yield kind.wildcard, "", None
@@ -511,7 +511,7 @@ class _Evaluation:
         """Whether an opaque port is listened for on the addresses of its endpoints, the service having none itself."""
         if port.protocol.is_http or service.resolution is not Resolution.PASSTHROUGH:
             return False
-        return service.headless or (bool(service.selector) and not visible_addresses(service, self.around.kind))
+        return service.headless or (bool(service.selector) and not visible_addresses(service, self.around.kind, port.number))
 
     def _endpoints_of(self, service: Service) -> tuple[Endpoint, ...]:
         """Of the definition that a listener imports, which may be another than that of the clusters."""
@@ -550,10 +550,10 @@ def _is_routed(port: Port) -> bool:
     return port.protocol.is_http or port.protocol is Protocol.AUTO
 
 
-def _first_address(service: Service, kind: ProxyKind) -> str:
+def _first_address(service: Service, port: Port, kind: ProxyKind) -> str:
     """The service's own address on a listener that others share: it tells that no server name need be asked for. A
     network counts as its first address: it is not matched there."""
-    found = visible_addresses(service, kind)
+    found = visible_addresses(service, kind, port.number)
     return found[0].partition("/")[0] if found else ""
 
 

@@ -37,15 +37,12 @@ Rule = Object[VirtualService]
 def about(around: Surroundings, host: str) -> Iterator[Decision]:
     """Every choice among objects that concerns a host (lower case) for one kind of proxy."""
     sidecar = choice.sidecar(around.world, around.kind.namespace, around.kind.labels)
-    found = [
-        *_hidden_services(around, host),
-        *_unimported(around, host, sidecar),
-        *_definitions(around, host),
-        *_closed_ports(around, host, sidecar),
-        *_hidden_rules(around, host),
-        *_routing(around, host, sidecar),
-        *_policies(around, host),
-    ]
+    found = [*_hidden_services(around, host), *_definitions(around, host), *_policies(around, host)]
+    if not around.kind.router:  # what holds for gateways is told by their servers
+        found += _unimported(around, host, sidecar)
+        found += _closed_ports(around, host, sidecar)
+        found += _hidden_rules(around, host)
+        found += _routing(around, host, sidecar)
     yield from dict.fromkeys(found)
 
 

@@ -20,18 +20,18 @@ def domains(
     ``with_port``: the forms with ``:port`` for a configuration that serves several ports; those of port 80 keep the
     bare ones too.
     """
-    bare = _bare(service, proxy, aliases)
+    bare = _bare(service, port, proxy, aliases)
     if not with_port:
         return bare
     ported = tuple(f"{domain}:{port.number}" for domain in bare)
     return (*bare, *ported) if port.number == 80 else ported
 
 
-def _bare(service: Service, proxy: ProxyKind, aliases: Sequence[str]) -> tuple[str, ...]:
+def _bare(service: Service, port: Port, proxy: ProxyKind, aliases: Sequence[str]) -> tuple[str, ...]:
     names = [n for host in (service.host, *aliases) for n in (*_names(host), *short_names(host, proxy.dns_domain))]
     if service.headless:
         names += [f"*.{name}" for name in names]
-    return tuple(dict.fromkeys((*names, *_addresses(service, proxy))))
+    return tuple(dict.fromkeys((*names, *_addresses(service, proxy, port.number))))
 
 
 def own_domains(service: Service, proxy: ProxyKind) -> tuple[str, ...]:
@@ -44,17 +44,21 @@ def _names(host: str) -> tuple[str, ...]:
     return (host,) if is_ip(host) or host == "*" or host.endswith(".") else (host, f"{host}.")
 
 
-def _addresses(service: Service, proxy: ProxyKind) -> tuple[str, ...]:
-    return tuple(f"[{a}]" if ":" in a else a for a in visible_addresses(service, proxy) if is_ip(a))
+def _addresses(service: Service, proxy: ProxyKind, port: int = 0) -> tuple[str, ...]:
+    return tuple(f"[{a}]" if ":" in a else a for a in visible_addresses(service, proxy, port) if is_ip(a))
 
 
-def visible_addresses(service: Service, proxy: ProxyKind) -> tuple[str, ...]:
-    """Addresses (VIPs and CIDRs) of a service as the proxy sees it: allocated ones only when it answers DNS itself
-    and the service has none of its own; cluster IPs and allocated ones by the proxy's IP families."""
-    chosen = service.addresses or (service.auto_addresses if proxy.dns_capture else ())
-    if service.registry is Registry.KUBERNETES or not service.addresses:
-        chosen = tuple(a for a in chosen if (proxy.ipv6 if ":" in a else proxy.ipv4))
-    return tuple(a for a in chosen if a != UNSPECIFIED)
+def visible_addresses(service: Service, proxy: ProxyKind, port: int = 0) -> tuple[str, ...]:
+    """Addresses (VIPs and CIDRs) of a service, or of one of its ports, as the proxy sees it: allocated ones only when
+    it answers DNS itself and the service has none of its own; cluster IPs and allocated ones by the proxy's IP
+    families."""
+    found: dict[str, None] = {}
+    for part in service.parts_of(port):
+        chosen = part.addresses or (part.auto_addresses if proxy.dns_capture else ())
+        if service.registry is Registry.KUBERNETES or not part.addresses:
+            chosen = tuple(a for a in chosen if (proxy.ipv6 if ":" in a else proxy.ipv4))
+        found.update(dict.fromkeys(a for a in chosen if a != UNSPECIFIED))
+    return tuple(found)
 
 
 def short_names(host: str, dns_domain: str) -> tuple[str, ...]:

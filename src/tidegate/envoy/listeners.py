@@ -56,14 +56,14 @@ def binds(service: Service, port: Port, proxy: ProxyKind) -> tuple[tuple[str, st
         return () if port.number in RESERVED_PORTS else ((proxy.wildcard, ""),)
     if service.headless:
         return ()
-    found = dict.fromkeys(_bind(address, proxy) for address in _bound_addresses(service, proxy))
+    found = dict.fromkeys(_bind(address, proxy) for address in _bound_addresses(service, port, proxy))
     places = tuple(found) or ((proxy.wildcard, ""),)
     return tuple(p for p in places if p[0] != proxy.wildcard or port.number not in RESERVED_PORTS)
 
 
-def _bound_addresses(service: Service, proxy: ProxyKind) -> tuple[str, ...]:
+def _bound_addresses(service: Service, port: Port, proxy: ProxyKind) -> tuple[str, ...]:
     """A Kubernetes Service with addresses of two families has one listener that is bound to both."""
-    found = visible_addresses(service, proxy)
+    found = visible_addresses(service, proxy, port.number)
     return found[:1] if service.registry is Registry.KUBERNETES else found
 
 
@@ -370,9 +370,7 @@ def _resolve_any(message: Any, catch_all: CatchAll, defaults: ListenerDefaults, 
         defaults=defaults,
         proxy=proxy,
     )
-    config = protos.RouteConfiguration.FromString(
-        routes.route_config(naming.ALLOW_ANY_DYNAMIC_DNS, [], catch_all).body
-    )
+    config = protos.RouteConfiguration.FromString(routes.route_config(naming.ALLOW_ANY_DYNAMIC_DNS, [], catch_all).body)
     chain = message.filter_chains.add(
         name=f"{naming.VIRTUAL_OUTBOUND}-catchall-tcp-http", filters=[filters.http_connection_manager(options, config)]
     )

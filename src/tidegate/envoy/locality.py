@@ -119,7 +119,7 @@ def apply(plan: Plan | None, groups: list[Group], proxy: ProxyKind) -> list[Grou
     setting, regions_only = plan.setting, plan.zone_aware is not None
     if setting.failover_priority:
         groups = _by_labels(groups, setting.failover_priority, proxy)
-        if not setting.failover:
+        if not setting.failover and not regions_only:
             return groups
     return _by_distance(groups, setting.failover, proxy.locality, regions_only=regions_only)
 

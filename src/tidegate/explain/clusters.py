@@ -148,7 +148,7 @@ def _aggregate(walk: Walk, cluster: Cluster, want: Want) -> Iterator[Result]:
     custom = cluster.cluster_type
     raw = custom.typed_config if custom else {}
     names = walk.notes.read(Aggregate, raw, f"Cluster {cluster.name} clusterType").clusters[:_MOST_AGGREGATED]
-    if walk.hops >= walk.profile.most_hops:
+    if walk.hops >= walk.profile.most_hops or not walk.notes.detour():
         yield walk.end("unknown", "clusters lead to one another without end", cluster=cluster.name)
         return
     inner, last, rejected = walk.with_(hops=walk.hops + 1), list[Result](), list[Rejection]()

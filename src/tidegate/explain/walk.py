@@ -16,11 +16,20 @@ FOREVER = Duration(0)
 """How Envoy writes a time-out that never comes."""
 
 
+_MOST_DETOURS = 1000
+
+
 class Notes:
     """What could not be judged, each thing once."""
 
     def __init__(self) -> None:
         self.found: dict[tuple[str, str], Unknown] = {}
+        self._left = _MOST_DETOURS
+
+    def detour(self) -> bool:
+        """Count a cluster that leads to others; False once there were more than any mesh needs."""
+        self._left -= 1
+        return self._left >= 0
 
     def add(self, where: str, why: str) -> None:
         self.found.setdefault((where, why), Unknown(where, why))

@@ -99,6 +99,14 @@ class ServiceKey(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fa
 UNSPECIFIED = "0.0.0.0"  # noqa: S104 -- the "no address" mark of Istio's model, never bound
 
 
+class Part(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
+    """Port numbers of one of the ServiceEntries that share a host, and the addresses where they are served."""
+
+    ports: tuple[int, ...]
+    addresses: tuple[str, ...] = ()
+    auto_addresses: tuple[str, ...] = ()
+
+
 class Service(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     """A host name with its ports: one Kubernetes Service, or one host of a ServiceEntry (or of several that merge).
 
@@ -131,6 +139,8 @@ class Service(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     subject_alt_names: tuple[str, ...] = ()
     sources: tuple[Ref, ...] = ()
     """The objects that this host was made from, oldest first; decisions name them."""
+    parts: tuple[Part, ...] = ()
+    """Of ServiceEntries that share the host and differ in addresses; () where every address serves every port."""
     connect_race: bool = False
     """istio.io/connect-strategy: RACE_FIRST_TCP_CONNECT."""
 
@@ -154,6 +164,11 @@ class Service(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
 
     def port(self, number: int) -> Port | None:
         return next((p for p in self.ports if p.number == number), None)
+
+    def parts_of(self, number: int = 0) -> tuple[Part, ...]:
+        """Where a port is served; 0 for all ports."""
+        whole = (Part((), self.addresses, self.auto_addresses),)
+        return tuple(p for p in self.parts if not number or number in p.ports) if self.parts else whole
 
 
 class Health(enum.StrEnum):

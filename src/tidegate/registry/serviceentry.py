@@ -24,6 +24,7 @@ from tidegate.registry.kubernetes import workload_endpoint
 from tidegate.registry.model import (
     Endpoint,
     Labels,
+    Part,
     Port,
     Registry,
     Resolution,
@@ -68,10 +69,11 @@ def merge(key: ServiceKey, entries: Sequence[Object[ServiceEntry]], namespace_an
     """The Service that all ``entries`` (oldest first, at least one) make of ``key.host``.
 
     An entry that differs in resolution, selector, labels or exportTo adds no ports and no addresses, as in
-    istiod; its endpoints count where resolution and port name are those of the Service.
+    istiod; its endpoints count where resolution and port name are those of the Service. The ports of an entry are
+    served at its own addresses only.
     """
     first = service(key, entries[0], namespace_annotations)
-    ports, addresses, sources = list(first.ports), list(first.addresses), [entries[0].ref]
+    alike, sources = [first], [entries[0].ref]
     members, notes = [entries[0]], list(_own_notes(entries[0]))
     for entry in entries[1:]:
         other = service(key, entry, namespace_annotations)
@@ -86,14 +88,25 @@ def merge(key: ServiceKey, entries: Sequence[Object[ServiceEntry]], namespace_an
                 (entry, f"ports of host {key.host} are left out: {entries[0].ref} is older, {differing} differ")
             )
             continue
-        ports.extend(p for p in other.ports if p.number not in {known.number for known in ports})
-        addresses.extend(a for a in other.addresses if a not in addresses)
-    merged = _replaced(first, ports, addresses, sources) if len(members) > 1 else first
-    return Merged(merged, tuple(members), tuple(notes))
+        alike.append(other)
+    return Merged(_together(alike, sources), tuple(members), tuple(notes))
 
 
-def _replaced(first: Service, ports: list[Port], addresses: list[str], sources: list[Ref]) -> Service:
-    return replace(first, ports=tuple(ports), addresses=tuple(addresses), sources=tuple(sources))
+def _together(alike: list[Service], sources: list[Ref]) -> Service:
+    """One service of those that differ in ports and addresses only; the oldest first."""
+    first = replace(alike[0], sources=tuple(sources))
+    if len(alike) == 1:
+        return first
+    ports = {port.number: port for each in reversed(alike) for port in reversed(each.ports)}
+    parts = tuple(Part(tuple(p.number for p in s.ports), s.addresses, s.auto_addresses) for s in alike)
+    places = {(part.addresses, part.auto_addresses) for part in parts}
+    return replace(
+        first,
+        ports=tuple(reversed(ports.values())),
+        addresses=tuple(dict.fromkeys(a for part in parts for a in part.addresses)),
+        auto_addresses=tuple(dict.fromkeys(a for part in parts for a in part.auto_addresses)),
+        parts=parts if len(places) > 1 else (),
+    )
 
 
 def _difference(first: Service, other: Service) -> str:

@@ -277,10 +277,10 @@ def test_an_invalid_mesh_configuration_is_refused(text: str, error: str) -> None
 
 
 def test_a_mesh_configuration_warns_of_what_is_not_acted_on() -> None:
-    accepted = admit(mesh_map("proxyHttpPort: 15002\nnonsense: 1\n"))
+    accepted = admit(mesh_map("hboneIdleTimeout: 5s\nnonsense: 1\n"))
     assert accepted.warnings == (
         "data.mesh.nonsense: unknown field",
-        "data.mesh.proxyHttpPort: not acted on yet; no HTTP proxy listener is opened",
+        "data.mesh.hboneIdleTimeout: not acted on yet; HBONE is not spoken",
     )
 
 

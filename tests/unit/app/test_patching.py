@@ -135,6 +135,14 @@ class TestChanges:
         stage.apply(entry("shop/b", "b.example"))
         assert named(web) == "x"
 
+    def test_what_is_added_inbound_is_shown_once(self) -> None:
+        added = [
+            patch("LISTENER", "ADD", {"name": "extra"}, context="SIDECAR_INBOUND"),
+            patch("CLUSTER", "ADD", {"name": "sink"}),
+        ]
+        view = Stage(*BASE, envoy_filter("shop/f", *added)).attach("web").mailbox.view
+        assert list(view.names(LISTENER)).count("extra") == list(view.names(CLUSTER)).count("sink") == 1
+
     def test_extension_configurations_are_found_by_name(self) -> None:
         lua = {"name": "found", "typed_config": {"@type": LUA}}
         stage = Stage(*BASE, envoy_filter("shop/f", patch("EXTENSION_CONFIG", "ADD", lua)))

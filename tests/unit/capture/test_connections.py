@@ -74,6 +74,14 @@ def test_a_program_with_the_proxys_user_id_bypasses_too():
     assert told(seen(table, socks, {7: Owner(42, "envoy")}))[0].verdict is Verdict.POOLED
 
 
+def test_under_tproxy_the_proxy_is_told_by_its_group():
+    table = flow(f"{POD}:40000", "203.0.113.9:443")
+    socks = sock(f"{POD}:40000", "203.0.113.9:443", uid=0, inode=7)
+    for group, verdict in ((1337, Verdict.POOLED), (0, Verdict.BYPASSED)):
+        (found,) = told(seen(table, socks, {7: Owner(9, "envoy", group)}))
+        assert found.verdict is verdict, group
+
+
 def test_a_service_is_followed_to_an_endpoint_of_its_port():
     table = flow(f"{POD}:40000", "10.96.0.1:80", "127.0.0.1:15001") + flow(f"{POD}:40001", "10.64.0.9:8080")
     socks = sock(f"{POD}:40001", "10.64.0.9:8080", uid=1337, inode=9)

@@ -179,6 +179,13 @@ def test_aggregate_takes_the_first_that_can_serve() -> None:
     assert reach(custom("aggregate", "c", clusters=["c"])).kind == "unknown"
 
 
+def test_clusters_that_lead_to_many_that_lead_to_many() -> None:
+    layers = [custom("aggregate", f"c{n}", clusters=[f"c{n + 1}"] * 32) for n in range(7)]
+    empty = {"name": "c7", "type": "STATIC"}
+    layers[0]["name"] = "c"
+    assert reach(*layers, empty).kind == "unknown"
+
+
 def test_dynamic_forward_proxy() -> None:
     dynamic = custom("dynamic_forward_proxy", "c")
     end = web(get("far.test:81"), host(route()), clusters=[dynamic]).end
