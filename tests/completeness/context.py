@@ -492,6 +492,7 @@ PARTLY: frozenset[tuple[str, str]] = frozenset(
         ("MeshConfig", "data.mesh."),
     )
     for field in _ZONE_AWARE
+    if not (at.startswith("spec.subsets[]") and field == "failoverPriority[]")
 )
 """Fields that change a resource and warn nevertheless: mutual TLS without a certificate refuses connections, a
 Secret's name leaves them without one, a caller's identity is compared although nobody has one, and zones count

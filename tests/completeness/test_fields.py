@@ -24,7 +24,7 @@ LEAST_UNACTED = {
     "ProxyConfig": 4,
     "Telemetry": 15,
     "WasmPlugin": 23,
-    "DestinationRule": 40,
+    "DestinationRule": 36,
     "Gateway": 2,
     "MeshConfig": 240,
     "ServiceEntry": 2,

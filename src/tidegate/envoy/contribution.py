@@ -511,7 +511,9 @@ class _Evaluation:
         """Whether an opaque port is listened for on the addresses of its endpoints, the service having none itself."""
         if port.protocol.is_http or service.resolution is not Resolution.PASSTHROUGH:
             return False
-        return service.headless or (bool(service.selector) and not visible_addresses(service, self.around.kind, port.number))
+        return service.headless or (
+            bool(service.selector) and not visible_addresses(service, self.around.kind, port.number)
+        )
 
     def _endpoints_of(self, service: Service) -> tuple[Endpoint, ...]:
         """Of the definition that a listener imports, which may be another than that of the clusters."""

@@ -106,9 +106,7 @@ def _acts(http: HTTPRoute) -> bool:
     return bool(http.route or http.redirect or http.direct_response)
 
 
-def _applies(
-    match: HTTPMatchRequest | None, port: int, proxy: ProxyKind, gateway: str = matches.MESH_GATEWAY
-) -> bool:
+def _applies(match: HTTPMatchRequest | None, port: int, proxy: ProxyKind, gateway: str = matches.MESH_GATEWAY) -> bool:
     if match is None:
         return True
     return matches.holds(match, port, proxy, gateway) and (proxy.router or not matches.needs_claims(match))

@@ -7,6 +7,9 @@ from tidegate.dump.config.network import FilterStateValue
 from tidegate.explain.walk import Walk
 
 _OPERATOR = re.compile(r"%([A-Z_]+)(?:\([^)]*\))?(?::\d+)?%")
+_OFFERED = "envoy.network.application_protocols"
+"""What upstream TLS offers instead of the cluster's own list. It chooses neither a route nor an endpoint, nor the codec
+of a cluster that names its protocol, so that not knowing it leaves nothing undecided."""
 
 
 def set_state(walk: Walk, values: Iterable[FilterStateValue], where: str) -> Walk:
@@ -14,6 +17,8 @@ def set_state(walk: Walk, values: Iterable[FilterStateValue], where: str) -> Wal
     state = dict(walk.state)
     for value in values:
         text, missing = formatted(walk, value.format_string.text)
+        if missing and value.object_key == _OFFERED:
+            continue
         if missing:
             walk.unsure(where, f"filter state {value.object_key} is made of {', '.join(missing)}, not known here")
         elif text or not value.skip_if_empty:

@@ -16,13 +16,24 @@ from tidegate.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 PATIENCE = 20.0
 
 
-def view_of(compiled: Compiled, dump: dict[str, Any]) -> FixedView:
+class Shown(FixedView):
+    """A view that can tell all that it has."""
+
+    def __init__(self, version: str, listed: dict[str, list[Item]], hidden: dict[str, list[Item]]) -> None:
+        super().__init__(version, listed, hidden)
+        self._all = {**listed, **hidden}
+
+    def items(self, type_url: str) -> list[Item]:
+        return self._all.get(type_url, [])
+
+
+def view_of(compiled: Compiled, dump: dict[str, Any]) -> Shown:
     """What the proxy would be sent, each version made from the content: worlds share nothing else."""
     asked = compiled.resources(ROUTE, iter(sorted(route_names(dump))))
     endpoints = _items(compiled.resources(ENDPOINT).values())
     listed = {kind: _items(compiled.resources(kind).values()) for kind in (CLUSTER, LISTENER)}
     whole = hashlib.sha256(b"".join(each.body for group in listed.values() for each in group)).hexdigest()[:16]
-    return FixedView(whole, listed, {ENDPOINT: endpoints, ROUTE: _items(asked.values())})
+    return Shown(whole, listed, {ENDPOINT: endpoints, ROUTE: _items(asked.values())})
 
 
 def _items(found: Iterable[Any]) -> list[Item]:

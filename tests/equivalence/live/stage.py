@@ -1,0 +1,341 @@
+"""Two network namespaces: a Pod with its sidecar Envoy behind real packet rules, and everything else in the world."""
+
+import contextlib
+import http.client
+import json
+import os
+import select
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from google.protobuf import json_format
+
+from tests.certificates import Authority
+from tests.equivalence.live import far
+from tests.equivalence.live.control import Control, Shown, view_of
+from tidegate.agent.bootstrap import bootstrap
+from tidegate.agent.settings import Settings
+from tidegate.app.compile import Compiled
+from tidegate.capture import install
+from tidegate.capture.kernel import Kernel
+from tidegate.envoy import protos
+from tidegate.kit import envoy_binary
+from tidegate.rules.options import CaptureOptions, Surroundings
+from tidegate.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+
+POD, NAMESPACE, ADDRESS = "web-0", "shop", "10.1.0.5"
+OUTSIDE, ELSEWHERE = "10.1.0.1", "10.1.0.66"
+"""Addresses that inbound connections come from."""
+APPLICATION_PORTS = (8080, 8081, 9000, 3306)
+"""Ports on which the Pod's application listens."""
+PATIENCE = 30.0
+SETTLED = 0.6
+"""Seconds after which a log line that has not come is taken as never written; flushed every 0.02."""
+CALLER = Path(__file__).with_name("caller.py")
+Json = dict[str, Any]
+
+
+class Seen(NamedTuple):
+    """What became of one connection."""
+
+    told: Json
+    """By the client."""
+    near: Json
+    """By the sidecar's access log; empty where it has no line."""
+    far: Json
+    """By the log of whoever it reached; empty where it reached nobody."""
+
+
+class Log:
+    """Lines of JSON that an Envoy writes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._offset = path, 0
+        self.lines: list[Json] = []
+
+    def read(self) -> list[Json]:
+        with contextlib.suppress(FileNotFoundError), self._path.open("rb") as opened:
+            opened.seek(self._offset)
+            whole, _, _ = opened.read().rpartition(b"\n")
+            self._offset += len(whole) + 1 if whole else 0
+            self.lines += map(json.loads, whole.splitlines())
+        return self.lines
+
+
+class Admin(http.client.HTTPConnection):
+    """Envoy's admin interface on a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("envoy", timeout=PATIENCE)
+        self._path = str(path)
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(PATIENCE)
+        self.sock.connect(self._path)
+
+
+class Stage:
+    """One sidecar for one world after the other."""
+
+    def __init__(self, folder: Path, undo: contextlib.ExitStack) -> None:
+        self.folder, self._undo = folder, undo
+        self.pod, self.outside = f"xj-{os.getpid()}-p", f"xj-{os.getpid()}-o"
+        self.near_log, self.far_log = folder / "near.log", folder / "far.log"
+        self._near, self._far = Log(self.near_log), Log(self.far_log)
+        self._options: CaptureOptions | None = None
+        self._admin_path = folder / "admin.sock"
+        self._envoy: subprocess.Popen[bytes] | None = None
+        self._network()
+        self._far_side()
+        self._callers = {
+            "outbound": self._caller(self.pod, 1000),
+            "inbound": self._caller(self.outside, 0, "--dns", OUTSIDE),
+        }
+        self._control = self._plane()
+
+    # how it is set up
+
+    def _network(self) -> None:
+        for name in (self.pod, self.outside):
+            ip("netns", "add", name)
+            self._undo.callback(subprocess.run, ["ip", "netns", "del", name], check=False)
+            ip("-n", name, "link", "set", "lo", "up")
+        ip("-n", self.pod, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", self.outside)
+        for name, address in ((self.pod, ADDRESS), (self.outside, OUTSIDE), (self.outside, ELSEWHERE)):
+            ip("-n", name, "addr", "add", f"{address}/32", "dev", "eth0")
+        for name, peer in ((self.pod, OUTSIDE), (self.outside, ADDRESS)):
+            ip("-n", name, "link", "set", "eth0", "up")
+            ip("-n", name, "route", "add", peer, "dev", "eth0", "scope", "link")
+        ip("-n", self.pod, "route", "add", "default", "via", OUTSIDE, "src", ADDRESS)
+        first = ",".join(map(str, far.SPEAKS_FIRST))
+        rules = (
+            "*nat\n"
+            f"-A PREROUTING -i eth0 -p tcp -m multiport --dports {first} -j REDIRECT --to-ports {far.FIRST_PORT}\n"
+            f"-A PREROUTING -i eth0 -p tcp -j REDIRECT --to-ports {far.ANY_PORT}\nCOMMIT\n"
+        )
+        Kernel(netns=self.outside).write("ipv4", rules)
+        resolver = Path("/etc/netns") / self.pod
+        resolver.mkdir(parents=True)
+        self._undo.callback(shutil.rmtree, resolver)
+        (resolver / "resolv.conf").write_text(f"nameserver {OUTSIDE}\n")
+
+    def _far_side(self) -> None:
+        pair = Authority().issue("everything")
+        certificate, key = self.folder / "far.crt", self.folder / "far.key"
+        certificate.write_bytes(pair.certificate)
+        key.write_bytes(pair.key)
+        for name, ports in ((self.outside, ()), (self.pod, APPLICATION_PORTS)):
+            config = far.bootstrap(str(self.far_log), str(certificate), str(key), ports)
+            process = self._run(name, f"far-{name}", config)
+            self._until(lambda port=ports[:1]: self._listens(port), process, f"far-{name}")  # type: ignore[misc]
+
+    def _listens(self, ports: tuple[int, ...]) -> bool:
+        name, port = (self.pod, ports[0]) if ports else (self.outside, far.ANY_PORT)
+        shown = subprocess.run(["ip", "netns", "exec", name, "ss", "-ltnH"], capture_output=True, text=True, check=True)
+        return f":{port} " in shown.stdout
+
+    def _caller(self, name: str, user: int, *arguments: str) -> "subprocess.Popen[str]":
+        program = [*inside(name, user), "python3", "-I", "-c", CALLER.read_text(), *arguments]
+        process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._undo.callback(_end, process)
+        assert _line(process) == "ready\n"
+        return process
+
+    def _plane(self) -> Control:
+        nowhere = self.folder / "nothing"
+        self._settings = Settings(
+            name=POD,
+            namespace=NAMESPACE,
+            address=ADDRESS,
+            run_dir=self.folder,
+            state_dir=nowhere,
+            token_file=nowhere,
+            upstream=nowhere,
+            envoy=envoy_binary.find(),
+        )
+        control = Control(self._settings.xds_socket)
+        self._undo.callback(control.stop)
+        for each in (*self._settings.xds_socket.parents, self._settings.xds_socket):
+            if each.is_relative_to(self.folder):
+                each.chmod(0o777)
+        return control
+
+    def _run(self, name: str, called: str, config: Json, user: int = 0) -> "subprocess.Popen[bytes]":
+        file = self.folder / f"{called}.json"
+        file.write_text(json.dumps(config))
+        options = ("--disable-hot-restart", "--concurrency", "1", "--file-flush-interval-msec", "20", "-l", "warning")
+        command = [*inside(name, user), str(envoy_binary.find()), "-c", str(file), *options, "--drain-time-s", "1"]
+        with (self.folder / f"{called}.log.txt").open("wb") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log)
+        self._undo.callback(_end, process)
+        return process
+
+    def _until(self, holds: Callable[[], bool], process: "subprocess.Popen[bytes]", called: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not holds():
+            log = self.folder / f"{called}.log.txt"
+            assert process.poll() is None, log.read_text(errors="replace")[-3000:]
+            assert time.monotonic() < deadline, log.read_text(errors="replace")[-3000:]
+            time.sleep(0.02)
+
+    # how it is used
+
+    def play(self, compiled: Compiled, dump: Json, options: CaptureOptions) -> Json:
+        """Let the sidecar run this configuration behind these packet rules; its own dump of it."""
+        if options != self._options:
+            install(options, Surroundings(), Kernel(netns=self.pod))
+            self._options = options
+        view = view_of(compiled, dump)
+        self._control.show(view)
+        if self._envoy is None:
+            config = bootstrap(self._settings)
+            config["admin"] = {"address": {"pipe": {"path": str(self._admin_path)}}}
+            self._envoy = self._run(self.pod, "near", config, 1337)
+            self._until(self._admin_path.exists, self._envoy, "near")
+        envoy, last = self._envoy, list[str]()
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            assert envoy.poll() is None, (self.folder / "near.log.txt").read_text()[-3000:]
+            found = self.dump()
+            last = _differences(view, found)
+            if not last:
+                return found
+            refused = self._control.refusals()
+            assert not refused and time.monotonic() < deadline, f"Envoy does not run the world: {refused or last[:5]}"
+            time.sleep(0.02)
+
+    def dump(self) -> Json:
+        admin = Admin(self._admin_path)
+        with contextlib.closing(admin):
+            admin.request("GET", "/config_dump?include_eds")
+            found: Json = json.loads(admin.getresponse().read())
+        return found
+
+    def call(self, direction: str, orders: list[Json], expected: Callable[[Json], bool]) -> dict[str, Seen]:
+        """Open connections, all at once; what became of each by its id.
+
+        expected: of an order, whether the sidecar logs it.
+        """
+        caller = self._callers[direction]
+        assert caller.stdin is not None
+        caller.stdin.write(json.dumps(orders) + "\n")
+        caller.stdin.flush()
+        told = {each["id"]: each for each in json.loads(_line(caller))}
+        deadline = time.monotonic() + SETTLED
+        while True:
+            near, distant = self._near.read(), self._far.read()
+            found = {o["id"]: self._seen(direction, o, told[o["id"]], near, distant) for o in orders}
+            if all(_complete(found[o["id"]], expected(o)) for o in orders) or time.monotonic() > deadline:
+                return found
+            time.sleep(0.02)
+
+    def _seen(self, direction: str, order: Json, told: Json, near: list[Json], distant: list[Json]) -> Seen:
+        source = ADDRESS if direction == "outbound" else order["source"] or OUTSIDE
+        peer = f"{source}:{told['port']}"
+        lines = [each for each in near if each["peer"] == peer]
+        line = next((each for each in lines if each["id"] == order["id"]), lines[-1] if lines else {})
+        asked = [e for e in distant if e["id"] == order["id"]]
+        carried = [e for e in distant if e["peer"] == (line.get("local") or peer) and e["kind"] == "connection"]
+        return Seen(told, line, (asked or carried or [{}])[-1])
+
+    def forget(self) -> None:
+        """Lines of earlier connections: source ports come again."""
+        self._near.read()
+        self._far.read()
+        self._near.lines.clear()
+        self._far.lines.clear()
+
+
+def _complete(seen: Seen, expected: bool) -> bool:
+    if not expected:
+        return bool(seen.far)
+    return bool(seen.near) and (bool(seen.far) or not seen.near.get("host"))
+
+
+def _differences(view: Shown, dump: Json) -> list[str]:
+    """What of a configuration an Envoy does not run yet, or still does."""
+    wanted, found = _wanted(view), _running(dump)
+    return [str(key) for key in {*wanted, *found} if wanted.get(key) != found.get(key)]
+
+
+def _wanted(view: Shown) -> Json:
+    found: Json = {}
+    for kind in (CLUSTER, LISTENER, ROUTE):
+        found |= {(kind, each.name): each.version for each in view.items(kind)}
+    for each in view.items(ENDPOINT):
+        body = protos.ClusterLoadAssignment.FromString(each.body)
+        found |= _endpoints(json_format.MessageToDict(body, preserving_proto_field_name=True))
+    return found
+
+
+_KEPT = {"dynamic_active_clusters": "cluster", "dynamic_route_configs": "route_config"}
+_KINDS = {"cluster": CLUSTER, "route_config": ROUTE}
+
+
+def _running(dump: Json) -> Json:
+    """Versions of resources by kind and name; addresses of endpoints."""
+    found: Json = {}
+    for part in dump["configs"]:
+        for each in part.get("dynamic_listeners", ()):
+            found |= {("waits", each["name"]): True for key in ("warming_state", "error_state") if key in each}
+            if "active_state" in each:
+                found[LISTENER, each["name"]] = each["active_state"]["version_info"]
+        for key, field in _KEPT.items():
+            for each in part.get(key, ()):
+                found[_KINDS[field], each[field]["name"]] = each["version_info"]
+        found |= {("waits", each["cluster"]["name"]): True for each in part.get("dynamic_warming_clusters", ())}
+        for each in part.get("dynamic_endpoint_configs", ()):
+            found |= _endpoints(each["endpoint_config"])
+    return found
+
+
+def _endpoints(assignment: Json) -> Json:
+    listed = [
+        f"{e['endpoint']['address']} {e.get('load_balancing_weight', 1)} {group.get('priority', 0)}"
+        for group in assignment.get("endpoints", ())
+        for e in group.get("lb_endpoints", ())
+    ]
+    return {(ENDPOINT, assignment["cluster_name"]): sorted(listed)} if listed else {}
+
+
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True)
+
+
+def inside(name: str, user: int) -> list[str]:
+    entering = ["ip", "netns", "exec", name]
+    who = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"]
+    return [*entering, *who] if user else entering
+
+
+def _line(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
+    assert ready, "a caller does not answer"
+    return process.stdout.readline()
+
+
+def _end(process: "subprocess.Popen[Any]") -> None:
+    process.terminate()
+    process.wait(PATIENCE)
+    for each in (process.stdin, process.stdout):
+        if each is not None:
+            with contextlib.suppress(OSError):
+                each.close()
+
+
+@contextlib.contextmanager
+def staged() -> Iterator[Stage]:
+    """A stage in a folder that Envoy's user may write into; nothing of it is left afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="xj-"))
+    folder.chmod(0o777)
+    with contextlib.ExitStack() as undo:
+        undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        yield Stage(folder, undo)
