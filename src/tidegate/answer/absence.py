@@ -13,6 +13,9 @@ from tidegate.scope.egress import EgressListener, egress_listeners
 from tidegate.scope.proxy import ProxyKind
 from tidegate.snapshot.world import World
 
+PORTS = "spec.ports"
+"""Field of an absence whose cause is a port that the definition lacks."""
+
 
 class LeftOut(msgspec.Struct, frozen=True):
     """An object that validation refused."""
@@ -86,7 +89,7 @@ def _portless(intent: Intent, chosen: Service) -> Iterable[Absence]:
     words = f"is the definition of {chosen.host} in force here and has no port {intent.port} (it has {listed})"
     if others:
         words += f"; {others[0].sources[0]} has it, and loses to it"
-    yield Absence(chosen.sources[0], "spec.ports", words)
+    yield Absence(chosen.sources[0], PORTS, words)
 
 
 def _elsewhere(intent: Intent, chosen: Service) -> Iterable[Absence]:

@@ -113,7 +113,7 @@ def _by_name(world: World, proxy: Proxy, question: Question, meant: Intent) -> t
         return "", f"{question.to} has no address", False
     unknown = f"only DNS knows the address of {question.to}: one that no service has is assumed"
     if service is None:
-        return SOMEWHERE, unknown, False
+        return ("" if question.unresolved else SOMEWHERE), unknown, False
     listed = [each for each in service.addresses if is_ip(each)]
     if listed and (service.registry.value == "Kubernetes" or proxy.kind.dns_capture):
         return listed[0], f"{question.to} is {listed[0]}, the address of {service.sources[0]}", True
@@ -125,6 +125,8 @@ def _by_name(world: World, proxy: Proxy, question: Question, meant: Intent) -> t
     if listed:
         words = f"{listed[0]} of {service.sources[0]} is assumed for {question.to}: DNS may give another one"
         return listed[0], words, True
+    if question.unresolved:
+        return "", f"{question.to} has no address: the proxy's DNS has none for it either", False
     return SOMEWHERE, unknown, False
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tidegate.answer.absence import Absence, LeftOut, absences
+from tidegate.answer.absence import PORTS, Absence, LeftOut, absences
 from tidegate.answer.intent import Intent, declares, holds
 from tidegate.answer.provenance import config_of, last, policy_of, services_of
 from tidegate.api.networking import DestinationRule
@@ -171,13 +171,18 @@ def _unroutable(address: str) -> bool:
 def _meant(case: Case, service: Service | None) -> bool:
     """Whether the service is what the caller asked for, by name or by address, or a rule for that sends it there."""
     intent = case.intent
-    if service is None or service.host.lower() in intent.hosts:
+    if service is None or service.host.lower() in intent.hosts | _aliased(intent):
         return True
     if declares(service, intent.to, case.world.domain):
         return True
     if is_ip(intent.to) and holds((*service.addresses, *service.auto_addresses), intent.to):
         return True
     return (rule := _rule(case)) is not None and _speaks_for(case, rule)
+
+
+def _aliased(intent: Intent) -> frozenset[str]:
+    """The hosts that what the caller asked for is only another name of."""
+    return frozenset(each.external_name.lower() for each in intent.services if each.resolution is Resolution.ALIAS)
 
 
 def _speaks_for(case: Case, ref: Ref) -> bool:
@@ -316,13 +321,14 @@ def _no_cluster(case: Case) -> Verdict:
     words = f"the route names {end.cluster}, which this proxy has not got"
     if parsed is None:
         return _said(case, Outcome.NO_CLUSTER, words, rule or _policy(case))
-    for ref, why in _missing(case, parsed):
-        return _said(case, Outcome.NO_CLUSTER, f"{words}: {why}", ref)
+    for ref, why, written in _missing(case, parsed):
+        return _said(case, Outcome.NO_CLUSTER, f"{words}: {why}", rule if written and rule is not None else ref)
     return _said(case, Outcome.NO_CLUSTER, words, rule or _policy(case))
 
 
-def _missing(case: Case, wanted: naming.ClusterName) -> Iterator[tuple[Ref, str]]:
-    """Why a host, port or subset has no cluster: the object at fault first."""
+def _missing(case: Case, wanted: naming.ClusterName) -> Iterator[tuple[Ref, str, bool]]:
+    """Why a host, port or subset has no cluster: the object at fault first, and whether the rule has only to name
+    something else."""
     kind = case.proxy.kind
     meant = Intent(to=wanted.host, ip="", port=wanted.port)
     keys = case.world.by_host.get(wanted.host.lower(), ())
@@ -330,11 +336,12 @@ def _missing(case: Case, wanted: naming.ClusterName) -> Iterator[tuple[Ref, str]
     services = (*seen, *(case.world.services[k] for k in keys if case.world.services[k] not in seen))
     meant = msgspec.structs.replace(meant, services=services, visible=len(seen))
     for absence in absences(case.world, kind, meant, case.left_out):
-        yield absence.ref, absence.words
+        yield absence.ref, f"{absence.ref} {absence.words}", absence.field == PORTS
     if wanted.subset:
         for rule in case.world.destination_rules.values():
             if hosts.covers(rule.spec.host, wanted.host) and _has_subset(rule, wanted.subset):
-                yield rule.ref, f"subset {wanted.subset} is defined there, where this proxy does not look"
+                words = f"subset {wanted.subset} is defined by {rule.ref}, where this proxy does not look"
+                yield rule.ref, words, False
 
 
 def _has_subset(rule: Object[DestinationRule], name: str) -> bool:

@@ -13,7 +13,7 @@ import msgspec
 
 from tidegate.api.networking import Destination, HTTPRoute, LoadBalancerSettingsSimple, VirtualService
 from tidegate.api.objects import Object, Ref
-from tidegate.envoy import listeners, policy, routes, unregistered
+from tidegate.envoy import listeners, names, policy, routes, unregistered
 from tidegate.envoy.defaults import Slices
 from tidegate.envoy.domains import visible_addresses
 from tidegate.envoy.inputs import ClusterInput, EndpointsInput, Member, Target, VirtualHostInput
@@ -81,6 +81,8 @@ class Contribution(msgspec.Struct, frozen=True, gc=False):
     """What must be in scope because a route names it."""
     refs: frozenset[Ref] = frozenset()
     """VirtualServices and DestinationRules that were consulted."""
+    told_names: tuple[names.Entry, ...] = ()
+    """What a proxy that answers DNS itself is told."""
 
 
 EMPTY = Contribution()
@@ -298,7 +300,14 @@ class _Evaluation:
             targets=frozenset(self.targets),
             wants=frozenset(self.wants),
             refs=frozenset(self.refs),
+            told_names=self._told_names(),
         )
+
+    def _told_names(self) -> tuple[names.Entry, ...]:
+        kind = self.around.kind
+        if not kind.dns_capture or kind.router:
+            return ()
+        return names.of_host((service for _, service in self.imports), self._endpoints_of, kind)
 
     def _consult(self, rules: tuple[Object[VirtualService], ...]) -> None:
         for rule in rules:

@@ -1,13 +1,13 @@
 """The outbound resources of one kind of proxy, kept up by the change."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 from immutables import Map
 
 from tidegate.api.telemetry import WorkloadMode
-from tidegate.envoy import clusters, decisions, endpoints, listeners, special, telemetry
+from tidegate.envoy import clusters, decisions, endpoints, listeners, names, special, telemetry
 from tidegate.envoy.cache import Builders
 from tidegate.envoy.contribution import (
     EMPTY,
@@ -21,7 +21,7 @@ from tidegate.envoy.defaults import Slices, for_sidecar
 from tidegate.envoy.inputs import VirtualHostInput
 from tidegate.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Decision, Resource
 from tidegate.envoy.tables import ListenerTable, RouteTable, sniffed_route
-from tidegate.kit import hosts, naming
+from tidegate.kit import hosts, naming, nametable
 from tidegate.registry.model import Service, ServiceKey
 from tidegate.scope import choice
 from tidegate.scope.authentication import KIND as PEER_AUTHENTICATION
@@ -31,7 +31,8 @@ from tidegate.scope.telemetry import KIND as TELEMETRY
 from tidegate.snapshot.world import Changed, World
 
 Resources = Map[str, Resource]
-TYPES = (CLUSTER, ENDPOINT, LISTENER, ROUTE)
+NAMES = nametable.TYPE_URL
+TYPES = (CLUSTER, ENDPOINT, LISTENER, ROUTE, NAMES)
 
 
 class Outbound:
@@ -60,6 +61,8 @@ class Outbound:
         self._sniffed: dict[str, tuple[str, ...]] = {}
         self._routes: dict[str, RouteTable] = {}
         self._listeners: dict[tuple[str, int], ListenerTable] = {}
+        self._names: dict[str, dict[str, nametable.NameInfo]] = {}
+        """Name to what each host says of it: more than one where Pods belong to several headless Services."""
 
     def _surroundings(self, world: World, slices: Slices) -> Surroundings:
         sidecar = None if self.kind.router else choice.sidecar(world, self.kind.namespace, self.kind.labels)
@@ -227,6 +230,8 @@ class Outbound:
             moved.routes.update(self._swap_sniffed(host, new.sniffed))
         if old.seats != new.seats:
             self._reseat(old.seats, new.seats, moved)
+        if old.told_names != new.told_names:
+            moved.names.update(self._rename(host, dict(old.told_names), dict(new.told_names)))
 
     def _reclaim(self, host: str, old: Contribution, new: Contribution, moved: "_Moved") -> None:
         wanted = {(claim.table, claim.given.port): claim for claim in new.claims}
@@ -242,6 +247,19 @@ class Outbound:
         if held := tuple(n for n, r in out.items() if r is not None):
             self._sniffed[host] = held
         return out
+
+    def _rename(
+        self, host: str, old: Mapping[str, nametable.NameInfo], new: Mapping[str, nametable.NameInfo]
+    ) -> Iterator[tuple[str, Resource | None]]:
+        """What the names are now that a host says something else of them; of several hosts the first by name counts."""
+        for name in old.keys() | new.keys():
+            said = self._names.setdefault(name, {})
+            said.pop(host, None)
+            if name in new:
+                said[host] = new[name]
+            if not said:
+                del self._names[name]
+            yield name, names.resource_of(name, said[min(said)]) if said else None
 
     def _reseat(self, old: tuple[Seat, ...], new: tuple[Seat, ...], moved: "_Moved") -> None:
         before, after = set(old), set(new)
@@ -273,6 +291,7 @@ class Outbound:
             ENDPOINT: self._publish(ENDPOINT, moved.assignments),
             LISTENER: self._publish(LISTENER, built),
             ROUTE: self._publish(ROUTE, routes),
+            NAMES: self._publish(NAMES, moved.names),
         }
 
     def _publish(self, type_url: str, moved: Mapping[str, Resource | None]) -> frozenset[str]:
@@ -315,6 +334,7 @@ class _Moved:
         self.routes: dict[str, Resource | None] = {}
         self.tables: set[str] = set()
         self.addresses: set[tuple[str, int]] = set()
+        self.names: dict[str, Resource | None] = {}
 
 
 def _telemetry_may_differ(world: World, changed: Changed) -> bool:

@@ -7,9 +7,11 @@ LISTENER = _PREFIX + "config.listener.v3.Listener"
 ROUTE = _PREFIX + "config.route.v3.RouteConfiguration"
 VIRTUAL_HOST = _PREFIX + "config.route.v3.VirtualHost"
 SECRET = _PREFIX + "extensions.transport_sockets.tls.v3.Secret"
+NAME_TABLE = "type.googleapis.com/istio.networking.nds.v1.NameTable"
+"""For agents: it never goes to an Envoy."""
 EXTENSION = _PREFIX + "config.core.v3.TypedExtensionConfig"
 
-ORDER = (CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST, EXTENSION)
+ORDER = (CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST, EXTENSION, NAME_TABLE)
 """Make before break: clusters, their endpoints, then the listeners and routes that use them (xDS protocol,
 "Eventual consistency considerations")."""
 
@@ -25,6 +27,7 @@ SHORT = {
     SECRET: "sds",
     VIRTUAL_HOST: "vhds",
     EXTENSION: "ecds",
+    NAME_TABLE: "nds",
 }
 
 

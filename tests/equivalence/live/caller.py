@@ -1,11 +1,14 @@
 """Runs inside a network namespace: opens connections as it is told on standard input, tells what came back.
 
-Needs nothing but Python itself. With ``--dns ADDRESS`` it also answers every query for an address there.
+Arguments: the user to be, and an address at which to answer every query for an address, or none.
+Needs nothing but Python itself.
 """
 
 import asyncio
 import base64
+import encodings.idna  # noqa: F401 - the folder of modules is not open to every user
 import json
+import os
 import re
 import socket
 import ssl
@@ -106,8 +109,12 @@ class Names(asyncio.DatagramProtocol):
 
 async def main() -> None:
     loop = asyncio.get_running_loop()
-    if sys.argv[1:2] == ["--dns"]:
+    if len(sys.argv) > 2:
         await loop.create_datagram_endpoint(Names, local_addr=(sys.argv[2], 53))
+    if sys.argv[1] != "0":
+        os.setgroups([])
+        os.setgid(int(sys.argv[1]))
+        os.setuid(int(sys.argv[1]))
     lines = asyncio.StreamReader(limit=1 << 26)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     print("ready", flush=True)

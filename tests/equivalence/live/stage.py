@@ -8,6 +8,7 @@ import select
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -96,7 +97,7 @@ class Stage:
         self._far_side()
         self._callers = {
             "outbound": self._caller(self.pod, 1000),
-            "inbound": self._caller(self.outside, 0, "--dns", OUTSIDE),
+            "inbound": self._caller(self.outside, 0, OUTSIDE),
         }
         self._control = self._plane()
 
@@ -142,7 +143,7 @@ class Stage:
         return f":{port} " in shown.stdout
 
     def _caller(self, name: str, user: int, *arguments: str) -> "subprocess.Popen[str]":
-        program = [*inside(name, user), "python3", "-I", "-c", CALLER.read_text(), *arguments]
+        program = [*inside(name, 0), sys.executable, "-I", "-c", CALLER.read_text(), str(user), *arguments]
         process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._undo.callback(_end, process)
         assert _line(process) == "ready\n"

@@ -326,3 +326,14 @@ def test_server_name_from_another_header_or_the_endpoint() -> None:
     named["loadAssignment"]["endpoints"][0]["lbEndpoints"][0]["endpoint"]["hostname"] = "far.test"
     end = reach(named)
     assert end.upstream_tls is not None and end.upstream_tls.sni == "far.test"
+
+
+def test_a_tunnel_through_a_listener_inside_the_proxy() -> None:
+    connect = route({"connectMatcher": {}}, name="tunnel", route={"cluster": "far"})
+    upgrade = [{"upgradeType": "CONNECT"}]
+    outer = listener("l", "0.0.0.0", 80, chain(tcp(tunnelingConfig={"hostname": "10.7.7.7:9"})))
+    for upgrades, kind in ((upgrade, "forwarded"), ([], "protocol_error")):
+        inner = {"name": "inner", "filterChains": [chain(hcm(host(connect), upgradeConfigs=upgrades))]}
+        trace = explain([outer, inner], at(), [internal("inner"), cluster("far")])
+        assert trace.end.kind == kind
+        assert [step.name for step in trace.steps if step.stage == "route"] == ["tunnel"]

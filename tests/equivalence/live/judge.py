@@ -1,0 +1,278 @@
+"""What explain says of a connection against what Envoy, the far side and the client say of it."""
+
+import base64
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tests.equivalence.live import worlds
+from tests.equivalence.live.caller import EVERY_NAME
+from tests.equivalence.live.stage import NAMESPACE, POD, Json, Seen, Stage
+from tests.equivalence.test_explain_envoy import on_the_wire, status_of
+from tidegate.answer.question import Question, ask
+from tidegate.answer.report import Report, ReportEnd
+from tidegate.app.explain import Scene, explain, scene
+from tidegate.app.manifests import parse
+from tidegate.app.offline import Settings, build
+from tidegate.app.proxyspec import choose
+from tidegate.explain.connection import Connection, HttpRequest
+from tidegate.rules.annotations import capture_options
+
+LONG, SHORT = 10.0, 0.7
+"""Seconds for an answer, and for none where none is expected."""
+_OF_THE_FAR_SIDE = frozenset({"DC", "UPE", "UC", "URX", "UF", "UR"})
+"""Response flags by which Envoy tells what a far side did, or a client that went away."""
+_LOCAL = frozenset({"direct_response", "redirect", "no_virtual_host", "no_route", "protocol_error", "denied"})
+
+
+class Case(NamedTuple):
+    """One connection of a world, and everything that was said about it."""
+
+    question: Question
+    ours: Report
+    live: Report
+    """From the dump of the Envoy that ran."""
+    seen: Seen
+    wrong: str
+    """What does not agree; "" where all does."""
+
+
+class World:
+    """The documents of one world as the control plane and explain take them."""
+
+    def __init__(self, documents: list[Json], log: str) -> None:
+        self.given = parse(worlds.as_yaml(worlds.logging_to(documents, log)), "world.yaml")
+        self.offline = build(self.given, Settings())
+        self.spec = choose(self.offline.hub.world, f"{POD}.{NAMESPACE}")
+        self.own = self.scene()
+        self.dump = self.own.compiled.config_dump()
+        own = next(each for each in documents if each["metadata"]["name"] == POD)
+        self.options = capture_options(own["metadata"].get("annotations", {}))
+
+    def scene(self, foreign: Any = None) -> Scene:
+        return scene(self.offline, self.given, self.spec, foreign=foreign, certificates=False)
+
+
+def judged(stage: Stage, documents: list[Json], questions: list[Question], first: int) -> list[Case]:
+    """Let Envoy run the world and open the connections; ids count from ``first``."""
+    world = World(documents, str(stage.near_log))
+    running = world.scene(stage.play(world.own.compiled, world.dump, world.options))
+    ours = [explain(world.own, each) for each in questions]
+    live = [explain(running, each) for each in questions]
+    orders = [order(world, q, o, f"j{first + n}") for n, (q, o) in enumerate(zip(questions, ours, strict=True))]
+    by_order = {o["id"]: report for o, report in zip(orders, ours, strict=True)}
+    stage.forget()
+    seen: dict[str, Seen] = {}
+    for direction in ("outbound", "inbound"):
+        mine = [o for o, q in zip(orders, questions, strict=True) if q.direction == direction]
+        if mine:
+            seen |= stage.call(direction, mine, lambda o: bool(by_order[o["id"]].ends))
+    found = []
+    for question, report, other, asked in zip(questions, ours, live, orders, strict=True):
+        what = seen[asked["id"]]
+        found.append(Case(question, report, other, what, _wrong(report, other, what, asked)))
+    return found
+
+
+# The bytes of a connection
+
+
+def order(world: World, question: Question, report: Report, name: str) -> Json:
+    connection = ask(world.own.compiled.world, world.own.compiled.proxy, question).connection
+    tls = connection.tls
+    waits = any(each.kind == "waits" for each in report.ends)
+    return {
+        "id": name,
+        "ip": connection.ip,
+        "port": connection.port,
+        "source": question.source_ip if question.direction == "inbound" else "",
+        "tls": {"sni": tls.sni, "alpn": list(tls.alpn)} if tls else None,
+        "kind": _kind(connection),
+        "data": base64.b64encode(_data(connection, name)).decode(),
+        "patience": SHORT if waits else LONG,
+    }
+
+
+def _kind(connection: Connection) -> str:
+    if connection.http is None:
+        return "silence" if connection.server_first else "bytes"
+    return "http2" if connection.http.version == "2" and not connection.tls else "http1"
+
+
+def _data(connection: Connection, name: str) -> bytes:
+    request = connection.http
+    if request is None:
+        return b"" if connection.server_first else b"\x00\x01\x02 binary \r\n\r\n"
+    if _kind(connection) == "http2":
+        return _http2(request, name)
+    return on_the_wire(msgspec.structs.replace(request, version=request.version if request.version != "2" else "1.1"), name)
+
+
+def _http2(request: HttpRequest, name: str) -> bytes:
+    """Preface, empty settings and one request whose headers are literals (RFC 9113; RFC 7541, section 6.2.2)."""
+    pseudo = ((":method", request.method), (":scheme", "http"), (":authority", request.authority), (":path", request.path))
+    pairs = (*pseudo, *request.headers, ("x-id", name))
+    block = b"".join(b"\x00" + _literal(key) + _literal(value) for key, value in pairs)
+    head = len(block).to_bytes(3, "big") + b"\x01\x05\x00\x00\x00\x01"
+    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00" + head + block
+
+
+def _literal(text: str) -> bytes:
+    data = text.encode()
+    assert len(data) < 127
+    return bytes((len(data),)) + data
+
+
+# The comparison
+
+
+def _wrong(ours: Report, live: Report, seen: Seen, asked: Json) -> str:
+    if _essence(ours) != _essence(live):
+        return "explain says another thing of the dump of the Envoy that runs it"
+    if not ours.ends:
+        return _bypassed(ours, seen, asked)
+    reasons = []
+    for end in ours.ends:
+        why = disagreement(end, seen, asked)
+        if not why:
+            return ""
+        reasons.append(f"{end.kind}: {why}")
+    return "; ".join(reasons)
+
+
+def _essence(report: Report) -> Any:
+    ends = []
+    for end in report.ends:
+        told = msgspec.to_builtins(end)
+        told["endpoints"] = sorted(map(_resolved, end.endpoints))
+        ends.append({key: value for key, value in told.items() if key not in ("why", "cluster_type", "clusterType")})
+    return report.listener, report.filter_chain, report.cluster, sorted(map(repr, ends))
+
+
+def _resolved(address: str) -> str:
+    """Names lead to one address here."""
+    host, _, port = address.rpartition(":")
+    return address if re.fullmatch(r"[0-9.]+", host) else f"{EVERY_NAME}:{port}"
+
+
+def _bypassed(report: Report, seen: Seen, asked: Json) -> str:
+    if seen.near:
+        return "packet rules are said to let it pass, and the sidecar has logged it"
+    wanted = f"{asked['ip']}:{asked['port']}"
+    if seen.told["end"] != "refused" and seen.far.get("dst") != wanted:
+        return f"packet rules are said to let it pass, and {wanted} has not seen it"
+    return ""
+
+
+def disagreement(end: ReportEnd, seen: Seen, asked: Json) -> str:
+    """Why an end is not what happened; "" where it is."""
+    return next((f"{text}" for text in _disagreements(end, seen, asked)), "")
+
+
+def _disagreements(end: ReportEnd, seen: Seen, asked: Json) -> Iterator[str]:
+    flags = set((seen.near.get("flags") or "-").split(",")) - {"-"}
+    if end.kind == "waits":
+        if seen.told["end"] != "silent":
+            yield f"nothing should come back, but the connection is {seen.told['end']}"
+        return
+    if seen.told["end"] == "silent":
+        yield "nothing came back"
+    if end.kind == "forwarded":
+        yield from _forwarded(end, seen, flags, asked)
+        return
+    if seen.far:
+        yield f"it reached {seen.far.get('dst')}"
+    if end.kind == "unknown":
+        yield "explain does not know"
+    if end.kind not in ("denied", "closed", "tls_error", "no_listener") or end.http_status:
+        wanted = set(end.response_flags)
+        if flags - {"DC"} != wanted and not (end.kind == "no_filter_chain" and not seen.near):
+            yield f"flags {sorted(flags)} instead of {sorted(wanted)}"
+    status = int(seen.near.get("status") or 0)
+    if end.http_status and status != end.http_status:
+        yield f"status {status} instead of {end.http_status}"
+    if end.kind == "redirect" and (where := _location(seen)) not in (None, end.location):
+        yield f"location {where} instead of {end.location}"
+
+
+def _forwarded(end: ReportEnd, seen: Seen, flags: set[str], asked: Json) -> Iterator[str]:
+    near, distant, far = seen.near, seen.far, end.far_side
+    if near.get("cluster") != end.cluster:
+        yield f"cluster {near.get('cluster')} instead of {end.cluster}"
+    if flags - _OF_THE_FAR_SIDE:
+        yield f"flags {sorted(flags)}"
+    endpoints = set(map(_resolved, end.endpoints))
+    if near.get("host") not in endpoints:
+        yield f"upstream host {near.get('host')} instead of {', '.join(sorted(endpoints))}"
+    if not distant:
+        if "UF" not in flags:
+            yield "nobody has seen it"
+        return
+    if distant["dst"] != near.get("host"):
+        yield f"{distant['dst']} has seen it, the log says {near.get('host')}"
+    yield from _content(end, far, distant, asked)
+
+
+def _content(end: ReportEnd, far: Json, distant: Json, asked: Json) -> Iterator[str]:
+    """What the far side saw: server name, authority and path."""
+    own = asked["tls"]["sni"] if far.get("client_tls") and asked["tls"] else ""
+    sni = own or end.upstream_tls.get("sni", "")
+    if (distant["sni"] or "") != sni:
+        yield f"server name {distant['sni']} instead of {sni or 'none'}"
+    if distant["kind"] == "request" and far.get("protocol") != "tcp":
+        saw = (distant["authority"] or "", distant["path"])
+        wanted = (far.get("authority", ""), far.get("path", ""))
+        if saw != wanted:
+            yield f"the far side sees {saw} instead of {wanted}"
+
+
+def _location(seen: Seen) -> str | None:
+    """Where an answer redirects to; None where it is not readable here."""
+    answer = base64.b64decode(seen.told["got"])
+    if status_of(answer) is None:
+        return None
+    found = re.search(rb"\r\nlocation: ([^\r]*)\r\n", answer)
+    return found[1].decode() if found else ""
+
+
+# The smallest world
+
+
+def smallest(documents: list[Json], fails: Callable[[list[Json]], bool], goes_on: Callable[[], bool]) -> list[Json]:
+    """Leave out documents, then parts of them, as long as it still fails and there is time."""
+    changed = True
+    while changed and goes_on():
+        changed = False
+        for candidate in _smaller(documents):
+            if not goes_on():
+                break
+            if fails(candidate):
+                documents, changed = candidate, True
+                break
+    return documents
+
+
+def _smaller(documents: list[Json]) -> Iterator[list[Json]]:
+    for number, each in enumerate(documents):
+        rest = [*documents[:number], *documents[number + 1 :]]
+        if each["kind"] != "ConfigMap" and each["metadata"]["name"] != POD:
+            yield rest
+    for number, each in enumerate(documents):
+        if each["kind"] not in ("ConfigMap", "Pod"):
+            for spec in _parts(each["spec"]):
+                yield [*documents[:number], {**each, "spec": spec}, *documents[number + 1 :]]
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        for key in value:
+            yield {k: v for k, v in value.items() if k != key}
+        for key, inner in value.items():
+            yield from ({**value, key: less} for less in _parts(inner))
+    elif isinstance(value, list):
+        for number in range(len(value)):
+            yield [*value[:number], *value[number + 1 :]]
+        for number, inner in enumerate(value):
+            yield from ([*value[:number], less, *value[number + 1 :]] for less in _parts(inner))

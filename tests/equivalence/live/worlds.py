@@ -1,0 +1,395 @@
+"""Worlds and connections drawn at random: small, full of things that meet on one port, one host or one address."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+from hypothesis import strategies as st
+
+from tests.equivalence.live.stage import ADDRESS, APPLICATION_PORTS, ELSEWHERE, NAMESPACE, OUTSIDE, POD
+from tidegate.answer.question import Question
+
+Json = dict[str, Any]
+Draw = Any
+
+SPACES = (NAMESPACE, NAMESPACE, "other")
+SERVICES = ("a", "b", "c", "web")
+OUTER = ("one.example.com", "two.example.com", "*.wild.example.com", "*.example.com", "db.example.com")
+NAMED = ("x.wild.example.com", "y.x.wild.example.com", "q.example.com")
+VIPS = tuple(f"10.96.0.{number}" for number in range(1, 5))
+ENTRY_ADDRESSES = ("198.51.100.7", "198.51.100.8", "198.51.100.0/24", "10.96.0.2", "198.18.0.7")
+MEMBERS = tuple(f"10.1.1.{number}" for number in range(1, 9))
+STRANGERS = ("203.0.113.9", "198.51.100.9")
+PORTS = (
+    (80, "http", "HTTP"),
+    (80, "http", "HTTP"),
+    (80, "tcp-plain", "TCP"),
+    (8000, "unnamed", ""),
+    (8000, "http-alt", "HTTP"),
+    (443, "tls", "TLS"),
+    (443, "https", "HTTPS"),
+    (9000, "tcp", "TCP"),
+    (9000, "auto", ""),
+    (9000, "grpc", "GRPC"),
+    (7000, "http2", "HTTP2"),
+    (3306, "mysql", "MySQL"),
+)
+PATHS = ("/", "/api", "/api/v1", "/apis", "/API", "/a//b", "/a/../api", "/a%2Fb", "/api?x=1&y=2", "/old/x", "/api/")
+METHODS = ("GET", "GET", "POST", "DELETE")
+HEADERS = (("x-user", "anna"), ("x-user", "bob"), ("x-team", "red"), ("cookie", "user=anna"), ("x-empty", ""))
+LOG = (
+    '{"id":"%REQ(X-ID)%","peer":"%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%","cluster":"%UPSTREAM_CLUSTER_RAW%",'
+    '"route":"%ROUTE_NAME%","flags":"%RESPONSE_FLAGS%","status":"%RESPONSE_CODE%","details":"%RESPONSE_CODE_DETAILS%",'
+    '"host":"%UPSTREAM_HOST%","local":"%UPSTREAM_LOCAL_ADDRESS%","sni":"%REQUESTED_SERVER_NAME%",'
+    '"chain":"%FILTER_CHAIN_NAME%","dst":"%DOWNSTREAM_LOCAL_ADDRESS%",'
+    '"why":"%UPSTREAM_TRANSPORT_FAILURE_REASON%","termination":"%CONNECTION_TERMINATION_DETAILS%"}'
+)
+
+
+def choice(*values: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from(values)
+
+
+def some(pool: Iterable[Any], most: int, least: int = 0) -> st.SearchStrategy[list[Any]]:
+    return st.lists(st.sampled_from(list(pool)), min_size=least, max_size=most, unique_by=repr)
+
+
+def chance(percent: int) -> st.SearchStrategy[bool]:
+    return st.integers(0, 99).map(lambda number: number < percent)
+
+
+def document(kind: str, version: str, name: str, namespace: str, spec: Json, **meta: Any) -> Json:
+    found = {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": namespace, **meta}}
+    return {**found, "spec": spec}
+
+
+def networking(kind: str, name: str, namespace: str, spec: Json) -> Json:
+    return document(kind, "networking.istio.io/v1", name, namespace, spec)
+
+
+# The registry
+
+
+def full_name(service: str, namespace: str) -> str:
+    return f"{service}.{namespace}.svc.cluster.local"
+
+
+@st.composite
+def services(draw: Draw) -> list[Json]:
+    found: list[Json] = []
+    for number, name in enumerate(draw(some(SERVICES[:3], 3, 1))):
+        found += draw(service(name, draw(choice(*SPACES)), number))
+    if draw(chance(70)):
+        found += draw(own_service())
+    return found
+
+
+@st.composite
+def service(draw: Draw, name: str, namespace: str, number: int) -> list[Json]:
+    listed = draw(st.lists(st.sampled_from(PORTS), min_size=1, max_size=3, unique_by=lambda port: port[0]))
+    ports = [{"name": kind, "port": port, "targetPort": 8000 + port % 1000} for port, kind, _ in listed]
+    headless = draw(chance(15))
+    spec = {"clusterIP": "None" if headless else VIPS[number], "selector": {"app": name}, "ports": ports}
+    meta = {"annotations": {"networking.istio.io/exportTo": "."}} if draw(chance(10)) else {}
+    members = MEMBERS[number * 2 : number * 2 + draw(choice(0, 1, 2, 2))]
+    pods = [pod(f"{name}-{i}", namespace, {"app": name, "version": f"v{i + 1}"}, ip) for i, ip in enumerate(members)]
+    return [document("Service", "v1", name, namespace, spec, **meta), *pods]
+
+
+@st.composite
+def own_service(draw: Draw) -> list[Json]:
+    """The service that the Pod itself is a member of: what its inbound side is made from."""
+    kinds = {8080: ("http", "auto"), 8081: ("http", "auto", "tcp"), 9000: ("tcp", "auto", "grpc"), 3306: ("mysql",)}
+    targets = draw(some(APPLICATION_PORTS, 3, 1))
+    ports = [{"name": f"{draw(choice(*kinds[t]))}-{t}", "port": t + 1000, "targetPort": t} for t in targets]
+    named = [{**each, "name": each["name"] if not each["name"].startswith("auto") else f"p{n}"} for n, each in enumerate(ports)]
+    spec = {"clusterIP": VIPS[3], "selector": {"app": "web"}, "ports": named}
+    return [document("Service", "v1", "web", NAMESPACE, spec)]
+
+
+def pod(name: str, namespace: str, labels: dict[str, str], address: str, **meta: Any) -> Json:
+    ready = [{"type": "Ready", "status": "True"}]
+    spec = {"containers": [{"name": "app"}]}
+    made = document("Pod", "v1", name, namespace, spec, labels=labels, **meta)
+    return {**made, "status": {"phase": "Running", "podIP": address, "conditions": ready}}
+
+
+@st.composite
+def entries(draw: Draw) -> list[Json]:
+    found = []
+    for number, host in enumerate(draw(some(OUTER, 3))):
+        listed = draw(st.lists(st.sampled_from(PORTS), min_size=1, max_size=2, unique_by=lambda port: port[0]))
+        resolution = draw(choice("NONE", "STATIC", "DNS", "NONE" if host[0] == "*" else "DNS"))
+        if host.startswith("*") and resolution == "DNS":
+            resolution = "NONE"
+        ports = [
+            {"number": port, "name": f"{kind}-{port}", **({"protocol": protocol} if protocol else {})}
+            for port, kind, protocol in listed
+        ]
+        spec: Json = {"hosts": [host], "ports": ports, "resolution": resolution}
+        spec["addresses"] = draw(some(ENTRY_ADDRESSES, 2))
+        if resolution == "STATIC":
+            ends = draw(some(MEMBERS[5:], 2))
+            spec["endpoints"] = [{"address": a, "labels": {"version": f"v{n + 1}"}} for n, a in enumerate(ends)]
+        spec["location"] = draw(choice("MESH_EXTERNAL", "MESH_INTERNAL"))
+        if draw(chance(15)):
+            spec["exportTo"] = draw(choice(["."], ["*"]))
+        found.append(networking("ServiceEntry", f"e{number}", draw(choice(*SPACES)), spec))
+    return found
+
+
+# What is said about it
+
+
+def known(documents: list[Json]) -> list[str]:
+    """Hosts that the documents declare."""
+    found = []
+    for each in documents:
+        meta = each["metadata"]
+        if each["kind"] == "Service":
+            found.append(full_name(meta["name"], meta["namespace"]))
+        elif each["kind"] == "ServiceEntry":
+            found += each["spec"]["hosts"]
+    return found
+
+
+def strings() -> st.SearchStrategy[Json]:
+    return choice({"exact": "anna"}, {"prefix": "a"}, {"regex": "a.*a|red"}, {"exact": ""}, {"regex": ".*"})
+
+
+@st.composite
+def http_match(draw: Draw) -> Json:
+    found: Json = {}
+    if draw(chance(70)):
+        found["uri"] = draw(choice({"prefix": "/api"}, {"exact": "/api"}, {"prefix": "/"}, {"regex": "/a.*"}, {"prefix": "/old/"}))
+        if draw(chance(15)):
+            found["ignoreUriCase"] = True
+    if draw(chance(30)):
+        found["headers"] = {draw(choice("x-user", "x-team", "x-none")): draw(strings())}
+    if draw(chance(10)):
+        found["withoutHeaders"] = {draw(choice("x-user", "x-team")): draw(strings())}
+    if draw(chance(10)):
+        found["method"] = {"exact": draw(choice("GET", "POST"))}
+    if draw(chance(10)):
+        found["queryParams"] = {"x": draw(choice({"exact": "1"}, {"regex": ".*"}))}
+    if draw(chance(10)):
+        found["authority"] = draw(choice({"prefix": "a."}, {"exact": "one.example.com"}))
+    if draw(chance(10)):
+        found["port"] = draw(choice(80, 8000))
+    if draw(chance(10)):
+        found["sourceLabels"] = {"app": draw(choice("web", "another"))}
+    return found
+
+
+@st.composite
+def destination(draw: Draw, hosts: list[str]) -> Json:
+    plain = [each for each in hosts if not each.startswith("*")]
+    found: Json = {"host": draw(st.sampled_from([*plain, *plain, "nowhere.example.com"]))}
+    if draw(chance(40)):
+        found["subset"] = draw(choice("v1", "v2", "none"))
+    if draw(chance(50)):
+        found["port"] = {"number": draw(choice(80, 443, 8000, 9000, 7000))}
+    return found
+
+
+@st.composite
+def http_route(draw: Draw, hosts: list[str]) -> Json:
+    found: Json = {"match": draw(st.lists(http_match(), min_size=1, max_size=2))} if draw(chance(75)) else {}
+    form = draw(choice("route", "route", "route", "weights", "redirect", "direct"))
+    if form == "redirect":
+        options = ({"uri": "/new"}, {"authority": "new.test"}, {"uri": "%PREFIX()%/x", "redirectCode": 302}, {"scheme": "https"}, {"port": 8443}, {"derivePort": "FROM_REQUEST_PORT", "authority": "n.test"})
+        return {**found, "redirect": draw(choice(*options))}
+    if form == "direct":
+        return {**found, "directResponse": {"status": draw(choice(200, 403, 503)), "body": {"string": "ours"}}}
+    found["route"] = [{"destination": draw(destination(hosts))}]
+    if form == "weights":
+        weights = draw(choice((0, 100), (100, 0), (30, 70)))
+        found["route"] = [{"destination": draw(destination(hosts)), "weight": each} for each in weights]
+    if draw(chance(30)):
+        options = ({"uri": "/new"}, {"authority": "inner.test"}, {"uri": "/", "authority": "inner.test"}, {"uriRegexRewrite": {"match": "^/a(.*)", "rewrite": "/b\\1"}})
+        found["rewrite"] = draw(choice(*options))
+    if draw(chance(20)):
+        found["fault"] = {"abort": {"httpStatus": draw(choice(418, 503)), "percentage": {"value": draw(choice(0, 100))}}}
+    if draw(chance(15)):
+        found["headers"] = {"request": {"set": {"x-user": "set"}, "remove": ["x-team"]}}
+    return found
+
+
+@st.composite
+def virtual_service(draw: Draw, number: int, hosts: list[str]) -> Json:
+    spec: Json = {"hosts": draw(some([*hosts, "q.example.com", "new.test"], 2, 1))}
+    kind = draw(choice("http", "http", "http", "tls", "tcp"))
+    if kind == "http":
+        spec["http"] = draw(st.lists(http_route(hosts), min_size=1, max_size=3))
+    elif kind == "tls":
+        sni = draw(some([*spec["hosts"], "x.wild.example.com"], 2, 1))
+        match = {"port": 443, "sniHosts": sni}
+        spec["tls"] = [{"match": [match], "route": [{"destination": draw(destination(hosts))}]}]
+    else:
+        match = draw(choice({"port": 9000}, {"port": 80}, {"destinationSubnets": ["10.96.0.0/24"]}, {}))
+        spec["tcp"] = [{**({"match": [match]} if match else {}), "route": [{"destination": draw(destination(hosts))}]}]
+    if draw(chance(10)):
+        spec["exportTo"] = ["."]
+    return networking("VirtualService", f"v{number}", draw(choice(*SPACES)), spec)
+
+
+@st.composite
+def destination_rule(draw: Draw, number: int, hosts: list[str]) -> Json:
+    spec: Json = {"host": draw(st.sampled_from(hosts))}
+    spec["subsets"] = [{"name": each, "labels": {"version": each}} for each in draw(choice(["v1"], ["v1", "v2"], []))]
+    policy: Json = {}
+    if draw(chance(25)):
+        policy["tls"] = draw(choice({"mode": "SIMPLE", "insecureSkipVerify": True}, {"mode": "SIMPLE", "insecureSkipVerify": True, "sni": "sent.test"}, {"mode": "DISABLE"}))
+    if draw(chance(20)):
+        policy["loadBalancer"] = draw(choice({"simple": "PASSTHROUGH"}, {"simple": "RANDOM"}, {"consistentHash": {"httpHeaderName": "x-user"}}))
+    if draw(chance(10)):
+        policy["connectionPool"] = {"http": {"h2UpgradePolicy": "UPGRADE"}}
+    if policy:
+        spec["trafficPolicy"] = policy
+    if draw(chance(10)):
+        spec["exportTo"] = ["."]
+    return networking("DestinationRule", f"d{number}", draw(choice(*SPACES)), spec)
+
+
+@st.composite
+def sidecar(draw: Draw) -> Json:
+    hosts = draw(choice(["*/*"], ["./*"], ["other/*"], ["*/one.example.com", "./*"], ["~/*"]))
+    spec: Json = {"egress": [{"hosts": hosts}]}
+    if draw(chance(25)):
+        spec["egress"].insert(0, {"hosts": ["*/*"], "port": {"number": draw(choice(80, 9000)), "name": "p", "protocol": draw(choice("HTTP", "TCP"))}})
+    if draw(chance(40)):
+        spec["outboundTrafficPolicy"] = {"mode": draw(choice("REGISTRY_ONLY", "ALLOW_ANY"))}
+    if draw(chance(20)):
+        ingress = {"port": {"number": 8080, "name": "in", "protocol": draw(choice("HTTP", "TCP"))}, "defaultEndpoint": "127.0.0.1:8081"}
+        spec["ingress"] = [ingress]
+    return networking("Sidecar", "default", NAMESPACE, spec)
+
+
+@st.composite
+def authorization(draw: Draw, number: int) -> Json:
+    operations = ({"paths": ["/api"]}, {"paths": ["/api/*"]}, {"notPaths": ["/api*"]}, {"methods": ["GET"]}, {"ports": ["8080"]}, {"notPorts": ["9000"]}, {"hosts": ["web*"]})
+    rule: Json = {}
+    if draw(chance(70)):
+        rule["to"] = [{"operation": draw(choice(*operations))}]
+    if draw(chance(30)):
+        rule["from"] = [{"source": draw(choice({"ipBlocks": [ELSEWHERE]}, {"notIpBlocks": [f"{ELSEWHERE}/32"]}, {"remoteIpBlocks": [OUTSIDE]}))}]
+    if draw(chance(25)):
+        conditions = ({"key": "request.headers[x-user]", "values": ["anna", "b*"]}, {"key": "destination.port", "values": ["8080"]}, {"key": "source.ip", "notValues": [OUTSIDE]})
+        rule["when"] = [draw(choice(*conditions))]
+    spec: Json = {"action": draw(choice("ALLOW", "DENY", "DENY")), "rules": [rule] if draw(chance(92)) else []}
+    return document("AuthorizationPolicy", "security.istio.io/v1", f"p{number}", NAMESPACE, spec)
+
+
+# A world
+
+ANNOTATIONS = (
+    {},
+    {},
+    {},
+    {"traffic.sidecar.istio.io/excludeOutboundPorts": "9000"},
+    {"traffic.sidecar.istio.io/includeOutboundIPRanges": "10.96.0.0/16,198.51.100.0/24"},
+    {"traffic.sidecar.istio.io/excludeInboundPorts": "8081"},
+)
+
+
+@st.composite
+def worlds(draw: Draw) -> list[Json]:
+    """The documents of one world, the Pod and the mesh configuration among them."""
+    registry = [*draw(services()), *draw(entries())]
+    hosts = known(registry)
+    found = [own_pod(draw(choice(*ANNOTATIONS))), *registry]
+    found += [draw(virtual_service(n, hosts)) for n in range(draw(st.integers(0, 3)))]
+    found += [draw(destination_rule(n, hosts)) for n in range(draw(st.integers(0, 2)))]
+    found += [draw(sidecar())] if draw(chance(25)) else []
+    found += [draw(authorization(n)) for n in range(draw(choice(0, 0, 1, 2)))]
+    found.append(mesh(draw(choice("ALLOW_ANY", "REGISTRY_ONLY")), draw(choice(None, None, "0.3s"))))
+    return found
+
+
+def own_pod(annotations: dict[str, str]) -> Json:
+    meta = {"annotations": annotations} if annotations else {}
+    return pod(POD, NAMESPACE, {"app": "web", "version": "v1"}, ADDRESS, **meta)
+
+
+def mesh(mode: str, detection: str | None, log: str = "/dev/null") -> Json:
+    config: Json = {"outboundTrafficPolicy": {"mode": mode}, "accessLogFile": log, "accessLogEncoding": "JSON"}
+    config["accessLogFormat"] = LOG
+    if detection:
+        config["protocolDetectionTimeout"] = detection
+    found = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "istio", "namespace": "istio-system"}}
+    return {**found, "data": {"mesh": yaml.safe_dump(config)}}
+
+
+def logging_to(documents: list[Json], path: str) -> list[Json]:
+    """The world with its access log in this file."""
+    return [
+        {**each, "data": {"mesh": each["data"]["mesh"].replace("/dev/null", path)}} if each["kind"] == "ConfigMap" else each
+        for each in documents
+    ]
+
+
+# Connections
+
+
+@st.composite
+def questions(draw: Draw, documents: list[Json]) -> Question:
+    inbound = draw(chance(25))
+    ip, port, name = draw(arriving(documents) if inbound else leaving(documents))
+    protocol = draw(choice("http", "http", "http", "http", "http2", "tls", "https", "tcp", "first"))
+    if port == 443 and draw(chance(70)):
+        protocol = draw(choice("tls", "https"))
+    if port == 3306 and draw(chance(80)):
+        protocol = "first"
+    host = draw(authority(name, port))
+    return Question(
+        to=ip,
+        ip=ip,
+        port=port,
+        protocol="tcp" if protocol == "first" else protocol,
+        sni=draw(choice(name, name, "one.example.com", "unknown.test")) if protocol in ("tls", "https") else "",
+        host=host if protocol in ("http", "http2", "https") else "",
+        path=draw(choice(*PATHS)),
+        method=draw(choice(*METHODS)),
+        headers=tuple({key: value for key, value in draw(some(HEADERS, 2))}.items()),
+        http_version=draw(choice("", "", "", "", "", "", "", "1.0")) if protocol == "http" else "",
+        server_first=protocol == "first",
+        direction="inbound" if inbound else "outbound",
+        source_ip=draw(choice(OUTSIDE, ELSEWHERE)) if inbound else ADDRESS,
+    )
+
+
+@st.composite
+def authority(draw: Draw, name: str, port: int) -> str:
+    forms = [name, name, f"{name}:{port}", name.upper(), f"{name}:9999", "unknown.test"]
+    if name.endswith(".svc.cluster.local"):
+        short, space = name.split(".")[:2]
+        forms += [short, f"{short}.{space}", f"{short}:{port}", f"{short}.{space}.svc"]
+    return draw(st.sampled_from(forms))
+
+
+@st.composite
+def leaving(draw: Draw, documents: list[Json]) -> tuple[str, int, str]:
+    """Address, port and a name that belongs to them, or nearly."""
+    found = [each for each in documents if each["kind"] in ("Service", "ServiceEntry")]
+    each = draw(st.sampled_from(found))
+    spec, meta = each["spec"], each["metadata"]
+    if each["kind"] == "Service":
+        name, ports = full_name(meta["name"], meta["namespace"]), [p["port"] for p in spec["ports"]]
+        pods = [d["status"]["podIP"] for d in documents if d["kind"] == "Pod" and d["metadata"]["name"] != POD]
+        addresses = pods if spec["clusterIP"] == "None" else [spec["clusterIP"]] * 4 + pods[:1]
+    else:
+        name, ports = draw(st.sampled_from([spec["hosts"][0], *NAMED])), [p["number"] for p in spec["ports"]]
+        name = name.replace("*", "x")
+        addresses = [a.replace("0/24", "77") for a in spec["addresses"]] + ["198.18.0.7"]
+    address = draw(st.sampled_from(addresses)) if addresses and draw(chance(88)) else draw(choice(*STRANGERS, *VIPS))
+    port = draw(st.sampled_from(ports)) if draw(chance(85)) else draw(choice(80, 443, 8000, 9000, 7777))
+    return address, port, name
+
+
+@st.composite
+def arriving(draw: Draw, documents: list[Json]) -> tuple[str, int, str]:
+    return ADDRESS, draw(choice(*APPLICATION_PORTS, 8080, 7777)), full_name("web", NAMESPACE)
+
+
+def as_yaml(documents: list[Json]) -> str:
+    return "---\n".join(yaml.safe_dump(each, sort_keys=False, width=120) for each in documents)

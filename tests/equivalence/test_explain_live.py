@@ -1,0 +1,117 @@
+"""The third judge: worlds and connections drawn at random go through a real Envoy behind real packet rules, and explain's
+verdict is what the access log, the far side and the client say. A failing one is kept as YAML, made small."""
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from tests.equivalence.live import judge, worlds
+from tests.equivalence.live.stage import Json, Stage, staged
+from tidegate.answer.question import Question
+
+pytestmark = [
+    pytest.mark.envoy,
+    pytest.mark.lab,
+    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
+    pytest.mark.skipif(shutil.which("iptables-restore") is None, reason="iptables is not installed"),
+]
+WORLDS, CONNECTIONS = 45, 14
+"""As many worlds, and connections in each; set $TIDEGATE_JUDGE_WORLDS for a longer run."""
+LEAST = 500
+SECONDS = 60.0
+"""For making a failing world small."""
+FOLDER = Path(__file__).resolve().parents[2] / "build" / "explain-judge"
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    with staged() as found:
+        yield found
+
+
+class Drawn(NamedTuple):
+    documents: list[Json]
+    questions: list[Question]
+
+    def __repr__(self) -> str:
+        return "the world that is told above, before it was made small"
+
+
+@st.composite
+def cases(draw: Any) -> Drawn:
+    documents = draw(worlds.worlds())
+    questions = st.lists(worlds.questions(documents), min_size=CONNECTIONS, max_size=CONNECTIONS, unique_by=repr)
+    return Drawn(documents, draw(questions))
+
+
+def test_connections_end_as_explain_says(stage: Stage, request: pytest.FixtureRequest) -> None:
+    number = int(request.config.getoption("--hypothesis-seed", None) or random.randrange(2**32))
+    print(f"--hypothesis-seed={number}")
+    count, tally = 0, dict[str, int]()
+
+    @seed(number)
+    @settings(
+        max_examples=int(os.environ.get("TIDEGATE_JUDGE_WORLDS", WORLDS)),
+        phases=[Phase.generate],
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(cases())
+    def run(case: Drawn) -> None:
+        nonlocal count
+        documents, questions = case
+        found = judge.judged(stage, documents, questions, count)
+        count += len(found)
+        for each in found:
+            kind = each.ours.ends[0].kind if each.ours.ends else "bypassed"
+            tally[kind] = tally.get(kind, 0) + 1
+        for each in found:
+            if each.wrong:
+                pytest.fail(told(stage, documents, each, number), pytrace=False)
+
+    run()
+    print(f"{count} connections: {tally}")
+    assert count >= LEAST
+
+
+def told(stage: Stage, documents: list[Json], case: judge.Case, number: int) -> str:
+    """The failing connection in the smallest world that was found, written to a folder that outlives the test."""
+    deadline = time.monotonic() + SECONDS
+    last = case
+
+    def fails(candidate: list[Json]) -> bool:
+        nonlocal last
+        with contextlib.suppress(Exception):
+            found = judge.judged(stage, candidate, [case.question], random.randrange(10**9))
+            last = found[0] if found[0].wrong else last
+            return bool(found[0].wrong)
+        return False
+
+    small = judge.smallest(documents, fails, lambda: time.monotonic() < deadline)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    file = FOLDER / "world.yaml"
+    file.write_text(worlds.as_yaml(small))
+    verdict = {
+        "wrong": last.wrong,
+        "question": msgspec.to_builtins(last.question),
+        "ends": msgspec.to_builtins(last.ours.ends),
+        "live": msgspec.to_builtins(last.live.ends),
+        "client": last.seen.told,
+        "log": last.seen.near,
+        "far side": last.seen.far,
+    }
+    text = json.dumps(verdict, indent=1)
+    (FOLDER / "connection.json").write_text(text)
+    return f"--hypothesis-seed={number}: {last.wrong}\n{text}\n{file}:\n{file.read_text()}"
