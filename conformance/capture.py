@@ -1,4 +1,4 @@
-"""Packet rules: settings in, the exact rules out. Native nftables and ambient rule sets are not made."""
+"""Packet rules: settings in, the exact rules out, for iptables and for native nftables."""
 
 import json
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from conformance import difference
 from conformance.suite import Json, Outcome, judged
 from tidegate.rules.annotations import capture_options
 from tidegate.rules.capture_rules import rule_set
+from tidegate.rules.native import native_tables, transaction
 from tidegate.rules.options import CaptureOptions, Surroundings
 from tidegate.rules.text import to_restore
 
@@ -53,7 +54,7 @@ def options_of(case: Json) -> CaptureOptions:
         elif name in PLAIN:
             values[PLAIN[name]] = value
         else:
-            assert name in ("dry-run", "network-namespace"), f"unknown setting {name}"
+            assert name in ("dry-run", "network-namespace", "native-nftables"), f"unknown setting {name}"
     return CaptureOptions(**values)
 
 
@@ -66,17 +67,35 @@ def surroundings_of(case: Json) -> Surroundings:
     )
 
 
-def judge(folder: Path) -> Iterator[Outcome]:
-    cases = [json.loads(file.read_text()) for file in sorted(folder.glob("*/*.json"))]
-    return judged(cases, lambda c: str(c["name"]), _judge)
+def iptables(folder: Path) -> Iterator[Outcome]:
+    """What the sidecar's init step and the network plugin write for iptables."""
+    return judged(_cases(folder, "iptables"), lambda c: str(c["name"]), _judge)
+
+
+def nftables(folder: Path) -> Iterator[Outcome]:
+    """The same for native nftables: the whole transaction."""
+    return judged(_cases(folder, "nftables"), lambda c: str(c["name"]), _judge)
+
+
+def ambient(folder: Path) -> int:
+    """How many cases ask for the rules of an ambient pod or of a node."""
+    return sum("mode" in case for case in _all(folder))
+
+
+def _all(folder: Path) -> list[Json]:
+    return [json.loads(file.read_text()) for file in sorted(folder.glob("*/*.json"))]
+
+
+def _cases(folder: Path, tool: str) -> list[Json]:
+    return [case for case in _all(folder) if case["tool"] == tool and "mode" not in case]
 
 
 def _judge(case: Json) -> str:
     if "pod_annotations" in case:
         return _for_pod(case)
-    if case["tool"] != "iptables" or "flags" not in case:
-        return f"{case['tool']} rules of this kind are not made"
     options, surroundings = options_of(case), surroundings_of(case)
+    if case["tool"] == "nftables":
+        return difference.of(case["expect"]["nft"], transaction(native_tables(options, surroundings)))
     expected = {family: case["expect"][key] or [] for family, key in _FAMILIES.items()}
     made = {family: to_restore(rule_set(options, surroundings, family)).splitlines() for family in expected}
     return difference.of(expected, made)
@@ -86,10 +105,10 @@ _FAMILIES: dict[Literal["ipv4", "ipv6"], str] = {"ipv4": "v4_restore", "ipv6": "
 
 
 def _for_pod(case: Json) -> str:
-    if case["tool"] != "iptables":
-        return f"{case['tool']} rules are not made"
     user, group = case["proxy_run_as_user"], case["proxy_run_as_group"]
     options = capture_options(case["pod_annotations"], case["proxy_env"], user, group)
+    if case["tool"] == "nftables":
+        return difference.of(case["expect"]["nft"], transaction(native_tables(options, Surroundings())))
     made = {
         table.name: [*(f"-N {chain}" for chain in table.chains), *map(str, table.rules)]
         for table in rule_set(options, Surroundings()).tables

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
 from conformance.suite import Json, Outcome, judged
@@ -18,8 +19,9 @@ from tidegate.app import proxyspec
 from tidegate.app.explain import explain, scene
 from tidegate.app.manifests import load
 from tidegate.app.offline import Settings, build
+from tidegate.rules.text import parse_save
 
-CASE, MESH = "case.yaml", "mesh.yaml"
+CASE, MESH, RULES = "case.yaml", "mesh.yaml", "iptables.txt"
 
 
 def judge(folder: Path, *, foreign: bool) -> Iterable[Outcome]:
@@ -42,8 +44,14 @@ def answer(folder: Path, case: Json, *, foreign: bool) -> Report:
     mesh = folder / MESH
     world = build(given, Settings(mesh_config=mesh if mesh.exists() else None))
     spec = proxyspec.read(folder / "proxies.json", case["proxy"])
-    dump = json.loads((folder / "expected" / f"{case['proxy']}.json").read_text()) if foreign else None
-    return explain(scene(world, given, spec, foreign=dump), question(case["connection"]))
+    made = folder / "expected"
+    dump = json.loads((made / f"{case['proxy']}.json").read_text()) if foreign else None
+    rules = parse_save((made / RULES).read_text()) if foreign and (made / RULES).exists() else None
+    asked = question(case["connection"])
+    known = {f"{ref.name}.{ref.namespace}" for ref in world.hub.world.workloads}
+    if asked.caller not in known:
+        asked = msgspec.structs.replace(asked, caller="")
+    return explain(scene(world, given, spec, foreign=dump, rules=rules), asked)
 
 
 def question(connection: Json) -> Question:
@@ -64,8 +72,15 @@ def question(connection: Json) -> Question:
         server_first=connection.get("first_bytes") == "server",
         direction="inbound" if text("direction") == "inbound" else "gateway" if text("at") == "gateway" else "outbound",
         source_ip=text("source_ip"),
+        caller=_caller(text("from")),
         unresolved=not connection.get("ip"),
     )
+
+
+def _caller(source: str) -> str:
+    """``Kind/namespace/name`` as NAME.NAMESPACE; "" for what is no workload."""
+    parts = source.split("/")
+    return f"{parts[2]}.{parts[1]}" if len(parts) == 3 else ""
 
 
 def difference(expected: Json, found: Report) -> str:

@@ -215,10 +215,10 @@ def test_a_rule_that_somebody_deleted_is_put_back(kernel: Kernel) -> None:
 
 
 def broken(rule: str) -> RuleSet:
-    """Good rules in mangle, and a last table that will not do."""
+    """Good rules in nat, and a last table that will not do."""
     good = tuple(map(parse_rule, ("-A PREROUTING -p tcp -j ISTIO_INBOUND", "-A ISTIO_INBOUND -j RETURN")))
     bad = tuple(map(parse_rule, ("-A OUTPUT -j ISTIO_OUTPUT", rule)))
-    return RuleSet("ipv4", (Table("mangle", ("ISTIO_INBOUND",), good), Table("nat", ("ISTIO_OUTPUT",), bad)))
+    return RuleSet("ipv4", (Table("nat", ("ISTIO_INBOUND",), good), Table("raw", ("ISTIO_OUTPUT",), bad)))
 
 
 def test_a_later_table_that_fails_puts_the_earlier_one_back(kernel: Kernel) -> None:

@@ -38,6 +38,7 @@ PAGES = [
     "from-istio",
     "access-control",
     "gateways",
+    "explain-a-connection",
 ]
 BLOCK_SECONDS = 60.0
 PAUSE = 0.2

@@ -22,6 +22,7 @@ from grpc.aio import EOF  # type: ignore[attr-defined]  # the stubs lack it
 
 from tidegate.agent.acceptance import Acceptance, Change
 from tidegate.agent.lastgood import LastGood
+from tidegate.agent.namefeed import NameFeed, Received
 from tidegate.kit.errors import TidegateError
 from tidegate.xds.session import ProtocolError
 from tidegate.xds.wire import WireError
@@ -106,11 +107,25 @@ class Downstream:
         await self._context.write(response)
 
 
+class Upstream:
+    """The control plane's side of one stream: Envoy's requests and the agent's own are written one at a time."""
+
+    def __init__(self, call: Any) -> None:
+        self._call, self._writing = call, asyncio.Lock()
+
+    async def read(self) -> Any:
+        return await self._call.read()
+
+    async def write(self, request: bytes) -> None:
+        async with self._writing:
+            await self._call.write(request)
+
+
 class Relay:
     """The discovery server of one workload."""
 
-    def __init__(self, upstream: Path, token_file: Path, store: LastGood) -> None:
-        self._upstream, self._token_file, self._store = upstream, token_file, store
+    def __init__(self, upstream: Path, token_file: Path, store: LastGood, feed: NameFeed | None = None) -> None:
+        self._upstream, self._token_file, self._store, self._feed = upstream, token_file, store, feed
         self._writer = ThreadPoolExecutor(1, "lastgood")
         self._server = grpc.aio.server(options=_OPTIONS)
         self._superseded = asyncio.Event()
@@ -199,11 +214,11 @@ class Relay:
             return await self._relayed(downstream, call)
 
     async def _relayed(self, downstream: Downstream, call: Any) -> str:
-        acceptance = Acceptance()
+        acceptance, upstream = Acceptance(), Upstream(call)
         try:
             await _first(
-                self._to_upstream(downstream, call, acceptance),
-                self._to_envoy(downstream, call, acceptance),
+                self._to_upstream(downstream, upstream, acceptance),
+                self._to_envoy(downstream, upstream, acceptance),
                 self._silence(downstream),
             )
             return "the stream ended"
@@ -214,18 +229,26 @@ class Relay:
         finally:
             call.cancel()
 
-    async def _to_upstream(self, downstream: Downstream, call: Any, acceptance: Acceptance) -> None:
+    async def _to_upstream(self, downstream: Downstream, upstream: "Upstream", acceptance: Acceptance) -> None:
+        subscribed = self._feed is None
         while (request := await downstream.next()) is not None:
             self.counters["requests"] += 1
             change = acceptance.received(request)
-            await call.write(request)
+            await upstream.write(request)
+            if not subscribed and self._feed is not None:  # Envoy's first request tells who asks
+                subscribed = True
+                await upstream.write(self._feed.subscribe())
             if change is not None:
                 await self._note(change)
 
-    async def _to_envoy(self, downstream: Downstream, call: Any, acceptance: Acceptance) -> None:
-        while (response := await call.read()) is not EOF:
+    async def _to_envoy(self, downstream: Downstream, upstream: "Upstream", acceptance: Acceptance) -> None:
+        while (response := await upstream.read()) is not EOF:
             if self.connected_since is None:
                 self.connected_since, self._failures, self.state = time.time(), 0, "the control plane"
+            if self._feed is not None and (received := self._feed.receive(response)) is not None:
+                await upstream.write(received.request)
+                await self._keep_names(received)
+                continue
             self.counters["responses"] += 1
             acceptance.sent(response)
             await downstream.write(response)
@@ -251,6 +274,15 @@ class Relay:
             await self._on_store(lambda: change.keep(self._store))
         except (sqlite3.Error, OSError) as error:
             log.error("what Envoy accepted could not be kept in %s: %s", self._store.path, error)
+
+    async def _keep_names(self, received: Received) -> None:
+        if received.refused:
+            log.warning("names of the control plane were refused: %s", received.refused)
+            return
+        try:
+            await self._on_store(lambda: received.keep(self._store))
+        except (sqlite3.Error, OSError) as error:
+            log.error("names could not be kept in %s: %s", self._store.path, error)
 
     async def _from_store(self, downstream: Downstream) -> None:
         from tidegate.agent.fallback import PATIENCE, Fallback

@@ -66,6 +66,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return (0 if self.interception_mode == "TPROXY" else self.proxy_id), self.proxy_id
 
     @property
+    def answers_dns(self) -> bool:
+        """The application's DNS is captured and answered here: node metadata DNS_CAPTURE, as Istio has it."""
+        captured = self.metadata.get("DNS_CAPTURE", "").lower() in ("true", "1")
+        return captured and self.type == "sidecar"
+
+    @property
+    def domain_of_names(self) -> str:
+        """What Kubernetes names of the workload's namespace end with."""
+        return f"{self.namespace}.svc.{self.domain}"
+
+    @property
     def full_name(self) -> str:
         """``<pod>.<namespace>``."""
         return f"{self.name}.{self.namespace}"

@@ -163,6 +163,8 @@ def exposition(report: dict[str, Any]) -> bytes:
         "tidegate_agent_upstream_connected": ("gauge", int(relay["connectedSince"] is not None)),
         **{f"tidegate_agent_xds_{name}_total": ("counter", value) for name, value in relay["counters"].items()},
     }
+    for name, value in report.get("dns", {}).get("counters", {}).items():
+        numbers[f"tidegate_agent_dns_{name}_total"] = ("counter", value)
     return "".join(f"# TYPE {name} {kind}\n{name} {value}\n" for name, (kind, value) in numbers.items()).encode()
 
 

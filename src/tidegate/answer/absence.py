@@ -47,6 +47,7 @@ def absences(world: World, kind: ProxyKind, intent: Intent, left_out: Iterable[L
         return tuple(found)
     found += _unimported(world, kind, chosen)
     found += _portless(intent, chosen)
+    found += _ruled_out(world, intent, chosen)
     found += _elsewhere(intent, chosen)
     return tuple(found)
 
@@ -90,6 +91,18 @@ def _portless(intent: Intent, chosen: Service) -> Iterable[Absence]:
     if others:
         words += f"; {others[0].sources[0]} has it, and loses to it"
     yield Absence(chosen.sources[0], PORTS, words)
+
+
+def _ruled_out(world: World, intent: Intent, chosen: Service) -> Iterable[Absence]:
+    """The rule whose server names leave out the one that is meant: with it, the port has no chain of its own."""
+    name, port = intent.to.lower(), chosen.port(intent.port)
+    if port is None or not port.protocol.is_tls:
+        return
+    for rule in world.virtual_services_for(name):
+        listed = [host for route in rule.spec.tls for match in route.match for host in match.sni_hosts]
+        if listed and choice.covers_host(rule, name) and not any(hosts.covers(each, name) for each in listed):
+            words = f"routes TLS for {', '.join(sorted(set(listed)))} and not for {name}"
+            yield Absence(rule.ref, "spec.tls", words)
 
 
 def _elsewhere(intent: Intent, chosen: Service) -> Iterable[Absence]:

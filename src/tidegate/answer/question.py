@@ -5,10 +5,14 @@ from typing import Literal
 import msgspec
 
 from tidegate.answer.intent import Intent, intent
+from tidegate.api.objects import Ref
+from tidegate.api.security import MutualTLSMode
 from tidegate.explain.connection import Connection, HttpRequest, TlsHello
 from tidegate.kit.errors import FieldError, TidegateError
 from tidegate.registry.addresses import is_ip
-from tidegate.registry.model import Endpoint, Service
+from tidegate.registry.model import Endpoint, Registry, Service
+from tidegate.registry.workloads import TLS_MODE
+from tidegate.scope.authentication import TLS_ISTIO, peer_modes
 from tidegate.scope.proxy import Proxy
 from tidegate.snapshot.world import World
 
@@ -39,6 +43,9 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     source_ip: str = ""
     principal: str = ""
     """The caller's identity in mutual TLS, ``spiffe://…``; for inbound connections."""
+    caller: str = ""
+    """The workload that calls, ``NAME.NAMESPACE``, for inbound connections: it tells the source's address and, where
+    the caller has a sidecar and the called port does not refuse mutual TLS, its identity."""
     unresolved: bool = False
     """The name has no address, as far as the caller knows."""
     user: int = 1000
@@ -65,6 +72,7 @@ def ask(world: World, proxy: Proxy, question: Question) -> Asked:
     _check(question)
     if proxy.kind.router:
         question = msgspec.structs.replace(question, direction="gateway")
+    question = _called_by(world, proxy, question)
     meant = intent(world, proxy.kind, question.to, question.ip, question.port)
     address, words, known = _resolve(world, proxy, question, meant)
     meant = msgspec.structs.replace(meant, ip=address)
@@ -92,6 +100,30 @@ def _check(question: Question) -> None:
         raise TidegateError("; ".join(map(str, wrong)))
 
 
+# The caller
+
+
+def _called_by(world: World, proxy: Proxy, question: Question) -> Question:
+    """The question with what the caller's workload tells. Raises TidegateError for one that is not there."""
+    if not question.caller or question.direction != "inbound":
+        return question
+    name, _, namespace = question.caller.partition(".")
+    refs = (Ref(kind, namespace or proxy.kind.namespace, name) for kind in ("Pod", "WorkloadEntry"))
+    caller = next((world.workloads[ref] for ref in refs if ref in world.workloads), None)
+    if caller is None:
+        raise TidegateError(
+            str(FieldError("caller", "must be NAME.NAMESPACE of a Pod or WorkloadEntry", question.caller))
+        )
+    refused = peer_modes(world, proxy.kind.namespace, proxy.labels).of(question.port) is MutualTLSMode.DISABLE
+    meshed = dict(caller.labels).get(TLS_MODE) == TLS_ISTIO and not refused
+    identity = f"spiffe://{world.mesh.trust_domain}/ns/{caller.namespace}/sa/{caller.service_account or 'default'}"
+    return msgspec.structs.replace(
+        question,
+        source_ip=question.source_ip or next(iter(caller.addresses), ""),
+        principal=question.principal or (identity if meshed else ""),
+    )
+
+
 # The address
 
 
@@ -104,18 +136,21 @@ def _resolve(world: World, proxy: Proxy, question: Question, meant: Intent) -> t
         return question.ip, f"{question.to} is {question.ip}, as the question says", True
     if is_ip(question.to):
         return question.to, f"{question.to} is dialled by its address", True
+    if question.direction == "gateway":
+        return proxy.addresses[0], f"{proxy.addresses[0]} is the gateway's own", True
     return _by_name(world, proxy, question, meant)
 
 
 def _by_name(world: World, proxy: Proxy, question: Question, meant: Intent) -> tuple[str, str, bool]:
     service = meant.services[0] if meant.services else None
-    if question.unresolved and not proxy.kind.dns_capture:
+    cluster_dns = service is not None and service.registry is Registry.KUBERNETES
+    if question.unresolved and not proxy.kind.dns_capture and not cluster_dns:
         return "", f"{question.to} has no address", False
     unknown = f"only DNS knows the address of {question.to}: one that no service has is assumed"
     if service is None:
         return ("" if question.unresolved else SOMEWHERE), unknown, False
     listed = [each for each in service.addresses if is_ip(each)]
-    if listed and (service.registry.value == "Kubernetes" or proxy.kind.dns_capture):
+    if listed and (cluster_dns or proxy.kind.dns_capture):
         return listed[0], f"{question.to} is {listed[0]}, the address of {service.sources[0]}", True
     if proxy.kind.dns_capture and service.auto_addresses:
         allocated = service.auto_addresses[0]
@@ -160,8 +195,16 @@ def _tls(question: Question) -> TlsHello | None:
         return None
     name = question.sni or (question.host.partition(":")[0] if question.host else question.to)
     offered = ("h2", "http/1.1") if question.protocol == "https" else ()
-    alpn = ("istio",) if mutual else offered
+    alpn = _mesh_protocols(question) if mutual else offered
     return TlsHello(sni="" if is_ip(name) else name, alpn=alpn, mutual=mutual, principal=question.principal)
+
+
+def _mesh_protocols(question: Question) -> tuple[str, ...]:
+    """What a sidecar offers to another one: by the request's own protocol, or that it carries bytes."""
+    request = _http(question)
+    if request is None:
+        return ("istio-peer-exchange", "istio")
+    return ("istio-h2" if request.version == "2" else f"istio-http/{request.version}", "istio")
 
 
 def _http(question: Question) -> HttpRequest | None:

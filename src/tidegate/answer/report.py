@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 
+from tidegate.answer.case import Case
 from tidegate.answer.origins import Origins, Place, Source
 from tidegate.answer.provenance import last
 from tidegate.answer.question import Asked
-from tidegate.answer.verdict import Case, Outcome, Verdict, verdict
+from tidegate.answer.verdict import Outcome, Verdict, verdict
 from tidegate.api.objects import Ref
 from tidegate.explain.trace import End, Step
 from tidegate.rules.walk import Visit, Walk
@@ -159,7 +160,17 @@ def bypassed(asked: Asked, proxy: str, captured: Walk, deciding: Source | None, 
     to = f"{asked.connection.ip}:{asked.connection.port}"
     dropped = captured.verdict == "drop"
     words = f"is dropped by {where}" if dropped else f"is not intercepted: {where} lets it go straight to {to}"
-    source = deciding or Source(_workload(proxy))
+    found = _untouched(asked, proxy, words, deciding or Source(_workload(proxy)), place)
+    return msgspec.structs.replace(found, steps=tuple(_before(asked, captured)))
+
+
+def unproxied(asked: Asked, proxy: str, source: Source, why: str, place: Place) -> Report:
+    """The answer for a connection of a workload that no proxy stands before."""
+    to = f"{asked.connection.ip}:{asked.connection.port}"
+    return _untouched(asked, proxy, f"is not intercepted: {why}; it goes straight to {to}", source, place)
+
+
+def _untouched(asked: Asked, proxy: str, words: str, source: Source, place: Place) -> Report:
     return Report(
         schema=SCHEMA,
         outcome=Outcome.NOT_INTERCEPTED,
@@ -171,7 +182,7 @@ def bypassed(asked: Asked, proxy: str, captured: Walk, deciding: Source | None, 
         to=f"{asked.question.to}:{asked.question.port}",
         address=asked.connection.ip,
         protocol=asked.question.protocol,
-        steps=tuple(_before(asked, captured)),
+        steps=tuple(_before(asked, None)),
     )
 
 

@@ -91,6 +91,11 @@ def default_mesh_yaml() -> str:
     return _DEFAULT_YAML
 
 
+def base() -> dict[str, Any]:
+    """Istio's defaults as JSON, before anything is read over them."""
+    return dict(_BASE)
+
+
 def parse(yaml_text: str) -> MeshConfig:
     """The mesh configuration of ``yaml_text`` over the defaults.
 

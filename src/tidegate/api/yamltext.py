@@ -4,6 +4,7 @@ from typing import Any
 
 import yaml
 
+from tidegate.kit.boundedyaml import BoundedLoader
 from tidegate.kit.errors import FieldError
 
 SIZE_LIMIT = 1024 * 1024
@@ -23,7 +24,7 @@ class YamlError(Exception):
         super().__init__("; ".join(str(e) for e in errors))
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+class _Loader(BoundedLoader):
     """Without timestamps, which JSON has not."""
 
 
@@ -41,15 +42,18 @@ def read_yaml(text: str) -> Any:
     return found[0] if found is not None else None
 
 
-def read_node(text: str) -> tuple[Any, yaml.Node] | None:
-    """The one document of ``text`` and the node, with its marks, that it was made from. Raises YamlError."""
+def read_node(text: str, most: int = _NODE_LIMIT) -> tuple[Any, yaml.Node] | None:
+    """The one document of ``text`` and the node, with its marks, that it was made from. Raises YamlError.
+
+    ``most`` bounds its values, those of aliases counted wherever they are used.
+    """
     try:
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
             if node is None:
                 return None
-            _check(node)
+            _check(node, most)
             return loader.construct_document(node), node
         finally:
             loader.dispose()
@@ -63,15 +67,15 @@ def _place(mark: Any) -> str:
     return f"line {mark.line + 1} column {mark.column + 1}" if mark is not None else ""
 
 
-def _check(root: yaml.Node) -> None:
+def _check(root: yaml.Node, most: int) -> None:
     """Bound depth and size (with aliases written out), and refuse duplicate keys and tags JSON has not."""
     count = 0
     waiting: list[tuple[yaml.Node, int]] = [(root, 1)]
     while waiting:
         node, depth = waiting.pop()
         count += 1
-        if count > _NODE_LIMIT or depth > _DEPTH_LIMIT:
-            limit = f"{_NODE_LIMIT} values, {_DEPTH_LIMIT} levels deep"
+        if count > most or depth > _DEPTH_LIMIT:
+            limit = f"{most} values, {_DEPTH_LIMIT} levels deep"
             raise YamlError(FieldError(_place(node.start_mark), f"must have at most {limit}, aliases written out"))
         if node.tag not in _TAGS:
             raise YamlError(FieldError(_place(node.start_mark), "must be a plain value", node.tag))

@@ -13,18 +13,23 @@ from typing import IO, Any
 
 from tidegate.agent import logfile
 from tidegate.agent.bootstrap import encoded
+from tidegate.agent.dnsforward import read_resolv_conf
+from tidegate.agent.dnsserver import DnsServer, DnsThread
 from tidegate.agent.drain import drain
 from tidegate.agent.http import Client
 from tidegate.agent.lastgood import LastGood
+from tidegate.agent.namefeed import NameFeed
 from tidegate.agent.process import Envoy
 from tidegate.agent.relay import Relay
 from tidegate.agent.settings import Settings
 from tidegate.agent.status import Readiness, Status, serve_tcp, serve_unix
 from tidegate.kit.errors import TidegateError
+from tidegate.kit.nametable import TYPE_URL as NAMES
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
+RESOLV_CONF = Path("/etc/resolv.conf")
 MAX_SOCKET_PATH = 107
 """Bytes, by unix(7)."""
 
@@ -50,6 +55,7 @@ class Agent:
         self.admin = Client("127.0.0.1", settings.ports.admin)
         self.readiness = Readiness(self.admin)
         self.status = Status(self.admin, Client("127.0.0.1", settings.ports.prometheus), self.readiness, self.report)
+        self.dns = names_server(settings)
         self.status.on_quit = self._quit
         self.status.on_drain = self._drain
 
@@ -60,9 +66,15 @@ class Agent:
             loop.add_signal_handler(number, self.stop.set)
         settings = self.settings
         store = LastGood(settings.last_good_file)
-        self.relay = Relay(settings.upstream, settings.token_file, store)
+        feed = NameFeed(self.dns.replace) if self.dns is not None else None
+        self.relay = Relay(settings.upstream, settings.token_file, store, feed)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(store.close)
+            if self.dns is not None and feed is not None:
+                feed.restore(store.everything().get(NAMES, ()))
+                thread = DnsThread(self.dns)
+                thread.start()
+                stack.callback(thread.stop)
             await self.relay.start(settings.xds_socket)
             stack.push_async_callback(self.relay.stop)
             own(settings.xds_socket, settings.identity)
@@ -97,6 +109,7 @@ class Agent:
                 "counters": self.relay.counters,
             },
             "accepted": await self.relay.held(),
+            **({"dns": {"names": self.dns.known, "counters": self.dns.counters}} if self.dns is not None else {}),
         }
 
     async def _supervise(self) -> None:
@@ -141,11 +154,16 @@ class Agent:
                 await self._until_ready()
             await asyncio.sleep(POLL_SECONDS)
 
+    def _names_missing(self) -> str:
+        """Why the application would not find the mesh's names yet; "" when it does, or DNS is not captured."""
+        waits = self.dns is not None and self.dns.known is None
+        return "no name table was received from the control plane" if waits else ""
+
     async def _until_ready(self) -> None:
         last = ""
         running = self.envoy.running
         while running is not None and self.envoy.running is running:
-            problem = await self.readiness.problem()
+            problem = await self.readiness.problem() or self._names_missing()
             if not problem:
                 log.info("the proxy is ready")
                 if self.settings.hold_file is not None:
@@ -155,6 +173,14 @@ class Agent:
                 log.info("not ready: %s", problem)
             last = problem
             await asyncio.sleep(POLL_SECONDS)
+
+
+def names_server(settings: Settings) -> DnsServer | None:
+    """The workload's DNS server; None where its DNS is not captured."""
+    if not settings.answers_dns:
+        return None
+    group = settings.proxy_id if os.geteuid() == 0 else None
+    return DnsServer(settings.domain_of_names, read_resolv_conf(RESOLV_CONF), group)
 
 
 def own(socket: Path, identity: tuple[int, int] | None) -> None:

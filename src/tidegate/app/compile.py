@@ -10,6 +10,7 @@ from tidegate.app.config_dump import config_dump
 from tidegate.app.offline import Offline
 from tidegate.app.proxies import Node, read_metadata
 from tidegate.app.proxyspec import ProxySpec, placed
+from tidegate.dump.read import BOOTSTRAP, ECDS, SECRETS
 from tidegate.envoy.resource import Decision, Origin, Resource
 from tidegate.envoy.view import ProxyView
 from tidegate.registry.model import Workload
@@ -51,7 +52,17 @@ class Compiled(msgspec.Struct, frozen=True):
         if asked:
             routes = self._dumped({ROUTE: asked}, (ROUTE,))["configs"][0]
             found["configs"] = [routes if each["@type"] == routes["@type"] else each for each in found["configs"]]
+        found["configs"] += [
+            {"@type": BOOTSTRAP, "bootstrap": {"node": {"id": self._node_id}}},
+            {"@type": SECRETS},
+            {"@type": ECDS},
+        ]
         return found
+
+    @property
+    def _node_id(self) -> str:
+        kind = self.proxy.kind
+        return f"{'router' if kind.router else 'sidecar'}~{self.proxy.addresses[0]}~{self.proxy.name}~{kind.dns_domain}"
 
     def _dumped(self, asked: dict[str, tuple[str, ...]], types: tuple[str, ...]) -> Any:
         return json.loads("".join(config_dump(self.view, asked, types)))

@@ -1,17 +1,18 @@
 """What becomes of one connection: a world from manifests, a proxy's configuration, packet rules, and the answer."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from tidegate.answer.absence import LeftOut
+from tidegate.answer.case import POLICY, Case
 from tidegate.answer.origins import Origins, Place, Recorded, Source, Told
+from tidegate.answer.pods import PodFacts, pod_facts
 from tidegate.answer.question import Asked, Question, ask
-from tidegate.answer.report import Report, bypassed, report, unresolved
-from tidegate.answer.verdict import POLICY, Case
+from tidegate.answer.report import Report, bypassed, report, unproxied, unresolved
 from tidegate.api.objects import Ref
 from tidegate.app.compile import Compiled, compile_proxy
 from tidegate.app.findings import Severity
@@ -70,6 +71,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     """None: not known, so that every connection counts as captured."""
     left_out: tuple[LeftOut, ...]
     place: Place
+    pods: Mapping[Ref, PodFacts] = {}
 
 
 def scene(
@@ -88,13 +90,18 @@ def scene(
     """
     compiled = compile_proxy(offline, spec, certificates=certificates)
     own = foreign is None
+    config = read_config(compiled.config_dump() if own else foreign)
+    if "listeners" not in config.present:
+        told = "; ".join(f"{each.where}: {each.why}" for each in config.unknown[:_MOST_TOLD])
+        raise TidegateError(f"the configuration dump has no listeners: nothing can be said of a connection; {told}")
     return Scene(
         compiled=compiled,
-        config=read_config(compiled.config_dump() if own else foreign),
+        config=config,
         origins=Recorded(compiled.view.get, compiled.world) if own else Told(compiled.world),
         rules=rules if rules is not None else _rules(compiled, spec),
         left_out=tuple(_left_out(offline, given)),
         place=lambda ref, field: _place(offline, ref, field),
+        pods=pod_facts(document.raw for document in given.documents),
     )
 
 
@@ -112,6 +119,9 @@ def explain(scene: Scene, question: Question) -> Report:
     asked = ask(compiled.world, compiled.proxy, question)
     if not asked.connection.ip:
         return unresolved(asked, compiled.proxy, scene.place)
+    outside = _outside(scene, asked)
+    if outside is not None:
+        return unproxied(asked, compiled.proxy.name, *outside, scene.place)
     captured = _walk(scene, asked)
     if captured is not None and captured.verdict not in _CAPTURES:
         deciding = _by_annotation(scene, captured)
@@ -123,11 +133,23 @@ def explain(scene: Scene, question: Question) -> Report:
         intent=asked.intent,
         trace=interpret(scene.config, asked.connection),
         left_out=scene.left_out,
+        pods=scene.pods,
     )
     return report(case, asked, scene.origins, scene.place, captured)
 
 
 # Packet rules
+
+
+def _outside(scene: Scene, asked: Asked) -> tuple[Source, str] | None:
+    """Why nothing redirects the connections of the proxy's Pod at all, by its manifest."""
+    ref = scene.compiled.proxy.workload
+    facts = scene.pods.get(ref) if ref is not None else None
+    if ref is None or facts is None or asked.connection.direction == "gateway":
+        return None
+    if facts.host_network:
+        return Source(ref, "spec.hostNetwork"), "its Pod is in its node's network"
+    return (Source(ref, facts.uninjected), "its Pod gets no sidecar") if facts.uninjected else None
 
 
 def _rules(compiled: Compiled, spec: ProxySpec) -> RuleSet | None:

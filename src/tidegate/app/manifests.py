@@ -15,6 +15,8 @@ from tidegate.kit.errors import TidegateError
 SUFFIXES = (".yaml", ".yml", ".json")
 LARGEST = 256 * 1024 * 1024
 """Bytes of one file that are read."""
+MOST_VALUES = 100_000
+"""Of a short document: only aliases make more of it. A long one may have one a character."""
 
 _MARKER = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 _STEP = re.compile(r"([^.\[\]]+)|\[([^\]]*)\]")
@@ -76,8 +78,19 @@ def load(paths: Iterable[str]) -> Manifests:
 
     Raises TidegateError for a path that is not there or cannot be read, and a folder without manifests.
     """
-    parts = [parse(text, name) for path in paths for name, text in _texts(path)]
+    parts = [_parsed(data, name) for path in paths for name, data in _contents(path)]
     return Manifests(tuple(d for p in parts for d in p.documents), tuple(b for p in parts for b in p.broken))
+
+
+def _parsed(data: bytes, name: str) -> Manifests:
+    """What of a file is no text does not hide the other files."""
+    if len(data) > LARGEST:
+        raise TidegateError(f"{name}: must be at most {LARGEST} bytes")
+    try:
+        return parse(data.decode("utf-8-sig"), name)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        return Manifests((), (Broken(Place(name, line), f"is no YAML: must be UTF-8 text: byte {error.start} is not"),))
 
 
 def parse(text: str, file: str) -> Manifests:
@@ -86,7 +99,7 @@ def parse(text: str, file: str) -> Manifests:
     broken: list[Broken] = []
     for piece, first in _pieces(text):
         try:
-            found = read_node(piece)
+            found = read_node(piece, max(MOST_VALUES, len(piece)))
         except YamlError as error:
             broken += (Broken(_broken_place(file, first, e.path), _said(e)) for e in error.errors)
             continue
@@ -95,9 +108,9 @@ def parse(text: str, file: str) -> Manifests:
     return Manifests(tuple(documents), tuple(broken))
 
 
-def _texts(path: str) -> Iterator[tuple[str, str]]:
+def _contents(path: str) -> Iterator[tuple[str, bytes]]:
     if path == "-":
-        yield "<stdin>", _decoded("<stdin>", sys.stdin.buffer.read(LARGEST + 1))
+        yield "<stdin>", sys.stdin.buffer.read(LARGEST + 1)
         return
     root = Path(path)
     files = _files(root) if root.is_dir() else [root]
@@ -106,22 +119,13 @@ def _texts(path: str) -> Iterator[tuple[str, str]]:
     for file in files:
         try:
             with file.open("rb") as opened:
-                yield str(file), _decoded(str(file), opened.read(LARGEST + 1))
+                yield str(file), opened.read(LARGEST + 1)
         except OSError as error:
             raise TidegateError(f"{file}: cannot be read: {error.strerror}; give a file, a folder or -") from error
 
 
 def _files(root: Path) -> list[Path]:
     return sorted(f for f in root.rglob("*") if f.suffix in SUFFIXES and f.is_file())
-
-
-def _decoded(name: str, data: bytes) -> str:
-    if len(data) > LARGEST:
-        raise TidegateError(f"{name}: must be at most {LARGEST} bytes")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise TidegateError(f"{name}: must be UTF-8 text: byte {error.start} is not") from error
 
 
 def _pieces(text: str) -> Iterator[tuple[str, int]]:

@@ -108,7 +108,7 @@ def _served(document: Document, namespace: str, out: Admission) -> Any:
         out.findings.append(findings.note(Severity.INFO, document.place("kind"), _name(raw, namespace), text))
         return None
     if not isinstance(named, str):
-        hint = _LIKE if any(key in raw for key in _MESH_KEYS) else ""
+        hint = _LIKE if isinstance(raw, dict) and any(key in raw for key in _MESH_KEYS) else ""
         text = "must be a Kubernetes object with apiVersion, kind and metadata" + (f"; {hint}" if hint else "")
         out.findings.append(findings.note(Severity.ERROR, document.place(), "", text))
         return None

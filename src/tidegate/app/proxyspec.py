@@ -65,7 +65,7 @@ def read(file: Path, name: str = "") -> ProxySpec:
     names = ", ".join(f"{each.name}.{each.namespace}" for each in found) or "none"
     if not chosen:
         raise TidegateError(f"{file}: describes no proxy {name}; it has: {names}")
-    raise TidegateError(f"{file}: describes {len(chosen)} proxies; choose one with --proxy: {names}")
+    raise TidegateError(f"{file}: describes {len(chosen)} proxies; name one of: {names}")
 
 
 def convert_all(raw: Any, where: str) -> list[ProxySpec]:
@@ -84,8 +84,12 @@ def _parsed(file: Path) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         raise TidegateError(f"{file}: cannot be read: {error}") from error
     try:
-        return json.loads(text) if text.lstrip().startswith(("{", "[")) else read_yaml(text)
-    except (ValueError, YamlError) as error:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass  # YAML, then
+    try:
+        return read_yaml(text)
+    except YamlError as error:
         raise TidegateError(f"{file}: is neither JSON nor YAML: {error}") from error
 
 
@@ -104,12 +108,12 @@ def choose(world: World, name: str) -> ProxySpec:
     if len(found) == 1:
         return of_workload(found[0])
     if not everyone:
-        raise TidegateError("the manifests have no Pod and no WorkloadEntry: describe the proxy with --proxy-spec FILE")
+        raise TidegateError("there is no Pod and no WorkloadEntry: describe the proxy with --proxy-spec FILE")
     if not name:
-        raise TidegateError(f"{len(everyone)} workloads could be meant; choose one with --proxy: {_names(everyone)}")
+        raise TidegateError(f"{len(everyone)} workloads could be meant; name one of: {_names(everyone)}")
     if not found:
         raise TidegateError(f"no Pod or WorkloadEntry is named {name}; there are: {_names(everyone)}")
-    raise TidegateError(f"{name} is the name of {len(found)} workloads; choose one with --proxy: {_names(found)}")
+    raise TidegateError(f"{name} is the name of {len(found)} workloads; name one of: {_names(found)}")
 
 
 def _alike(everyone: Iterable[Workload], name: str) -> list[Workload]:
@@ -125,6 +129,7 @@ def of_workload(workload: Workload) -> ProxySpec:
         namespace=workload.namespace,
         ips=workload.addresses or (ASSUMED,),
         service_account=workload.service_account,
+        type="router" if workload.gateway else "sidecar",
     )
 
 

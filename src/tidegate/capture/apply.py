@@ -1,14 +1,27 @@
 """Applying and removing rule sets: a transaction for each table, the earlier state restored when a later one fails."""
 
-import grp
 from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from tidegate.capture.kernel import CaptureError, Kernel
+from tidegate.capture.owners import numeric
 from tidegate.rules.compare import canonical, difference, owned
-from tidegate.rules.model import CHAIN_PREFIX, Family, Match, Rule, RuleSet, Table
+from tidegate.rules.model import CHAIN_PREFIX, Family, Rule, RuleSet, Table
 from tidegate.rules.text import RuleTextError, table_to_restore
+
+Step = tuple[Family, str, str]
+"""A family, a table, and what iptables-restore is to read."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What leads from what the kernel holds to what is wanted."""
+
+    steps: tuple[Step, ...] = ()
+    found: tuple[str, ...] = ()
+    """Where the kernel differs, in readable lines."""
+    saved: dict[Family, str] = {}
+    """What the kernel holds now."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -27,21 +40,42 @@ def apply(rule_sets: Sequence[RuleSet], kernel: Kernel | None = None) -> Outcome
     every table is put back as it was and CaptureError tells why.
     """
     kernel = kernel or Kernel()
-    wanted = {rules.family: _numeric(rules) for rules in rule_sets}
-    return _change(kernel, wanted, {family: rules.tables for family, rules in wanted.items()})
+    wanted = {rules.family: numeric(rules) for rules in rule_sets}
+    return _change(kernel, wanted, plan(rule_sets, kernel))
+
+
+def plan(rule_sets: Sequence[RuleSet], kernel: Kernel) -> Plan:
+    """What :func:`apply` would do; changes nothing."""
+    wanted = {rules.family: numeric(rules) for rules in rule_sets}
+    return _planned(kernel, wanted, {family: rules.tables for family, rules in wanted.items()})
 
 
 def remove(rule_sets: Sequence[RuleSet] = (), kernel: Kernel | None = None) -> Outcome:
     """Take every chain of the mesh and every rule that leads to one out of all tables.
 
     The rule sets name what was applied, so that rules which stand in built-in chains and lead to none of the mesh's
-    chains (an excluded interface, TPROXY's marks) go too.
+    chains (an excluded interface) go too.
     """
     kernel = kernel or Kernel()
-    known = {rules.family: _numeric(rules).tables for rules in rule_sets}
+    return _change(kernel, _nothing(kernel), removal(rule_sets, kernel))
+
+
+def removal(rule_sets: Sequence[RuleSet], kernel: Kernel) -> Plan:
+    """What :func:`remove` would do; changes nothing."""
+    known = {rules.family: numeric(rules).tables for rules in rule_sets}
+    return _planned(kernel, _nothing(kernel), known)
+
+
+def verify(rule_sets: Sequence[RuleSet], kernel: Kernel) -> list[str]:
+    """Where the kernel does not hold the rule sets, one readable line for each finding."""
+    wanted = [numeric(rules) for rules in rule_sets]
+    present = [rules for rules in wanted if rules.tables or kernel.has_tools(rules.family)]
+    return [line for rules in present for line in difference(rules, kernel.read(rules.family))]
+
+
+def _nothing(kernel: Kernel) -> dict[Family, RuleSet]:
     families: tuple[Family, ...] = ("ipv4", "ipv6")
-    present = [family for family in families if kernel.has_tools(family)]
-    return _change(kernel, {family: RuleSet(family) for family in present}, known)
+    return {family: RuleSet(family) for family in families if kernel.has_tools(family)}
 
 
 def transaction(wanted: Table, known: Table, actual: Table) -> str:
@@ -62,63 +96,96 @@ def transaction(wanted: Table, known: Table, actual: Table) -> str:
 def _foreign_places(known: Table, actual: Table) -> Iterator[Rule]:
     """Our rules in chains that are not ours, each as often as we put it there."""
     allowed = [canonical(rule) for rule in known.rules]
+    of_mesh = any(chain.startswith(CHAIN_PREFIX) for chain in actual.chains)
     for rule in actual.rules:
         if rule.chain.startswith(CHAIN_PREFIX):
             continue
         key = canonical(rule)
-        if owned(rule):
+        if owned(rule) or (of_mesh and actual.name == "mangle" and _is_tproxy_mark(rule)):
             yield rule
         elif key in allowed:
             allowed.remove(key)
             yield rule
 
 
-def _change(kernel: Kernel, wanted: dict[Family, RuleSet], known: dict[Family, tuple[Table, ...]]) -> Outcome:
-    steps: list[tuple[Family, str, str]] = []
+_TPROXY_OPTIONS = {"-p", "-m", "-o", "-d", "--mark", "--uid-owner", "--gid-owner"}
+
+
+def _is_tproxy_mark(rule: Rule) -> bool:
+    """A rule of TPROXY mode's own form in a built-in chain of mangle: whatever its mark and its owner."""
+    options = {match.option for match in rule.matches}
+    if not options <= _TPROXY_OPTIONS or not any(m.option == "-p" and m.values == ("tcp",) for m in rule.matches):
+        return False
+    if rule.target == "CONNMARK":
+        return "--mark" in options and rule.options[:1] in (("--save-mark",), ("--restore-mark",))
+    to_lo = any(match.option == "-o" and match.values == ("lo",) for match in rule.matches)
+    owners = bool(options & {"--uid-owner", "--gid-owner"})
+    return to_lo and ((rule.target == "RETURN" and "--mark" in options) or (rule.target == "MARK" and owners))
+
+
+def _change(kernel: Kernel, wanted: dict[Family, RuleSet], planned: Plan) -> Outcome:
+    if planned.steps:
+        _run(kernel, planned, wanted)
+    return Outcome(bool(planned.steps), planned.found)
+
+
+def _planned(kernel: Kernel, wanted: dict[Family, RuleSet], known: dict[Family, tuple[Table, ...]]) -> Plan:
+    steps: list[Step] = []
     found: list[str] = []
     saved: dict[Family, str] = {}
     for family, rules in wanted.items():
         if not rules.tables and not kernel.has_tools(family):
             continue
         saved[family] = kernel.save(family)
-        family_steps, family_found = _plan(kernel, rules, RuleSet(family, known.get(family, ())))
+        family_steps, family_found = _family_plan(kernel, rules, RuleSet(family, known.get(family, ())))
         steps += [(family, table, text) for table, text in family_steps]
         found += family_found
-    if steps:
-        _run(kernel, steps, saved, wanted)
-    return Outcome(bool(steps), tuple(found))
+    return Plan(tuple(steps), tuple(found), saved)
 
 
-def _plan(kernel: Kernel, wanted: RuleSet, known: RuleSet) -> tuple[list[tuple[str, str]], list[str]]:
+def _family_plan(kernel: Kernel, wanted: RuleSet, known: RuleSet) -> tuple[list[tuple[str, str]], list[str]]:
     """The transactions that lead from what the kernel holds to what is wanted, and what differs."""
     actual = kernel.read(wanted.family)
-    names = sorted({table.name for table in (*wanted.tables, *actual.tables)})
     found: list[str] = []
     steps: list[tuple[str, str]] = []
-    for name in names:
+    for name in _order(wanted, actual):
         table, current = wanted.table(name), actual.table(name)
         differs = difference(RuleSet(wanted.family, (table,)), RuleSet(wanted.family, (current,)))
         text = transaction(table, known.table(name), current)
-        removing = text and not table.rules
+        surplus = len(list(_foreign_places(known.table(name), current))) > len(_built_in(table))
+        removing = text and (not table.rules or surplus)
         if differs or removing:
             found += differs
             steps.append((name, text))
     return steps, found
 
 
-def _run(
-    kernel: Kernel, steps: list[tuple[Family, str, str]], saved: dict[Family, str], wanted: dict[Family, RuleSet]
-) -> None:
+def _built_in(table: Table) -> list[Rule]:
+    return [rule for rule in table.rules if not rule.chain.startswith(CHAIN_PREFIX)]
+
+
+def _order(wanted: RuleSet, actual: RuleSet) -> list[str]:
+    """Tables in the order in which nothing escapes between two of them: what comes to capture before what ceases to.
+
+    Inbound connections are captured in mangle under TPROXY and in nat otherwise.
+    """
+    names = sorted({table.name for table in (*wanted.tables, *actual.tables)})
+    if "ISTIO_TPROXY" in wanted.table("mangle").chains:
+        return names
+    return sorted(names, key=lambda name: name != "nat")
+
+
+def _run(kernel: Kernel, planned: Plan, wanted: dict[Family, RuleSet]) -> None:
     done: list[tuple[Family, str]] = []
     try:
-        for family, table, text in steps:
+        for family, table, text in planned.steps:
             kernel.write(family, text)
             done.append((family, table))
-        remaining = [line for family in saved for line in difference(wanted[family], kernel.read(family))]
+        remaining = [line for family in planned.saved for line in difference(wanted[family], kernel.read(family))]
         if remaining:
             raise CaptureError("the kernel does not hold the rules that were written: " + "; ".join(remaining))
     except (CaptureError, RuleTextError) as error:
-        _put_back(kernel, done, saved, error)
+        _put_back(kernel, done, planned.saved, error)
 
 
 def _put_back(
@@ -140,25 +207,3 @@ def saved_table(text: str, table: str) -> str:
         return f"*{table}\nCOMMIT\n"
     start = lines.index(f"*{table}")
     return "\n".join(lines[start : lines.index("COMMIT", start) + 1]) + "\n"
-
-
-def _numeric(rules: RuleSet) -> RuleSet:
-    """Group names as the numbers that the kernel keeps. Raises CaptureError for a group that does not exist."""
-    tables = (msgspec.structs.replace(table, rules=tuple(map(_numeric_rule, table.rules))) for table in rules.tables)
-    return msgspec.structs.replace(rules, tables=tuple(tables))
-
-
-def _numeric_rule(rule: Rule) -> Rule:
-    return msgspec.structs.replace(rule, matches=tuple(map(_numeric_owner, rule.matches)))
-
-
-def _numeric_owner(match: Match) -> Match:
-    if match.option != "--gid-owner" or match.values[0].isdigit():
-        return match
-    try:
-        number = grp.getgrnam(match.values[0]).gr_gid
-    except KeyError as error:
-        raise CaptureError(
-            f"owner group {match.values[0]} does not exist on this machine; name it by its id"
-        ) from error
-    return msgspec.structs.replace(match, values=(str(number),))

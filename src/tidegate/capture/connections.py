@@ -69,6 +69,13 @@ class Connection(msgspec.Struct, frozen=True, rename="camel"):
     upstream: tuple[str, ...]
     """Destinations of the second leg; several where Envoy shares connections among callers."""
     verdict: Verdict
+    user: int | None = None
+    """Of the process that asks outwards; None where its socket is closed, and for what arrives."""
+    group: int | None = None
+    rule: str = ""
+    """The packet rule that decides its way; "" where no rule speaks, or nobody looked."""
+    because: str = ""
+    """That rule in words, or why there is none."""
 
 
 class Observed(msgspec.Struct, frozen=True):
@@ -251,6 +258,7 @@ class _Join:
     def _row(
         self, flow: Flow, direction: str, verdict: Verdict, owner: str, upstream: tuple[str, ...] = ()
     ) -> Connection:
+        user, group = self._asking(flow)
         return Connection(
             direction=direction,
             protocol=flow.protocol,
@@ -261,7 +269,17 @@ class _Join:
             legs=1 + bool(upstream),
             upstream=upstream,
             verdict=verdict,
+            user=user,
+            group=group,
         )
+
+    def _asking(self, flow: Flow) -> tuple[int | None, int | None]:
+        """Whose connection it is, as packet rules ask."""
+        socket = None if self._arrives(flow) else self._socket(flow)
+        if socket is None or not socket.inode:
+            return None, None
+        owner = self._seen.owners.get(socket.inode)
+        return socket.uid, owner.group if owner is not None and owner.group >= 0 else socket.uid
 
     # Sockets of namespaces whose kernel tracks nothing
 

@@ -1,80 +1,95 @@
-"""Everything that captures one workload's traffic: rules, and what they lean on in routing."""
+"""Everything that captures one workload's traffic: rules of one backend, and what they lean on in routing."""
 
-import socket
-from collections.abc import Callable, Iterator
-from typing import Any
-
-from tidegate.capture.apply import Outcome, apply, remove
+from tidegate.capture.apply import Outcome, apply, removal, remove, verify
+from tidegate.capture.backend import Backend, others_with_rules
 from tidegate.capture.kernel import CaptureError, Kernel
-from tidegate.rules.capture_rules import rule_set
+from tidegate.capture.native import apply_native, planned_native, remove_native, verify_native
+from tidegate.capture.routing import add_routing, needs_tproxy_route, remove_routing, remove_tproxy_route
+from tidegate.rules.capture_rules import placed_rules, rule_set
+from tidegate.rules.model import RuleSet
 from tidegate.rules.options import CaptureOptions, Surroundings
 
-_PASSTHROUGH_V6 = "::6"
 
-
-def install(options: CaptureOptions, surroundings: Surroundings, kernel: Kernel | None = None) -> Outcome:
+def install(
+    options: CaptureOptions,
+    surroundings: Surroundings,
+    kernel: Kernel | None = None,
+    backend: Backend = "iptables",
+) -> Outcome:
     """Apply the rules of the options, with TPROXY's routing and IPv6's pass-through address where they need them.
 
-    Applying twice changes nothing the second time. Raises CaptureError with everything put back.
+    Applying twice changes nothing the second time. Rules of a mesh that another backend holds go once the new ones
+    stand, so that nothing escapes in between. Raises CaptureError with everything put back.
     """
     kernel = kernel or Kernel()
-    outcome = apply((rule_set(options, surroundings), rule_set(options, surroundings, "ipv6")), kernel)
+    undo = add_routing(options, surroundings, kernel)
     try:
-        _routing(options, surroundings, kernel, add=True)
+        outcome = _applied(options, surroundings, kernel, backend)
     except CaptureError:
-        uninstall(options, surroundings, kernel)
+        undo()
         raise
-    return outcome
+    superseded = _supersede(options, surroundings, kernel, backend)
+    if not needs_tproxy_route(options):
+        remove_tproxy_route(options, kernel)
+    return Outcome(outcome.changed or bool(superseded), (*outcome.found, *superseded))
+
+
+def verified(
+    options: CaptureOptions, surroundings: Surroundings, kernel: Kernel, backend: Backend = "iptables"
+) -> list[str]:
+    """Where the kernel differs from what ``install`` would write, one readable line for each finding."""
+    if backend == "nftables":
+        return verify_native(placed_rules(options, surroundings), kernel)
+    return verify(_sets(options, surroundings), kernel)
 
 
 def uninstall(
     options: CaptureOptions, surroundings: Surroundings | None = None, kernel: Kernel | None = None
 ) -> Outcome:
-    """Take away what ``install`` with the same options put there; fine when there is nothing."""
+    """Take away what ``install`` with the same options put there, of every backend; fine when there is nothing."""
     kernel = kernel or Kernel()
     surroundings = surroundings or Surroundings(ipv6=True)
-    outcome = remove((rule_set(options, surroundings), rule_set(options, surroundings, "ipv6")), kernel)
-    _routing(options, surroundings, kernel, add=False)
-    return outcome
+    sets = _sets(options, surroundings)
+    changed = remove(sets, kernel).changed
+    for other in list(others_with_rules(kernel, "iptables")):
+        changed |= (remove_native(kernel) if other is None else remove(sets, other)).changed
+    remove_routing(options, surroundings, kernel)
+    remove_tproxy_route(options, kernel)
+    return Outcome(changed)
 
 
-def _routing(options: CaptureOptions, surroundings: Surroundings, kernel: Kernel, *, add: bool) -> None:
-    needed = surroundings.ipv6 or (options.tproxy and options.inbound_ports)
-    if not needed:
-        return
-    from pyroute2 import IPRoute
-    from pyroute2.netlink.exceptions import NetlinkError
-
-    with IPRoute(netns=kernel.netns_path()) as route:
-        for what, act in _requests(route, options, surroundings, "add" if add else "del"):
-            try:
-                act()
-            except NetlinkError as error:
-                if error.code not in _HARMLESS[add]:
-                    raise CaptureError(f"{what}: {error}") from error
+def planned_removal(options: CaptureOptions, kernel: Kernel) -> list[str]:
+    """What ``uninstall`` would have iptables-restore and nft read, with the program's name before each part."""
+    sets = _sets(options, Surroundings(ipv6=True))
+    lines: list[str] = []
+    for kind in (kernel, *others_with_rules(kernel, "iptables")):
+        if kind is None:
+            lines += ["# nft -f", *planned_native((), kernel)]
+            continue
+        for family, _, text in removal(sets, kind).steps:
+            lines += [f"# {kind.program(family, 'restore').rpartition('/')[2]} --noflush", *text.splitlines()]
+    return lines
 
 
-_HARMLESS = {True: {17}, False: {2, 3, 97, 99, 113}}
-"""EEXIST when adding; no such entry, device, family or address when taking away."""
+def _applied(options: CaptureOptions, surroundings: Surroundings, kernel: Kernel, backend: Backend) -> Outcome:
+    if backend == "nftables":
+        return apply_native(placed_rules(options, surroundings), kernel)
+    return apply(_sets(options, surroundings), kernel)
 
 
-def _requests(
-    route: Any, options: CaptureOptions, surroundings: Surroundings, verb: str
-) -> Iterator[tuple[str, Callable[[], object]]]:
-    loopback = route.link_lookup(ifname="lo")[0]
-    if surroundings.ipv6:
-        address = f"{_PASSTHROUGH_V6}/128 on lo"
-        yield address, lambda: route.addr(verb, index=loopback, address=_PASSTHROUGH_V6, prefixlen=128)
-    if not options.tproxy or not options.inbound_ports:
-        return
-    mark, table = options.inbound_tproxy_mark, options.inbound_tproxy_route_table
-    for family in (socket.AF_INET, *((socket.AF_INET6,) if surroundings.ipv6 else ())):
-        rule = f"routing rule for mark {mark}"
-        yield rule, lambda family=family: route.rule(verb, family=family, fwmark=mark, table=table, action="to_tbl")  # type: ignore[misc]
-        destination = "0.0.0.0/0" if family == socket.AF_INET else "::/0"
-        yield (
-            f"local route in table {table}",
-            lambda family=family, destination=destination: route.route(  # type: ignore[misc]
-                verb, family=family, dst=destination, oif=loopback, table=table, type="local", scope="host"
-            ),
-        )
+def _supersede(
+    options: CaptureOptions, surroundings: Surroundings, kernel: Kernel, backend: Backend
+) -> tuple[str, ...]:
+    """Take away a mesh's rules that other backends hold, and tell whose."""
+    gone: list[str] = []
+    for other in list(others_with_rules(kernel, backend)):
+        if other is None:
+            remove_native(kernel)
+        else:
+            remove(_sets(options, surroundings), other)
+        gone.append(f"rules held by {'native nftables' if other is None else f'iptables-{other.binary}'} were replaced")
+    return tuple(gone)
+
+
+def _sets(options: CaptureOptions, surroundings: Surroundings) -> tuple[RuleSet, RuleSet]:
+    return rule_set(options, surroundings), rule_set(options, surroundings, "ipv6")

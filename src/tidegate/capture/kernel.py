@@ -11,6 +11,7 @@ import msgspec
 
 from tidegate.kit.errors import TidegateError
 from tidegate.rules.model import Family, RuleSet
+from tidegate.rules.support import missing_support
 from tidegate.rules.text import parse_save
 
 Binary = Literal["", "legacy", "nft"]
@@ -20,7 +21,7 @@ LOCK_SECONDS = 5
 TIMEOUT_SECONDS = 30
 NETNS_FOLDER = Path("/run/netns")
 _SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"))
-_FAILED_LINE = re.compile(r"line:? (\d+)")
+_FAILED_LINE = re.compile(r"line:? (\d+)|/dev/stdin:(\d+):")
 _QUOTED = re.compile(r"'([^']+)'")
 
 
@@ -35,6 +36,8 @@ class Kernel(msgspec.Struct, frozen=True, kw_only=True):
     """Name or path of the namespace; None is the caller's own."""
     binary: Binary = ""
     """Which iptables to use where a machine has both; empty takes the one called ``iptables``."""
+    lock_file: str = ""
+    """Lock that iptables-legacy takes; empty is the machine's, which its other users hold too."""
 
     def save(self, family: Family) -> str:
         """What the tables hold, with counters, as iptables-save prints it."""
@@ -57,6 +60,19 @@ class Kernel(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the programs for this family are installed."""
         return shutil.which(self._name(family, "restore"), path=_SEARCH_PATH) is not None
 
+    def has_nft(self) -> bool:
+        """Whether nft is installed."""
+        return shutil.which("nft", path=_SEARCH_PATH) is not None
+
+    def nft(self, *arguments: str, text: str = "") -> str:
+        """Run nft in the namespace. Raises CaptureError naming the rule that failed."""
+        found = shutil.which("nft", path=_SEARCH_PATH)
+        if found is None:
+            raise CaptureError(
+                "nft was not found; install the Debian package nftables, or leave --native-nftables away"
+            )
+        return self.run([found, *arguments], text)
+
     def program(self, family: Family, action: str) -> str:
         """Path of ``iptables-save`` or its relatives. Raises CaptureError when it is not installed."""
         name = self._name(family, action)
@@ -76,7 +92,7 @@ class Kernel(msgspec.Struct, frozen=True, kw_only=True):
                 capture_output=True,
                 text=True,
                 timeout=TIMEOUT_SECONDS,
-                env=_environment(),
+                env=self._environment(),
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
@@ -98,13 +114,13 @@ class Kernel(msgspec.Struct, frozen=True, kw_only=True):
         path = self.netns_path()
         return [] if path is None else [shutil.which("nsenter", path=_SEARCH_PATH) or "nsenter", f"--net={path}", "--"]
 
+    def _environment(self) -> dict[str, str]:
+        lock = {"XTABLES_LOCKFILE": self.lock_file} if self.lock_file else {}
+        return {"PATH": _SEARCH_PATH, "LC_ALL": "C", **lock}
+
     def _name(self, family: Family, action: str) -> str:
         plain = "iptables" if family == "ipv4" else "ip6tables"
         return "-".join(part for part in (plain, self.binary, action) if part)
-
-
-def _environment() -> dict[str, str]:
-    return {"PATH": _SEARCH_PATH, "LC_ALL": "C"}
 
 
 def _explained(stderr: str, text: str) -> str:
@@ -112,15 +128,17 @@ def _explained(stderr: str, text: str) -> str:
     said = [line for line in stderr.splitlines() if line.strip() and not line.startswith("Try `")]
     message = " ".join(" ".join(said).split()) or "it said nothing"
     rule = _failed_rule(stderr, text.splitlines())
-    return f'at "{rule}": {message}' if rule else message
+    hint = missing_support(stderr, rule)
+    return (f'at "{rule}": {message}' if rule else message) + (f"; {hint}" if hint else "")
 
 
 def _failed_rule(stderr: str, lines: list[str]) -> str:
     """A missing chain is only found at COMMIT; then the rule is the one that names it."""
     place = _FAILED_LINE.search(stderr)
-    if place is None or not 0 < int(place[1]) <= len(lines):
+    number = int(place[1] or place[2]) if place else 0
+    if not 0 < number <= len(lines):
         return ""
-    line = lines[int(place[1]) - 1]
+    line = lines[number - 1]
     name = _QUOTED.search(stderr)
     if line != "COMMIT" or name is None:
         return line

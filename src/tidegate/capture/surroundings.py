@@ -8,25 +8,33 @@ from tidegate.capture.kernel import CaptureError, Kernel
 from tidegate.rules.options import Surroundings
 
 RESOLV_CONF = Path("/etc/resolv.conf")
+NETNS_CONFIGURATION = Path("/etc/netns")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-def observe(kernel: Kernel, dual_stack: bool = False, resolv_conf: Path = RESOLV_CONF) -> Surroundings:
-    """Look at the namespace's addresses and at its resolv.conf.
+def observe(kernel: Kernel, dual_stack: bool = False, resolv_conf: Path | None = None) -> Surroundings:
+    """Look at the namespace's addresses and at its resolv.conf: of a named namespace the one in /etc/netns, if any.
 
     Raises CaptureError when the namespace has no address but loopback and link-local ones.
     """
+    resolv_conf = resolv_conf or _resolv_conf(kernel)
     try:
         text = resolv_conf.read_text(errors="replace")
     except FileNotFoundError:
         text = ""
     servers = name_servers(text)
     return Surroundings(
-        ipv6=speaks_ipv6(_addresses(kernel), dual_stack),
+        ipv6=speaks_ipv6(addresses_of(kernel), dual_stack),
         dns_servers_v4=tuple(str(server) for server in servers if server.version == 4),
         dns_servers_v6=tuple(str(server) for server in servers if server.version == 6),
     )
+
+
+def _resolv_conf(kernel: Kernel) -> Path:
+    """ip-netns(8): programs in a namespace called NAME see /etc/netns/NAME/resolv.conf."""
+    own = NETNS_CONFIGURATION / (kernel.netns or "").rpartition("/")[2] / "resolv.conf"
+    return own if kernel.netns and own.exists() else RESOLV_CONF
 
 
 def speaks_ipv6(addresses: Iterable[Address], dual_stack: bool) -> bool:

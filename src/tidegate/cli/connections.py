@@ -12,11 +12,13 @@ from tidegate.cli.options import output_option
 if TYPE_CHECKING:
     from tidegate.capture.connections import Connection
     from tidegate.capture.conntrack import Place
+    from tidegate.capture.kernel import Kernel
     from tidegate.lab.plan import Member, Plan
     from tidegate.lab.state import Folders
 
 VERDICTS = ("through", "blocked", "unanswered", "bypassed", "uncaptured", "pooled", "sidecar", "direct")
-_COLUMNS = ("WORKLOAD", "DIRECTION", "PROCESS", "FROM", "TO", "STATE", "LEGS", "ONWARD TO", "VERDICT")
+_COLUMNS = ("WORKLOAD", "DIRECTION", "PROCESS", "FROM", "TO", "STATE", "LEGS", "ONWARD TO", "VERDICT", "RULE", "WHY")
+_VERDICT = _COLUMNS.index("VERDICT")
 _COLOURS = {"through": "green", "blocked": "red", "unanswered": "red", "bypassed": "yellow"}
 _NOTES = {
     "blocked": "blocked: one leg, to the sidecar, and none from it: it refused, or answered by itself; "
@@ -58,6 +60,9 @@ def connections(
     connection carried one. Entries stay for up to two minutes after a connection ended. UDP is "uncaptured": it goes
     around every sidecar, lookups of names among it.
 
+    RULE and WHY tell which packet rule decides the way of the connection's first packet, by the rules that are in
+    force now; `tidegate capture trace` shows every rule on it.
+
     \b
     Examples:
       tidegate connections
@@ -82,7 +87,7 @@ def connections(
         click.echo("No connections.", err=True)
         return
     for line, row in zip(tables.render(_COLUMNS, rows, padding=2).splitlines(), [_COLUMNS, *rows], strict=True):
-        click.secho(line, fg=_COLOURS.get(row[-1]))
+        click.secho(line, fg=_COLOURS.get(row[_VERDICT]))
     _explain(found)
 
 
@@ -102,7 +107,22 @@ def _look(plan: "Plan", member: "Member", folders: "Folders") -> Iterable["Conne
     sidecar = member.key in plan.proxies
     upstreams = _upstreams(member.key, folders.run) if sidecar else {}
     whose = join.Workload(frozenset({member.address}), sidecar, upstreams)
-    return join.join(join.observe(Kernel(netns=member.netns), namespaces.inode(member.netns)), whose)
+    kernel = Kernel(netns=member.netns)
+    found = join.join(join.observe(kernel, namespaces.inode(member.netns)), whose)
+    return _decided(found, kernel) if sidecar else found
+
+
+def _decided(found: Iterable["Connection"], kernel: "Kernel") -> Iterable["Connection"]:
+    """With the rule that decides; without, where the rules cannot be read."""
+    from tidegate.capture import deciding
+    from tidegate.capture.inforce import in_force
+    from tidegate.kit.errors import TidegateError
+
+    try:
+        return deciding.explained(found, in_force(kernel), deciding.routes(kernel))
+    except TidegateError as error:
+        click.echo(f"which rules decide is not known: {error}", err=True)
+        return found
 
 
 def _upstreams(key: str, run_dir: Path) -> Mapping[int, frozenset["Place"]]:
@@ -140,6 +160,8 @@ def _row(key: str, found: "Connection", names: Mapping[str, str]) -> tuple[str, 
         str(found.legs),
         ", ".join(_named(place, names) for place in found.upstream) or "-",
         found.verdict.value,
+        found.rule or "-",
+        found.because or "-",
     )
 
 

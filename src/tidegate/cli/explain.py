@@ -1,6 +1,5 @@
 """``tidegate explain``: what becomes of one connection, and which line of YAML decides it."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -190,17 +189,13 @@ def _world(given: dict[str, Any]) -> "World":
     return explaining.from_store(api_server(**where), settings(**chosen))
 
 
-def _foreign(given: dict[str, Any], name: str) -> Any:
+def _foreign(given: dict[str, Any], name: str) -> bytes | None:
     from tidegate.cli.proxy_config.source import read
 
     file: Path | None = given["config_dump"]
     if file is None and not given["running"]:
         return None
-    text = read(file, name, "", given["run_dir"])
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise click.ClickException(f"{file or name}: is no configuration dump: {error}") from error
+    return read(file, name, "", given["run_dir"])
 
 
 def _rules(file: Path | None) -> "RuleSet | None":

@@ -93,8 +93,9 @@ def execute(folders: "Folders", file: Path | None, name: str | None, workload: s
     from tidegate.lab import inspect
 
     plan = _running(folders, file, name)
-    if command[0] == "--":
-        command = command[1:]
+    command = command[1:] if command[0] == "--" else command
+    if not command:
+        raise click.UsageError("no command after --: tidegate lab exec WORKLOAD -- COMMAND")
     inspect.execute(plan, folders, inspect.find_member(plan, workload), command)
 
 

@@ -1,6 +1,7 @@
 """The ``tidegate`` command and its lazily loaded subcommands."""
 
 import importlib
+import os
 import sys
 
 import click
@@ -10,6 +11,7 @@ from tidegate import __version__
 COMMANDS: dict[str, tuple[str, str]] = {
     "agent": ("tidegate.cli.agent:agent", "Run one workload's sidecar: Envoy and its companion."),
     "apiserver": ("tidegate.cli.apiserver:apiserver", "Run the embedded Kubernetes-style API server."),
+    "capture": ("tidegate.cli.capture:capture", "Explain packet rules: what each serves, and what becomes of a packet."),
     "compile": ("tidegate.cli.compile:compile_command", "Print what a proxy would be sent, from manifests alone."),
     "completion": ("tidegate.cli.completion:completion", "Print the shell completion script for bash, zsh or fish."),
     "dashboard": ("tidegate.cli.dashboard:dashboard", "Show the mesh in a browser on this machine."),
@@ -26,6 +28,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "version": ("tidegate.cli.version:version", "Show the versions of tidegate, the control plane and the proxies."),
 }
 """Command name to "module:attribute" and its one-line help, so that ``--help`` imports no command."""
+
+TRACEBACK = "TIDEGATE_TRACEBACK"
+"""Variable that asks for the whole traceback of an unforeseen error."""
+_LONGEST = 500
 
 ALIASES = {"pc": "proxy-config", "ps": "proxy-status"}
 
@@ -74,3 +80,17 @@ def main() -> None:
     except TidegateError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        click.echo(f"error: {_fault(error)}", err=True)
+        sys.exit(1)
+
+
+def _fault(error: Exception) -> str:
+    """What is said of an error that nobody foresaw: enough to report it."""
+    import traceback
+
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    said = f"{type(error).__name__}: {error}"[:_LONGEST]
+    return f"{said} (in {at.name}, {at.filename}:{at.lineno}): a fault of tidegate's own; {TRACEBACK}=1 shows all of it"

@@ -33,7 +33,10 @@ def proxy_arguments(command: F) -> F:
     """[NAME[.NS]], -n, -f and --run-dir: which proxy a question is about."""
     command = run_dir_option(command)
     command = click.option(
-        "-f", "--file", type=click.Path(path_type=Path, dir_okay=False), help="Read this saved dump instead."
+        "-f",
+        "--file",
+        type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+        help="Read this saved dump instead; - for standard input.",
     )(command)
     command = click.option("-n", "--namespace", default="", help="Namespace of the workload [default: default].")(
         command

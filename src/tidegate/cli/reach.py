@@ -6,6 +6,8 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import click
+
 from tidegate.kit.errors import TidegateError
 from tidegate.kit.places import DISCOVERY_ADDRESS
 
@@ -101,9 +103,10 @@ def _ask(connection: http.client.HTTPConnection, method: str, path: str, whom: s
 
 
 def read_file(file: Path, limit: int) -> bytes:
+    """The bytes of a file, or of standard input for ``-``."""
     try:
-        with file.open("rb") as stream:
-            data = stream.read(limit + 1)
+        with click.open_file(str(file), "rb") as stream:
+            data: bytes = stream.read(limit + 1)
     except OSError as error:
         raise TidegateError(f"cannot read {file}: {error.strerror}") from None
     if len(data) > limit:

@@ -13,6 +13,8 @@ class Action(msgspec.Struct, frozen=True):
     verb: Literal["create", "update", "status", "delete"]
     object: Json
     reason: str
+    guarded: bool = False
+    """Only while the object is as it was seen; a status is otherwise written whatever became of the rest."""
 
     def __str__(self) -> str:
         meta = self.object["metadata"]

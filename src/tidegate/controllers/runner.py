@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 from tidegate.api import meshconfig
 from tidegate.controllers import defaults, endpointslices
+from tidegate.controllers.addresses import Addresses
 from tidegate.controllers.cache import KINDS, Cache, Name, name_of
 from tidegate.controllers.owned import Workloads
 from tidegate.controllers.plan import Action
@@ -22,16 +23,21 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 15.0
 
 
 async def run(store: Store) -> None:
-    """Keep EndpointSlices in line with Services, Pods and Endpoints, ReplicaSets and Pods with Deployments, and see to
-    the default mesh configuration.
+    """Keep EndpointSlices in line with Services, Pods and Endpoints, ReplicaSets and Pods with Deployments, give the
+    hosts of ServiceEntries addresses, and see to the default mesh configuration.
 
     Runs until cancelled; failures of the store are logged and tried again with a growing pause.
     """
     slices = _Runner(store, _Slices())
     workloads = _Runner(store, Workloads(lambda: timestamp(utc_now())))
+    addresses = _Runner(store, Addresses())
     async with asyncio.TaskGroup() as group:
         group.create_task(_ensure_defaults(store))
-        for each in (slices.follow(), slices.work(), workloads.follow(), workloads.work()):
+        for each in (
+            *(slices.follow(), slices.work()),
+            *(workloads.follow(), workloads.work()),
+            *(addresses.follow(), addresses.work()),
+        ):
             group.create_task(each)
 
 
@@ -66,6 +72,8 @@ async def _write(store: Store, action: Action) -> Json | None:
         return await store.create(action.object)
     if action.verb == "update":
         return await store.update(action.object)
+    if action.verb == "status" and action.guarded:
+        return await store.update(action.object, subresource="status")
     if action.verb == "status":
         meta = {k: v for k, v in action.object["metadata"].items() if k != "resourceVersion"}
         return await store.update({**action.object, "metadata": meta}, subresource="status")

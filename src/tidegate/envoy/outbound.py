@@ -21,7 +21,7 @@ from tidegate.envoy.defaults import Slices, for_sidecar
 from tidegate.envoy.inputs import VirtualHostInput
 from tidegate.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Decision, Resource
 from tidegate.envoy.tables import ListenerTable, RouteTable, sniffed_route
-from tidegate.kit import hosts, naming, nametable
+from tidegate.kit import hosts, nametable, naming
 from tidegate.registry.model import Service, ServiceKey
 from tidegate.scope import choice
 from tidegate.scope.authentication import KIND as PEER_AUTHENTICATION

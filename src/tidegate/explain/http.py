@@ -76,7 +76,8 @@ def _codec(walk: Walk, manager: HttpConnectionManager) -> End | None:
             "protocol_error", f"the codec expects {expected}, the client sends HTTP/{request.version}", **bad
         )
     if request.version == "1.0" and not manager.http_protocol_options.accept_http10:
-        return walk.end("protocol_error", "HTTP/1.0 is not accepted here (426)", http_status=426)
+        why = "HTTP/1.0 is not accepted here (426)"
+        return walk.end("protocol_error", why, http_status=426, response_flags=("DPE",))
     return None
 
 

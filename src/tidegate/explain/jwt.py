@@ -1,11 +1,11 @@
-"""JSON web tokens, as far as they can be judged without keys: whether one is asked for and whether one is there."""
+"""JSON web tokens, as far as they can be judged without keys: whether one is asked for, whether one is there, and
+whether it is plainly none of the provider's."""
 
 from typing import Any
-from urllib.parse import unquote
 
-from tidegate.dump.config.http import Jwt, JwtPerRoute, JwtProvider, JwtRequirement, JwtRequirements, JwtRule
-from tidegate.explain import routes
-from tidegate.explain.exchange import Exchange, split_path
+from tidegate.dump.config.http import Jwt, JwtPerRoute, JwtRequirement, JwtRequirements, JwtRule
+from tidegate.explain import routes, tokens
+from tidegate.explain.exchange import Exchange
 from tidegate.explain.logic import Verdict, all_of, any_of
 from tidegate.explain.trace import End
 from tidegate.explain.walk import Walk
@@ -22,17 +22,28 @@ def judge(walk: Walk, exchange: Exchange, own: dict[str, Any], per_route: list[A
     if found.filter_state_rules is not None:
         walk.unsure(where, "tokens are asked for by filter state, which is not judged here")
     raw = _required(walk, exchange, found, per_route, where)
-    there = [name for name, each in found.providers.items() if _present(exchange, each)]
+    there = {name: tokens.carried(exchange, each) for name, each in found.providers.items()}
+    there = {name: carried for name, carried in there.items() if carried}
+    faults = {name: tokens.fault(carried[0], found.providers[name]) for name, carried in there.items()}
     if raw is None:
         return [walk]
-    verdict = _met(walk, found, walk.notes.read(JwtRequirement, raw, where), there, 0)
+    verdict = _met(walk, found, walk.notes.read(JwtRequirement, raw, where), faults, 0)
     if verdict is False:
-        seen = walk.step("http_filter", "JwtAuthentication", why="a token is asked for and the request has none")
-        return [seen.end("denied", "a JSON web token is missing (401)", http_status=401)]
+        return [_refused(walk, faults)]
     if there:
         walk.unsure(where, "the request carries a token, whose validity is not judged here: taken to be valid")
         return [walk.with_(metadata_open=True)]
     return [walk]
+
+
+def _refused(walk: Walk, faults: dict[str, str]) -> End:
+    """faults: of each provider that found a token, what is wrong with it."""
+    wrong = next((fault for fault in faults.values() if fault), "")
+    if wrong:
+        seen = walk.step("http_filter", "JwtAuthentication", why=f"the request's token is refused: {wrong}")
+        return seen.end("denied", f"the JSON web token is refused: {wrong} (401)", http_status=401)
+    seen = walk.step("http_filter", "JwtAuthentication", why="a token is asked for and the request has none")
+    return seen.end("denied", "a JSON web token is missing (401)", http_status=401)
 
 
 def _required(walk: Walk, exchange: Exchange, found: Jwt, per_route: list[Any], where: str) -> dict[str, Any] | None:
@@ -47,36 +58,23 @@ def _required(walk: Walk, exchange: Exchange, found: Jwt, per_route: list[Any], 
     return None
 
 
-def _met(walk: Walk, found: Jwt, need: JwtRequirement, there: list[str], depth: int) -> Verdict:
-    """None where it hangs on whether a token that is there is valid."""
+def _met(walk: Walk, found: Jwt, need: JwtRequirement, faults: dict[str, str], depth: int) -> Verdict:
+    """None where it hangs on whether a token that is there is valid.
+
+    faults: of each provider that found a token, what is plainly wrong with it, or "".
+    """
     if depth > _MOST_NESTED:
         return None
     if need.allow_missing_or_failed is not None:
         return True
     if need.allow_missing is not None:
-        return None if there else True
+        return True if not faults else False if all(faults.values()) else None
     name = need.provider_name or (need.provider_and_audiences.provider_name if need.provider_and_audiences else "")
     if name:
-        return None if name in there else False
+        return None if name in faults and not faults[name] else False
     for raw, combine in ((need.requires_any, any_of), (need.requires_all, all_of)):
         if raw is not None:
             parts = walk.notes.read(JwtRequirements, raw, "JwtRequirement").requirements
             inner = [walk.notes.read(JwtRequirement, each, "JwtRequirement") for each in parts]
-            return combine(_met(walk, found, each, there, depth + 1) for each in inner)
+            return combine(_met(walk, found, each, faults, depth + 1) for each in inner)
     return True
-
-
-def _present(exchange: Exchange, provider: JwtProvider) -> bool:
-    if not (provider.from_headers or provider.from_params or provider.from_cookies):
-        bearer = any(value.startswith("Bearer ") for value in exchange.values("authorization"))
-        return bearer or "access_token" in _parameters(exchange)
-    by_header = any(
-        each.value_prefix in value for each in provider.from_headers for value in exchange.values(each.name)
-    )
-    cookies = {pair.partition("=")[0].strip() for value in exchange.values("cookie") for pair in value.split(";")}
-    return by_header or bool(set(provider.from_params) & _parameters(exchange) or set(provider.from_cookies) & cookies)
-
-
-def _parameters(exchange: Exchange) -> set[str]:
-    query = split_path(exchange.request.path)[1].removeprefix("?")
-    return {unquote(pair.partition("=")[0]) for pair in query.split("&") if pair}

@@ -103,7 +103,10 @@ def _rbac(walk: Walk, here: Here) -> Walk | Iterable[Result]:
         walk.unsure(here.where, f"RBAC policy {judged.policy} cannot be judged: taken to let the connection pass")
     why = rbac.in_words(judged)
     seen = walk.step("network_filter", "RBAC", judged.policy, path=here.path, why=why, facts={"action": judged.action})
-    return [seen.end("denied", f"{why}: the connection is closed")] if judged.allowed is False else seen
+    if judged.allowed is not False:
+        return seen
+    until = " when the client says something: a server that speaks first is heard until then"  # judged by its bytes
+    return [seen.end("denied", f"{why}: the connection is closed{until if walk.payload == 'silence' else ''}")]
 
 
 def _tcp_proxy(walk: Walk, here: Here) -> Iterator[Result]:

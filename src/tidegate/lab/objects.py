@@ -172,12 +172,13 @@ def container_state(life: Life) -> Json:
     return {"state": state, "lastState": {"terminated": terminated} if life.restarts else {}}
 
 
-def capture_arguments(sidecar: Sidecar) -> list[str]:
-    """Options of ``tidegate iptables``, as Istio's injector sets them from the annotations."""
+def capture_arguments(sidecar: Sidecar, *, dns: bool = False) -> list[str]:
+    """Options of ``tidegate iptables``, as Istio's injector sets them from the annotations; ``dns``: queries too."""
     excluded = ",".join(filter(None, ("15090,15021,15020", sidecar.exclude_inbound_ports)))
     return [
         *("-p", "15001", "-z", "15006", "-u", "1337", "-g", "1337", "-m", sidecar.interception_mode),
         *("-i", sidecar.include_outbound_ip_ranges, "-x", sidecar.exclude_outbound_ip_ranges),
         *("-b", sidecar.include_inbound_ports, "-d", excluded),
         *("-q", sidecar.include_outbound_ports, "-o", sidecar.exclude_outbound_ports),
+        *(("--redirect-dns", "--capture-all-dns") if dns else ()),
     ]

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from tidegate.api.decode import api_version_kind
+from tidegate.kit import boundedyaml
 from tidegate.kit.errors import TidegateError
 from tidegate.lab import objects
 from tidegate.lab.plan import Member, Plan
@@ -26,7 +27,7 @@ def read_objects(plan: Plan) -> list[Json]:
 
 def _read_file(path: Path) -> list[Json]:
     try:
-        documents = list(yaml.load_all(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader))
+        documents = boundedyaml.load_all(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise TidegateError(f"objects: cannot read {path}: {error}") from error
     found = [item for document in documents if document is not None for item in _items(document, path)]

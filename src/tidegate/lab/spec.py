@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from tidegate.kit import boundedyaml
 from tidegate.kit.errors import FieldError, InvalidObjectError, TidegateError
 
 PROXY_UID = 1337
@@ -97,10 +98,15 @@ class Workload(_Strict, frozen=True):
         Raises ValueError telling what was expected.
         """
         try:
-            config = yaml.load(self.annotations.get(PROXY_CONFIG, ""), Loader=yaml.CSafeLoader) or {}
+            config = boundedyaml.load(self.annotations.get(PROXY_CONFIG, "")) or {}
             return msgspec.convert(config.get("proxyMetadata") or {}, dict[str, str])
         except (yaml.YAMLError, AttributeError, msgspec.ValidationError) as error:
             raise ValueError("expected YAML in which proxyMetadata is a map of text to text") from error
+
+    @property
+    def captures_dns(self) -> bool:
+        """``ISTIO_META_DNS_CAPTURE`` of ``proxyMetadata``: the sidecar answers the workload's DNS."""
+        return self.proxy_metadata.get("ISTIO_META_DNS_CAPTURE", "").lower() in ("true", "1")
 
 
 class Command(_Strict, frozen=True):
@@ -175,7 +181,7 @@ def load(file: Path) -> LabSpec:
     from tidegate.lab.checks import problems
 
     try:
-        raw = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+        raw = boundedyaml.load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise TidegateError(f"cannot read {file}: {error.strerror}; name a lab file with -f") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

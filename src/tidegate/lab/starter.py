@@ -55,7 +55,7 @@ class Starter:
         if not workload.proxied:
             return
         if workload.capture is not None:
-            await self._capture(member, objects.capture_arguments(workload.capture))
+            await self._capture(member, objects.capture_arguments(workload.capture, dns=workload.captures_dns))
         await publish.write_token(store, workload, self.folder.token(member.key))
         agent = self.agent(workload, member)
         await self.wait(f"{member.key}/agent", agent, self._hold(member).exists, "its proxy did not become ready")

@@ -230,6 +230,8 @@ class Workload(msgspec.Struct, frozen=True):
     subdomain: str = ""
     workload_name: str = ""
     """Owner's name (Deployment, ...) or the object's own."""
+    gateway: bool = False
+    """Nothing but a proxy runs in it: one of type router."""
 
     @property
     def namespace(self) -> str:

@@ -12,6 +12,7 @@ from tidegate.registry.model import Workload, labels_of
 
 CANONICAL_NAME, CANONICAL_REVISION = "service.istio.io/canonical-name", "service.istio.io/canonical-revision"
 WORKLOAD_NAME = "service.istio.io/workload-name"
+TEMPLATES, PROXY_CONTAINER = "inject.istio.io/templates", "istio-proxy"
 TLS_MODE = "security.istio.io/tlsMode"
 HEALTH_CHECKED = "proxy.istio.io/health-checks-enabled"
 _CRON_JOB = re.compile(r"(.+)-\d{8,10}")
@@ -39,7 +40,14 @@ def pod_workload(pod: Object[PodSpec], node_labels: Mapping[str, str]) -> Worklo
         hostname=spec.hostname or (pod.ref.name if spec.subdomain else ""),
         subdomain=spec.subdomain,
         workload_name=labels.get(WORKLOAD_NAME) or _owner(pod.meta) or pod.ref.name,
+        gateway=_is_gateway(pod),
     )
+
+
+def _is_gateway(pod: Object[PodSpec]) -> bool:
+    """Whether Istio's injector makes, or has made, a gateway of the Pod: a sidecar has a program beside it."""
+    asked = pod.meta.annotations.get(TEMPLATES, "").split(",")
+    return "gateway" in asked or {each.name for each in pod.spec.containers} == {PROXY_CONTAINER}
 
 
 def _named_ports(containers: tuple[Container, ...]) -> tuple[tuple[str, int], ...]:

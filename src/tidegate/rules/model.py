@@ -40,16 +40,36 @@ class Rule(msgspec.Struct, frozen=True):
     goto: bool = False
     counters: tuple[int, int] | None = None
     """Packets and bytes, where the text told them."""
+    before: tuple[tuple[str, ...], ...] = ()
+    """What is done before the target, which nftables can in one rule: targets, each with its options."""
+    text: str = ""
+    """The rule as an nft listing has it; empty for what iptables wrote."""
 
     @property
     def specification(self) -> str:
-        """The rule without its chain: ``-p tcp --dport 15008 -j RETURN``."""
+        """The rule without its chain: ``-p tcp --dport 15008 -j RETURN``, or as nft prints it."""
+        if self.text:
+            return self.text
         target = ("-g" if self.goto else "-j", self.target) if self.target else ()
         return " ".join((*map(str, self.matches), *target, *map(quoted, self.options)))
 
     def __str__(self) -> str:
+        if self.text:
+            return f"{self.chain} {self.text}"
         where = f"-A {self.chain}" if self.position is None else f"-I {self.chain} {self.position}"
         return f"{where} {self.specification}".rstrip()
+
+
+class Base(msgspec.Struct, frozen=True):
+    """Where nftables puts a chain into the way of packets. iptables' built-in chains have their places by name."""
+
+    chain: str
+    hook: str
+    """``OUTPUT``, ``PREROUTING`` and so on, as iptables calls them."""
+    priority: int
+    """Lower comes first; iptables: raw -300, mangle -150, nat -100, filter 0."""
+    kind: str = "filter"
+    """``filter``, ``nat`` or ``route``."""
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -61,6 +81,8 @@ class Table(msgspec.Struct, frozen=True):
     rules: tuple[Rule, ...] = ()
     policies: dict[str, str] = {}
     """Built-in chain to policy, where the text told them."""
+    bases: tuple[Base, ...] = ()
+    """nftables: which of the chains packets come to. Empty: the built-in chains of iptables' table of that name."""
 
     def contents(self) -> dict[str, list[Rule]]:
         """Chain to its rules as they stand once all have been written: insertions take their place."""

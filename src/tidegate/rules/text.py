@@ -68,8 +68,8 @@ def parse_save(text: str, family: Family = "ipv4") -> RuleSet:
     """
     tables: list[Table] = []
     current: _Reading | None = None
-    for number, line in enumerate(text.splitlines(), 1):
-        line = line.strip()
+    for number, line in enumerate(text.split("\n"), 1):  # other characters that break lines may stand in comments
+        line = line.strip(" \t\r")
         if not line or line.startswith("#"):
             continue
         if line.startswith("*"):
@@ -97,7 +97,9 @@ class _Reading:
 
     def read(self, line: str) -> None:
         if line.startswith(":"):
-            chain, policy, *_ = (*line[1:].split(), "-")
+            chain, policy, *_ = (*line[1:].split(), "-", "-")
+            if chain == "-":
+                raise RuleTextError(f'iptables-save: "{line}" names no chain; expected ":<chain> <policy>"')
             if policy == "-":
                 self.chains.append(chain)
             else:

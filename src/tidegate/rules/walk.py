@@ -1,28 +1,34 @@
 """What becomes of one packet in a rule set: every rule that it meets, and the one that decides.
 
 The order of tables at a hook, of rules in a chain and the meaning of RETURN, jump and goto are netfilter's
-(iptables(8), iptables-extensions(8)). Nothing here touches a kernel: the rules may come from anybody's iptables-save.
+(iptables(8), iptables-extensions(8), nft(8)). Nothing here touches a kernel: the rules may come from anybody's
+iptables-save or nft listing.
 """
 
-import ipaddress
 import itertools
-from collections.abc import Callable, Iterator
 from typing import Literal
 
 import msgspec
 
-from tidegate.rules.model import Match, Rule, RuleSet
+from tidegate.rules.conditions import Packet, met
+from tidegate.rules.model import Base, Rule, RuleSet, Table
 
-Hook = Literal["OUTPUT", "PREROUTING"]
+__all__ = ["Hook", "Packet", "Verdict", "Visit", "Walk", "journey", "walk"]
+
+Hook = Literal["OUTPUT", "PREROUTING", "INPUT"]
 Verdict = Literal["accept", "redirect", "tproxy", "dnat", "drop"]
 
-TABLES_AT: dict[Hook, tuple[str, ...]] = {
+TABLES_AT: dict[str, tuple[str, ...]] = {
     "OUTPUT": ("raw", "mangle", "nat", "filter"),
     "PREROUTING": ("raw", "mangle", "nat"),
+    "INPUT": ("mangle", "filter", "nat"),
 }
-"""Netfilter's order of the tables that a packet passes before its socket or the wire."""
+"""Netfilter's order of iptables' tables that a packet passes before its socket or the wire."""
 
+_PRIORITIES = {"raw": -300, "mangle": -150, "nat": -100, "filter": 0}
 _DEPTH = 64
+_MOST = 100_000
+"""Rules that a packet is taken through: chains that jump to one another twice have no end to wait for."""
 _CONTINUES = frozenset(
     {
         "",
@@ -42,26 +48,7 @@ _CONTINUES = frozenset(
     }
 )
 """Targets after which the next rule is looked at."""
-
-
-class Packet(msgspec.Struct, frozen=True):
-    """The first packet of a connection, as far as rules ask."""
-
-    destination: str
-    port: int
-    protocol: str = "tcp"
-    source: str = ""
-    source_port: int = 0
-    in_interface: str = ""
-    out_interface: str = ""
-    uid: int | None = None
-    gid: int | None = None
-    """Owner of the sending socket; None for a packet from elsewhere."""
-    state: str = "NEW"
-    mark: int = 0
-    connection_mark: int = 0
-    local: bool = False
-    """The destination is an address of this host (``-m addrtype --dst-type LOCAL``)."""
+_TRANSLATIONS: dict[str, Verdict] = {"REDIRECT": "redirect", "TPROXY": "tproxy", "DNAT": "dnat"}
 
 
 class Visit(msgspec.Struct, frozen=True):
@@ -75,6 +62,13 @@ class Visit(msgspec.Struct, frozen=True):
     matched: bool
     undecided: str = ""
     """A condition or target that is not known here; the rule counts as not matched."""
+    role: str = ""
+    """What the table is for: ``raw``, ``mangle``, ``nat`` or ``filter``."""
+
+    @property
+    def place(self) -> str:
+        """Table, chain and number, in words."""
+        return f"{self.table} {self.chain} rule {self.number}"
 
 
 class Walk(msgspec.Struct, frozen=True):
@@ -87,6 +81,8 @@ class Walk(msgspec.Struct, frozen=True):
     to_port: int = 0
     """Where a redirect, TPROXY or DNAT sends it; 0: its own port."""
     to_address: str = ""
+    packet: Packet | None = None
+    """The packet as the rules left it, with its marks."""
 
     @property
     def matched(self) -> tuple[Visit, ...]:
@@ -97,12 +93,68 @@ class Walk(msgspec.Struct, frozen=True):
         return tuple(visit for visit in self.visits if visit.undecided)
 
 
-def walk(rules: RuleSet, packet: Packet, hook: Hook) -> Walk:
+def walk(rules: RuleSet, packet: Packet, hook: Hook, *, nat: bool = True) -> Walk:
     """Send a packet through the tables of a hook.
 
-    A condition that is not known counts as not met and is told in :attr:`Walk.undecided`.
+    A condition that is not known counts as not met and is told in :attr:`Walk.undecided`. Without ``nat`` those
+    chains are left out, as the kernel does for a connection whose destination is settled already.
     """
-    return _Walker(rules, packet).run(hook)
+    return _Walker(rules, packet).run(hook, nat)
+
+
+def journey(rules: RuleSet, packet: Packet, *, inbound: bool = False) -> Walk:
+    """Send a packet all the way to its socket or to the wire.
+
+    What a process of the host sends over loopback comes in again: after the rules of OUTPUT it meets those of
+    PREROUTING (but nat's: the destination is settled) and of INPUT. The deciding rule is that of the stage which
+    changed the packet's way or dropped it.
+    """
+    hook: Hook = "PREROUTING" if inbound else "OUTPUT"
+    found = walk(rules, packet, hook)
+    left = found.packet or packet
+    if not inbound and found.verdict != "drop" and (found.verdict == "redirect" or packet.out_interface == "lo"):
+        again = msgspec.structs.replace(left, in_interface="lo", out_interface="", uid=None, gid=None, local=True)
+        found = _then(found, walk(rules, again, "PREROUTING", nat=False))
+    if found.verdict == "drop" or not (inbound or found.verdict == "redirect" or packet.out_interface == "lo"):
+        return found
+    ending = found.packet or left
+    port = found.to_port or ending.port
+    return _then(found, walk(rules, msgspec.structs.replace(ending, port=port, out_interface=""), "INPUT"))
+
+
+def _then(first: Walk, second: Walk) -> Walk:
+    """Two stages as one: the later one decides only where it changes what becomes of the packet."""
+    visits = (*first.visits, *second.visits)
+    speaks = second.verdict != "accept" and not (first.verdict == "redirect" and second.verdict != "drop")
+    return msgspec.structs.replace(second if speaks else first, visits=visits, packet=second.packet)
+
+
+class _Stage(msgspec.Struct, frozen=True):
+    """One base chain at a hook."""
+
+    table: Table
+    base: Base
+    role: str
+    chains: dict[str, list[Rule]]
+
+
+def _stages(rules: RuleSet, hook: Hook) -> list[_Stage]:
+    """What a packet meets at a hook, in the kernel's order."""
+    found = []
+    for table in rules.tables:
+        chains = table.contents()
+        if table.bases:
+            found += [_Stage(table, base, _role(base), chains) for base in table.bases if base.hook == hook]
+        elif table.name in TABLES_AT[hook]:
+            priority = TABLES_AT[hook].index(table.name) if hook == "INPUT" else _PRIORITIES[table.name]
+            found.append(_Stage(table, Base(hook, hook, priority), table.name, chains))
+    return sorted(found, key=lambda stage: stage.base.priority)
+
+
+def _role(base: Base) -> str:
+    if base.kind == "nat":
+        return "nat"
+    return "raw" if base.priority <= -200 else "mangle" if base.priority < 0 else "filter"
 
 
 class _End(msgspec.Struct, frozen=True):
@@ -117,77 +169,84 @@ class _Walker:
         self.rules, self.packet = rules, packet
         self.visits: list[Visit] = []
 
-    def run(self, hook: Hook) -> Walk:
+    def run(self, hook: Hook, nat: bool) -> Walk:
         done = Walk("accept", ())
-        for name in TABLES_AT[hook]:
-            table = self.rules.table(name)
-            chains = table.contents()
-            end = self._chain(name, hook, chains, 0)
-            if end is None and table.policies.get(hook) == "DROP":
+        for stage in _stages(self.rules, hook):
+            if stage.role == "nat" and (not nat or done.verdict != "accept"):
+                continue
+            end = self._chain(stage, stage.base.chain, 0)
+            if end is None and stage.table.policies.get(stage.base.chain) == "DROP":
                 end = _End("DROP", None)
             if end is None or end.target in ("ACCEPT", "RETURN"):
-                if end is not None and name == "nat":
+                if end is not None and stage.role == "nat":
                     done = msgspec.structs.replace(done, deciding=done.deciding or end.visit)
                 continue
             if end.target in ("DROP", "REJECT"):
-                return Walk("drop", tuple(self.visits), end.visit)
+                return Walk("drop", tuple(self.visits), end.visit, packet=self.packet)
             done = self._translated(end, done)
-        return msgspec.structs.replace(done, visits=tuple(self.visits), deciding=done.deciding or self._last_return())
+        deciding = done.deciding or self._last_return()
+        return msgspec.structs.replace(done, visits=tuple(self.visits), deciding=deciding, packet=self.packet)
 
     def _last_return(self) -> Visit | None:
         """The rule that sent the packet back to the policy, where one did."""
-        for table in ("nat", "mangle"):
-            last = next((v for v in reversed(self.visits) if v.matched and v.table == table), None)
+        for role in ("nat", "mangle"):
+            last = next((v for v in reversed(self.visits) if v.matched and v.role == role), None)
             if last is not None:
                 return last if last.rule.target in ("RETURN", "ACCEPT") else None
         return None
 
     def _translated(self, end: _End, done: Walk) -> Walk:
-        kinds: dict[str, Verdict] = {"REDIRECT": "redirect", "TPROXY": "tproxy", "DNAT": "dnat"}
-        kind = kinds.get(end.target)
+        kind = _TRANSLATIONS.get(end.target)
         if kind is None or end.visit is None:
             return done
         address, port = _target_address(end.visit.rule.options)
         return msgspec.structs.replace(done, verdict=kind, deciding=end.visit, to_port=port, to_address=address)
 
-    def _chain(self, table: str, chain: str, chains: dict[str, list[Rule]], depth: int) -> _End | None:
+    def _chain(self, stage: _Stage, chain: str, depth: int) -> _End | None:
         """The end that the chain comes to; None: the packet returns to the rule after the jump."""
         if depth > _DEPTH:
             return None
+        chains = stage.chains
         for number, rule in enumerate(chains.get(chain, ()), 1):
-            visit = self._visit(table, number, rule, chains)
+            if len(self.visits) > _MOST:
+                return None
+            visit = self._visit(stage, number, rule)
             self.visits.append(visit)
             if not visit.matched:
                 continue
+            self._marks(rule)
             if rule.target in chains:
-                end = self._chain(table, rule.target, chains, depth + 1)
+                end = self._chain(stage, rule.target, depth + 1)
                 if end is not None or rule.goto:
                     return end
             elif rule.target == "RETURN":
                 return None if depth else _End("RETURN", visit)
-            elif rule.target in ("MARK", "CONNMARK"):
-                self._mark(rule)
-            elif rule.target not in _CONTINUES:
+            elif rule.target not in _CONTINUES and rule.target not in _MARKS:
                 return _End(rule.target, visit)
         return None
 
-    def _visit(self, table: str, number: int, rule: Rule, chains: dict[str, list[Rule]]) -> Visit:
-        unknown = ""
-        for match in rule.matches:
-            met = _met(match, self.packet)
-            if met is None:
-                unknown = unknown or str(match)
-            elif not met:
-                return Visit(table, rule.chain, number, rule, matched=False)
-        if not unknown and rule.target not in chains and rule.target not in _TARGETS:
-            unknown = f"-j {rule.target}"
-        return Visit(table, rule.chain, number, rule, matched=not unknown, undecided=unknown)
+    def _visit(self, stage: _Stage, number: int, rule: Rule) -> Visit:
+        matched, unknown = met(rule, self.packet)
+        if len(self.visits) == _MOST:
+            matched, unknown = False, f"what comes after {_MOST} rules"
+        if matched and rule.target not in stage.chains and rule.target not in _TARGETS:
+            matched, unknown = False, f"-j {rule.target}"
+        return Visit(stage.table.name, rule.chain, number, rule, matched, unknown, stage.role)
 
-    def _mark(self, rule: Rule) -> None:
-        option, *values = rule.options or ("",)
+    def _marks(self, rule: Rule) -> None:
+        """Marks that the rule puts on the packet and on its connection."""
+        for target, *options in (*rule.before, (rule.target, *rule.options)):
+            if target == "TPROXY" and "--tproxy-mark" in options:
+                options = ["--set-mark", options[options.index("--tproxy-mark") + 1]]
+            elif target not in _MARKS:
+                continue
+            self._mark(target, options)
+
+    def _mark(self, target: str, options: list[str]) -> None:
+        option, *values = options or [""]
         change = {}
         if option in ("--set-mark", "--set-xmark") and values:
-            change["connection_mark" if rule.target == "CONNMARK" else "mark"] = _number(values[0].partition("/")[0])
+            change["connection_mark" if target == "CONNMARK" else "mark"] = int(values[0].partition("/")[0], 0)
         elif option == "--save-mark":
             change["connection_mark"] = self.packet.mark
         elif option == "--restore-mark":
@@ -195,79 +254,12 @@ class _Walker:
         self.packet = msgspec.structs.replace(self.packet, **change)
 
 
-_TARGETS = _CONTINUES | {
-    *("ACCEPT", "DROP", "REJECT", "RETURN", "REDIRECT", "TPROXY", "DNAT", "SNAT", "MASQUERADE", "MARK", "CONNMARK")
-}
-
-
-def _met(match: Match, packet: Packet) -> bool | None:
-    """Whether one condition holds; None when it is not known here."""
-    if match.option in ("-m", "--comment"):
-        return True
-    test = _TESTS.get(match.option)
-    if test is None or (not match.values and match.option not in _BARE):
-        return None
-    try:
-        held = test(packet, match.values[0] if match.values else "")
-    except ValueError:
-        return None
-    return held != match.negated
-
-
-def _address_in(address: str, networks: str) -> bool:
-    if not address:
-        return False
-    given = ipaddress.ip_address(address)
-    return any(given in ipaddress.ip_network(each, strict=False) for each in networks.split(","))
-
-
-def _interface(name: str, pattern: str) -> bool:
-    return name.startswith(pattern[:-1]) if pattern.endswith("+") else name == pattern
-
-
-def _ports(port: int, listed: str) -> bool:
-    return any(low <= port <= high for low, high in _ranges(listed, ":", 65535))
-
-
-def _owned(owner: int | None, listed: str) -> bool:
-    return owner is not None and any(low <= owner <= high for low, high in _ranges(listed, "-", owner))
-
-
-def _ranges(listed: str, dash: str, top: int) -> Iterator[tuple[int, int]]:
-    for each in listed.split(","):
-        low, between, high = each.partition(dash)
-        yield int(low or 0), (int(high or top) if between else int(low))
-
-
-def _number(text: str) -> int:
-    return int(text, 0)
-
-
-def _marked(mark: int, wanted: str) -> bool:
-    value, _, mask = wanted.partition("/")
-    return mark & (_number(mask) if mask else 0xFFFFFFFF) == _number(value)
-
-
-_BARE = frozenset({"--syn"})
-_TESTS: dict[str, Callable[[Packet, str], bool]] = {
-    "-p": lambda p, v: v in ("all", "0", p.protocol) or {"6": "tcp", "17": "udp"}.get(v) == p.protocol,
-    "-s": lambda p, v: _address_in(p.source, v),
-    "-d": lambda p, v: _address_in(p.destination, v),
-    "-i": lambda p, v: _interface(p.in_interface, v),
-    "-o": lambda p, v: _interface(p.out_interface, v),
-    "--dport": lambda p, v: _ports(p.port, v),
-    "--dports": lambda p, v: _ports(p.port, v),
-    "--sport": lambda p, v: _ports(p.source_port, v),
-    "--sports": lambda p, v: _ports(p.source_port, v),
-    "--ports": lambda p, v: _ports(p.port, v) or _ports(p.source_port, v),
-    "--uid-owner": lambda p, v: _owned(p.uid, v),
-    "--gid-owner": lambda p, v: _owned(p.gid, v),
-    "--ctstate": lambda p, v: p.state in v.split(","),
-    "--state": lambda p, v: p.state in v.split(","),
-    "--mark": lambda p, v: _marked(p.mark, v),
-    "--dst-type": lambda p, v: (v == "LOCAL") == p.local,
-    "--syn": lambda p, _: p.state == "NEW",
-}
+_MARKS = frozenset({"MARK", "CONNMARK"})
+_TARGETS = (
+    _CONTINUES
+    | _MARKS
+    | {"ACCEPT", "DROP", "REJECT", "RETURN", "REDIRECT", "TPROXY", "DNAT", "SNAT", "MASQUERADE", "NETMAP", "QUEUE"}
+)
 
 
 def _target_address(options: tuple[str, ...]) -> tuple[str, int]:

@@ -11,6 +11,7 @@ import msgspec
 import yaml
 from starlette.requests import ClientDisconnect, Request
 
+from tidegate.kit.boundedyaml import DEEPEST, BoundedLoader
 from tidegate.store import patches, protobuf, status
 from tidegate.store.model import StoreError
 
@@ -22,7 +23,7 @@ _MOST_TOLD = 50
 _JSON_TYPES = frozenset({"", "application/json", "*/*"})
 
 
-class _PlainLoader(yaml.CSafeLoader):
+class _PlainLoader(BoundedLoader):
     """YAML as Kubernetes reads it: dates stay text."""
 
 
@@ -146,16 +147,26 @@ def parse_json(data: bytes) -> Any:
         raise status.error(400, f"the body is not valid JSON: {error}") from error
 
 
+def _refuse_aliases(data: bytes) -> None:
+    """Read events only, and none beyond the deepest level: the parser's time grows with the square of the depth."""
+    depth = 0
+    for event in yaml.parse(data, Loader=_PlainLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise status.error(400, "the body uses YAML aliases; write the values out")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise status.error(400, f"the body is nested too deep: values must lie at most {DEEPEST} levels deep")
+
+
 def parse_yaml(data: bytes) -> Any:
     """YAML 1.1 without tags, dates and aliases (an alias can make a small body a huge object)."""
     if data.lstrip()[:1] == b"{":
         try:
             return msgspec.json.decode(data)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             pass  # a YAML flow mapping
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(data, Loader=_PlainLoader)):
-            raise status.error(400, "the body uses YAML aliases; write the values out")
+        _refuse_aliases(data)
         return yaml.load(data, Loader=_PlainLoader)  # noqa: S506
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise status.error(400, f"the body is not valid YAML: {error}") from error

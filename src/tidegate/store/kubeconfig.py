@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from tidegate.kit import boundedyaml
 from tidegate.kit.errors import TidegateError
 
 _MAX_BYTES = 4 * 1024 * 1024
@@ -60,7 +61,7 @@ def _read(path: Path) -> dict[str, Any]:
     if len(data) > _MAX_BYTES:
         raise TidegateError(f"{path}: larger than {_MAX_BYTES} bytes, so no kubeconfig")
     try:
-        document = yaml.load(data, Loader=yaml.CSafeLoader)
+        document = boundedyaml.load(data)
     except (yaml.YAMLError, ValueError) as error:
         raise TidegateError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(document, dict):

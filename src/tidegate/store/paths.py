@@ -14,12 +14,23 @@ from tidegate.store.writes import Options, Target
 
 _BY_PLURAL: dict[tuple[str, str], Kind] = {(k.group, k.plural): k for k in SERVED}
 
+_IN_A_LAB = {
+    "log": "tidegate lab logs {}",
+    "exec": "tidegate lab exec {} -- COMMAND",
+    "attach": "tidegate lab logs {} --follow",
+    "portforward": "tidegate lab exec {} -- COMMAND",
+}
+_OF_A_RUNNING_POD = re.compile(rf"/api/v1/namespaces/([^/]{{1,63}})/pods/([^/]{{1,253}})/({'|'.join(_IN_A_LAB)})/?")
 _MANAGER_LENGTH = 128
 _FIELD_VALIDATION: dict[str, FieldValidation] = {"Strict": "Strict", "Warn": "Warn", "Ignore": "Ignore"}
 
 
 def unknown(path: str) -> StoreError:
-    return status.error(404, f"the server could not find the requested resource: nothing is served at {path!r:.300}")
+    """404; for what only a kubelet serves, with the command of a lab that does it."""
+    asked = _OF_A_RUNNING_POD.fullmatch(path)
+    hint = f"; in a lab, use `{_IN_A_LAB[asked[3]].format(f'{asked[2]}.{asked[1]}')}`" if asked else ""
+    text = f"the server could not find the requested resource: nothing is served at {path!r:.300}{hint}"
+    return status.error(404, text)
 
 
 def parse(path: str) -> Target:

@@ -29,8 +29,8 @@ async def call(order: dict[str, Any]) -> dict[str, Any]:
     got, writer = bytearray(), None
     try:
         async with asyncio.timeout(order["patience"]):
-            if order["source"]:
-                sock.bind((order["source"], 0))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((order["source"], order["chosen"]))
             await loop.sock_connect(sock, (order["ip"], order["port"]))
             told["port"] = sock.getsockname()[1]
             reader, writer = await asyncio.open_connection(sock=sock, **secured(order))

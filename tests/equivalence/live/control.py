@@ -32,8 +32,9 @@ def view_of(compiled: Compiled, dump: dict[str, Any]) -> Shown:
     asked = compiled.resources(ROUTE, iter(sorted(route_names(dump))))
     endpoints = _items(compiled.resources(ENDPOINT).values())
     listed = {kind: _items(compiled.resources(kind).values()) for kind in (CLUSTER, LISTENER)}
-    whole = hashlib.sha256(b"".join(each.body for group in listed.values() for each in group)).hexdigest()[:16]
-    return Shown(whole, listed, {ENDPOINT: endpoints, ROUTE: _items(asked.values())})
+    hidden = {ENDPOINT: endpoints, ROUTE: _items(asked.values())}
+    everything = "".join(each.version for group in (*listed.values(), *hidden.values()) for each in group)
+    return Shown(hashlib.sha256(everything.encode()).hexdigest()[:16], listed, hidden)
 
 
 def _items(found: Iterable[Any]) -> list[Item]:

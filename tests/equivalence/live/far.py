@@ -1,12 +1,12 @@
 """The other end of every connection: an Envoy that answers whatever it is asked and logs what it saw."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from tests.equivalence.running_envoy import TYPE
 
-ANY_PORT, FIRST_PORT = 18000, 18001
-"""Where packet rules bring connections to everywhere: to a server that listens, to one that speaks first."""
 SPEAKS_FIRST = (25, 3306)
+"""Ports of servers that speak first and close."""
 _LOG = {
     "id": "%REQ(X-ID)%",
     "peer": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%",
@@ -15,16 +15,13 @@ _LOG = {
     "path": "%REQ(:PATH)%",
     "protocol": "%PROTOCOL%",
     "sni": "%REQUESTED_SERVER_NAME%",
+    "received": "%BYTES_RECEIVED%",
 }
 
 
-def bootstrap(log: str, certificate: str, key: str, ports: tuple[int, ...] = ()) -> dict[str, Any]:
-    """Listening where packet rules lead, or on these ports themselves."""
-    if ports:
-        made = [_first(p, log, ()) if p in SPEAKS_FIRST else _any(p, log, (), certificate, key) for p in ports]
-    else:
-        original = ({"name": "dst", "typedConfig": {"@type": f"{TYPE}filters.listener.original_dst.v3.OriginalDst"}},)
-        made = [_any(ANY_PORT, log, original, certificate, key), _first(FIRST_PORT, log, original)]
+def bootstrap(log: str, certificate: str, key: str, ports: Iterable[int]) -> dict[str, Any]:
+    """Listening on these ports of every address."""
+    made = [_first(port, log) if port in SPEAKS_FIRST else _any(port, log, certificate, key) for port in ports]
     return {"staticResources": {"listeners": made}}
 
 
@@ -33,7 +30,7 @@ def _listener(port: int, log: str, **rest: Any) -> dict[str, Any]:
     return {"name": f"any_{port}", "address": address, "accessLog": _access_log(log, "connection"), **rest}
 
 
-def _any(port: int, log: str, filters: tuple[Any, ...], certificate: str, key: str) -> dict[str, Any]:
+def _any(port: int, log: str, certificate: str, key: str) -> dict[str, Any]:
     inspectors = [
         {"name": kind, "typedConfig": {"@type": f"{TYPE}filters.listener.{kind}"}}
         for kind in ("tls_inspector.v3.TlsInspector", "http_inspector.v3.HttpInspector")
@@ -47,15 +44,15 @@ def _any(port: int, log: str, filters: tuple[Any, ...], certificate: str, key: s
     return _listener(
         port,
         log,
-        listenerFilters=[*filters, *inspectors],
+        listenerFilters=inspectors,
         filterChains=[{**each, "filters": [_manager(log)]} for each in chains],
         defaultFilterChain={"filters": [echo]},
     )
 
 
-def _first(port: int, log: str, filters: tuple[Any, ...]) -> dict[str, Any]:
+def _first(port: int, log: str) -> dict[str, Any]:
     hello = _filter("hello", "direct_response.v3.Config", response={"inlineString": "220 hello\r\n"})
-    return _listener(port, log, listenerFilters=list(filters), filterChains=[{"filters": [hello]}])
+    return _listener(port, log, filterChains=[{"filters": [hello]}])
 
 
 def _filter(name: str, kind: str, **rest: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,8 +36,11 @@ OUTSIDE, ELSEWHERE = "10.1.0.1", "10.1.0.66"
 """Addresses that inbound connections come from."""
 APPLICATION_PORTS = (8080, 8081, 9000, 3306)
 """Ports on which the Pod's application listens."""
+OUTSIDE_PORTS = (25, 80, 443, 3306, 4306, 7000, 7777, 8000, 8080, 8081, 8306, 8443, 9000, 9080, 9081, 10000)
+CHOSEN = range(10001, 40000)
+"""Source ports of callers."""
 PATIENCE = 30.0
-SETTLED = 0.6
+SETTLED = 3.0
 """Seconds after which a log line that has not come is taken as never written; flushed every 0.02."""
 CALLER = Path(__file__).with_name("caller.py")
 Json = dict[str, Any]
@@ -91,6 +95,7 @@ class Stage:
         self.near_log, self.far_log = folder / "near.log", folder / "far.log"
         self._near, self._far = Log(self.near_log), Log(self.far_log)
         self._options: CaptureOptions | None = None
+        self._taken: Json = {}
         self._admin_path = folder / "admin.sock"
         self._envoy: subprocess.Popen[bytes] | None = None
         self._network()
@@ -115,32 +120,28 @@ class Stage:
             ip("-n", name, "link", "set", "eth0", "up")
             ip("-n", name, "route", "add", peer, "dev", "eth0", "scope", "link")
         ip("-n", self.pod, "route", "add", "default", "via", OUTSIDE, "src", ADDRESS)
-        first = ",".join(map(str, far.SPEAKS_FIRST))
-        rules = (
-            "*nat\n"
-            f"-A PREROUTING -i eth0 -p tcp -m multiport --dports {first} -j REDIRECT --to-ports {far.FIRST_PORT}\n"
-            f"-A PREROUTING -i eth0 -p tcp -j REDIRECT --to-ports {far.ANY_PORT}\nCOMMIT\n"
-        )
-        Kernel(netns=self.outside).write("ipv4", rules)
+        ip("-n", self.outside, "route", "add", "local", "default", "dev", "lo")  # every other address is its own
+        self._ephemeral(self.pod)
         resolver = Path("/etc/netns") / self.pod
         resolver.mkdir(parents=True)
         self._undo.callback(shutil.rmtree, resolver)
         (resolver / "resolv.conf").write_text(f"nameserver {OUTSIDE}\n")
+
+    def _ephemeral(self, name: str) -> None:
+        """Keep ports that the kernel chooses apart from those that callers bind: a port that is used twice towards
+        different places is changed on its way through a redirection."""
+        setting = f"echo {CHOSEN[-1] + 1} 65000 > /proc/sys/net/ipv4/ip_local_port_range"
+        subprocess.run(["ip", "netns", "exec", name, "sh", "-c", setting], check=True)
 
     def _far_side(self) -> None:
         pair = Authority().issue("everything")
         certificate, key = self.folder / "far.crt", self.folder / "far.key"
         certificate.write_bytes(pair.certificate)
         key.write_bytes(pair.key)
-        for name, ports in ((self.outside, ()), (self.pod, APPLICATION_PORTS)):
+        for name, ports in ((self.outside, OUTSIDE_PORTS), (self.pod, APPLICATION_PORTS)):
             config = far.bootstrap(str(self.far_log), str(certificate), str(key), ports)
             process = self._run(name, f"far-{name}", config)
-            self._until(lambda port=ports[:1]: self._listens(port), process, f"far-{name}")  # type: ignore[misc]
-
-    def _listens(self, ports: tuple[int, ...]) -> bool:
-        name, port = (self.pod, ports[0]) if ports else (self.outside, far.ANY_PORT)
-        shown = subprocess.run(["ip", "netns", "exec", name, "ss", "-ltnH"], capture_output=True, text=True, check=True)
-        return f":{port} " in shown.stdout
+            self._until(partial(_listens, name, ports[-1]), process, f"far-{name}")
 
     def _caller(self, name: str, user: int, *arguments: str) -> "subprocess.Popen[str]":
         program = [*inside(name, 0), sys.executable, "-I", "-c", CALLER.read_text(), str(user), *arguments]
@@ -200,29 +201,50 @@ class Stage:
             config["admin"] = {"address": {"pipe": {"path": str(self._admin_path)}}}
             self._envoy = self._run(self.pod, "near", config, 1337)
             self._until(self._admin_path.exists, self._envoy, "near")
-        envoy, last = self._envoy, list[str]()
-        deadline = time.monotonic() + PATIENCE
+        envoy, deadline = self._envoy, time.monotonic() + PATIENCE
         while True:
             assert envoy.poll() is None, (self.folder / "near.log.txt").read_text()[-3000:]
+            text = self.ask("/stats?filter=listener_manager.lds.version_text").decode()
             found = self.dump()
-            last = _differences(view, found)
-            if not last:
+            missing = self._missing(view, found, view.version in text)
+            if not missing:
                 return found
             refused = self._control.refusals()
-            assert not refused and time.monotonic() < deadline, f"Envoy does not run the world: {refused or last[:5]}"
+            assert not refused and time.monotonic() < deadline, (
+                f"Envoy does not run the world: {refused or missing[:5]}"
+            )
             time.sleep(0.02)
 
+    def _missing(self, view: Shown, dump: Json, listeners_came: bool) -> list[Any]:
+        """What the Envoy does not run yet, or still does.
+
+        A listener that was updated in place keeps its earlier version in the dump: what counts then is that the
+        answer with the new one has been taken.
+        """
+        wanted, found = _wanted(view), _running(dump)
+        for key in wanted:
+            if key[0] == LISTENER and key in found:
+                if listeners_came:
+                    self._taken[key] = wanted[key]
+                found[key] = self._taken.get(key, found[key])
+        looked_at = {*wanted, *(key for key in found if key[0] != ENDPOINT)}  # those of other clusters are listed too
+        return [key for key in looked_at if wanted.get(key) != found.get(key)]
+
     def dump(self) -> Json:
-        admin = Admin(self._admin_path)
-        with contextlib.closing(admin):
-            admin.request("GET", "/config_dump?include_eds")
-            found: Json = json.loads(admin.getresponse().read())
+        found: Json = json.loads(self.ask("/config_dump?include_eds"))
         return found
 
-    def call(self, direction: str, orders: list[Json], expected: Callable[[Json], bool]) -> dict[str, Seen]:
+    def ask(self, path: str) -> bytes:
+        """The admin interface's answer."""
+        admin = Admin(self._admin_path)
+        with contextlib.closing(admin):
+            admin.request("GET", path)
+            return admin.getresponse().read()
+
+    def call(self, direction: str, orders: list[Json], logs: Callable[[Json], bool | None]) -> dict[str, Seen]:
         """Open connections, all at once; what became of each by its id.
 
-        expected: of an order, whether the sidecar logs it.
+        logs: of an order, whether the sidecar logs it; None where that cannot be told.
         """
         caller = self._callers[direction]
         assert caller.stdin is not None
@@ -233,17 +255,18 @@ class Stage:
         while True:
             near, distant = self._near.read(), self._far.read()
             found = {o["id"]: self._seen(direction, o, told[o["id"]], near, distant) for o in orders}
-            if all(_complete(found[o["id"]], expected(o)) for o in orders) or time.monotonic() > deadline:
+            if all(_complete(found[o["id"]], logs(o)) for o in orders) or time.monotonic() > deadline:
                 return found
             time.sleep(0.02)
 
     def _seen(self, direction: str, order: Json, told: Json, near: list[Json], distant: list[Json]) -> Seen:
         source = ADDRESS if direction == "outbound" else order["source"] or OUTSIDE
-        peer = f"{source}:{told['port']}"
-        lines = [each for each in near if each["peer"] == peer]
+        peer, dialled = f"{source}:{told['port']}", f"{order['ip']}:{order['port']}"
+        lines = [each for each in near if (each["peer"], each["dst"]) == (peer, dialled)]
         line = next((each for each in lines if each["id"] == order["id"]), lines[-1] if lines else {})
+        target = (line["local"], line["host"]) if line else (peer, dialled)
         asked = [e for e in distant if e["id"] == order["id"]]
-        carried = [e for e in distant if e["peer"] == (line.get("local") or peer) and e["kind"] == "connection"]
+        carried = [e for e in distant if (e["peer"], e["dst"]) == target and e["kind"] == "connection"]
         return Seen(told, line, (asked or carried or [{}])[-1])
 
     def forget(self) -> None:
@@ -254,16 +277,12 @@ class Stage:
         self._far.lines.clear()
 
 
-def _complete(seen: Seen, expected: bool) -> bool:
-    if not expected:
+def _complete(seen: Seen, logs: bool | None) -> bool:
+    if logs is None:
+        return True
+    if not logs:
         return bool(seen.far)
-    return bool(seen.near) and (bool(seen.far) or not seen.near.get("host"))
-
-
-def _differences(view: Shown, dump: Json) -> list[str]:
-    """What of a configuration an Envoy does not run yet, or still does."""
-    wanted, found = _wanted(view), _running(dump)
-    return [str(key) for key in {*wanted, *found} if wanted.get(key) != found.get(key)]
+    return bool(seen.near) and (bool(seen.far) or not seen.near["host"] or seen.near["host"].startswith(ADDRESS))
 
 
 def _wanted(view: Shown) -> Json:
@@ -285,7 +304,8 @@ def _running(dump: Json) -> Json:
     found: Json = {}
     for part in dump["configs"]:
         for each in part.get("dynamic_listeners", ()):
-            found |= {("waits", each["name"]): True for key in ("warming_state", "error_state") if key in each}
+            if "warming_state" in each or "error_state" in each:
+                found["waits", each["name"]] = True
             if "active_state" in each:
                 found[LISTENER, each["name"]] = each["active_state"]["version_info"]
         for key, field in _KEPT.items():
@@ -304,6 +324,11 @@ def _endpoints(assignment: Json) -> Json:
         for e in group.get("lb_endpoints", ())
     ]
     return {(ENDPOINT, assignment["cluster_name"]): sorted(listed)} if listed else {}
+
+
+def _listens(name: str, port: int) -> bool:
+    shown = subprocess.run(["ip", "netns", "exec", name, "ss", "-ltnH"], capture_output=True, text=True, check=True)
+    return f":{port} " in shown.stdout
 
 
 def ip(*arguments: str) -> None:

@@ -91,7 +91,7 @@ def service(draw: Draw, name: str, namespace: str, number: int) -> list[Json]:
     headless = draw(chance(15))
     spec = {"clusterIP": "None" if headless else VIPS[number], "selector": {"app": name}, "ports": ports}
     meta = {"annotations": {"networking.istio.io/exportTo": "."}} if draw(chance(10)) else {}
-    members = MEMBERS[number * 2 : number * 2 + draw(choice(0, 1, 2, 2))]
+    members = MEMBERS[number * 2 : number * 2 + draw(choice(0, 1, 2, 2, 2))]
     pods = [pod(f"{name}-{i}", namespace, {"app": name, "version": f"v{i + 1}"}, ip) for i, ip in enumerate(members)]
     return [document("Service", "v1", name, namespace, spec, **meta), *pods]
 
@@ -102,7 +102,10 @@ def own_service(draw: Draw) -> list[Json]:
     kinds = {8080: ("http", "auto"), 8081: ("http", "auto", "tcp"), 9000: ("tcp", "auto", "grpc"), 3306: ("mysql",)}
     targets = draw(some(APPLICATION_PORTS, 3, 1))
     ports = [{"name": f"{draw(choice(*kinds[t]))}-{t}", "port": t + 1000, "targetPort": t} for t in targets]
-    named = [{**each, "name": each["name"] if not each["name"].startswith("auto") else f"p{n}"} for n, each in enumerate(ports)]
+    named = [
+        {**each, "name": each["name"] if not each["name"].startswith("auto") else f"p{n}"}
+        for n, each in enumerate(ports)
+    ]
     spec = {"clusterIP": VIPS[3], "selector": {"app": "web"}, "ports": named}
     return [document("Service", "v1", "web", NAMESPACE, spec)]
 
@@ -161,7 +164,9 @@ def strings() -> st.SearchStrategy[Json]:
 def http_match(draw: Draw) -> Json:
     found: Json = {}
     if draw(chance(70)):
-        found["uri"] = draw(choice({"prefix": "/api"}, {"exact": "/api"}, {"prefix": "/"}, {"regex": "/a.*"}, {"prefix": "/old/"}))
+        found["uri"] = draw(
+            choice({"prefix": "/api"}, {"exact": "/api"}, {"prefix": "/"}, {"regex": "/a.*"}, {"prefix": "/old/"})
+        )
         if draw(chance(15)):
             found["ignoreUriCase"] = True
     if draw(chance(30)):
@@ -197,7 +202,14 @@ def http_route(draw: Draw, hosts: list[str]) -> Json:
     found: Json = {"match": draw(st.lists(http_match(), min_size=1, max_size=2))} if draw(chance(75)) else {}
     form = draw(choice("route", "route", "route", "weights", "redirect", "direct"))
     if form == "redirect":
-        options = ({"uri": "/new"}, {"authority": "new.test"}, {"uri": "%PREFIX()%/x", "redirectCode": 302}, {"scheme": "https"}, {"port": 8443}, {"derivePort": "FROM_REQUEST_PORT", "authority": "n.test"})
+        options = (
+            {"uri": "/new"},
+            {"authority": "new.test"},
+            {"uri": "%PREFIX()%/x", "redirectCode": 302},
+            {"scheme": "https"},
+            {"port": 8443},
+            {"derivePort": "FROM_REQUEST_PORT", "authority": "n.test"},
+        )
         return {**found, "redirect": draw(choice(*options))}
     if form == "direct":
         return {**found, "directResponse": {"status": draw(choice(200, 403, 503)), "body": {"string": "ours"}}}
@@ -206,10 +218,17 @@ def http_route(draw: Draw, hosts: list[str]) -> Json:
         weights = draw(choice((0, 100), (100, 0), (30, 70)))
         found["route"] = [{"destination": draw(destination(hosts)), "weight": each} for each in weights]
     if draw(chance(30)):
-        options = ({"uri": "/new"}, {"authority": "inner.test"}, {"uri": "/", "authority": "inner.test"}, {"uriRegexRewrite": {"match": "^/a(.*)", "rewrite": "/b\\1"}})
+        options = (
+            {"uri": "/new"},
+            {"authority": "inner.test"},
+            {"uri": "/", "authority": "inner.test"},
+            {"uriRegexRewrite": {"match": "^/a(.*)", "rewrite": "/b\\1"}},
+        )
         found["rewrite"] = draw(choice(*options))
     if draw(chance(20)):
-        found["fault"] = {"abort": {"httpStatus": draw(choice(418, 503)), "percentage": {"value": draw(choice(0, 100))}}}
+        found["fault"] = {
+            "abort": {"httpStatus": draw(choice(418, 503)), "percentage": {"value": draw(choice(0, 100))}}
+        }
     if draw(chance(15)):
         found["headers"] = {"request": {"set": {"x-user": "set"}, "remove": ["x-team"]}}
     return found
@@ -239,9 +258,17 @@ def destination_rule(draw: Draw, number: int, hosts: list[str]) -> Json:
     spec["subsets"] = [{"name": each, "labels": {"version": each}} for each in draw(choice(["v1"], ["v1", "v2"], []))]
     policy: Json = {}
     if draw(chance(25)):
-        policy["tls"] = draw(choice({"mode": "SIMPLE", "insecureSkipVerify": True}, {"mode": "SIMPLE", "insecureSkipVerify": True, "sni": "sent.test"}, {"mode": "DISABLE"}))
+        policy["tls"] = draw(
+            choice(
+                {"mode": "SIMPLE", "insecureSkipVerify": True},
+                {"mode": "SIMPLE", "insecureSkipVerify": True, "sni": "sent.test"},
+                {"mode": "DISABLE"},
+            )
+        )
     if draw(chance(20)):
-        policy["loadBalancer"] = draw(choice({"simple": "PASSTHROUGH"}, {"simple": "RANDOM"}, {"consistentHash": {"httpHeaderName": "x-user"}}))
+        policy["loadBalancer"] = draw(
+            choice({"simple": "PASSTHROUGH"}, {"simple": "RANDOM"}, {"consistentHash": {"httpHeaderName": "x-user"}})
+        )
     if draw(chance(10)):
         policy["connectionPool"] = {"http": {"h2UpgradePolicy": "UPGRADE"}}
     if policy:
@@ -256,25 +283,54 @@ def sidecar(draw: Draw) -> Json:
     hosts = draw(choice(["*/*"], ["./*"], ["other/*"], ["*/one.example.com", "./*"], ["~/*"]))
     spec: Json = {"egress": [{"hosts": hosts}]}
     if draw(chance(25)):
-        spec["egress"].insert(0, {"hosts": ["*/*"], "port": {"number": draw(choice(80, 9000)), "name": "p", "protocol": draw(choice("HTTP", "TCP"))}})
+        spec["egress"].insert(
+            0,
+            {
+                "hosts": ["*/*"],
+                "port": {"number": draw(choice(80, 9000)), "name": "p", "protocol": draw(choice("HTTP", "TCP"))},
+            },
+        )
     if draw(chance(40)):
         spec["outboundTrafficPolicy"] = {"mode": draw(choice("REGISTRY_ONLY", "ALLOW_ANY"))}
     if draw(chance(20)):
-        ingress = {"port": {"number": 8080, "name": "in", "protocol": draw(choice("HTTP", "TCP"))}, "defaultEndpoint": "127.0.0.1:8081"}
+        ingress = {
+            "port": {"number": 8080, "name": "in", "protocol": draw(choice("HTTP", "TCP"))},
+            "defaultEndpoint": "127.0.0.1:8081",
+        }
         spec["ingress"] = [ingress]
     return networking("Sidecar", "default", NAMESPACE, spec)
 
 
 @st.composite
 def authorization(draw: Draw, number: int) -> Json:
-    operations = ({"paths": ["/api"]}, {"paths": ["/api/*"]}, {"notPaths": ["/api*"]}, {"methods": ["GET"]}, {"ports": ["8080"]}, {"notPorts": ["9000"]}, {"hosts": ["web*"]})
+    operations = (
+        {"paths": ["/api"]},
+        {"paths": ["/api/*"]},
+        {"notPaths": ["/api*"]},
+        {"methods": ["GET"]},
+        {"ports": ["8080"]},
+        {"notPorts": ["9000"]},
+        {"hosts": ["web*"]},
+    )
     rule: Json = {}
     if draw(chance(70)):
         rule["to"] = [{"operation": draw(choice(*operations))}]
     if draw(chance(30)):
-        rule["from"] = [{"source": draw(choice({"ipBlocks": [ELSEWHERE]}, {"notIpBlocks": [f"{ELSEWHERE}/32"]}, {"remoteIpBlocks": [OUTSIDE]}))}]
+        rule["from"] = [
+            {
+                "source": draw(
+                    choice(
+                        {"ipBlocks": [ELSEWHERE]}, {"notIpBlocks": [f"{ELSEWHERE}/32"]}, {"remoteIpBlocks": [OUTSIDE]}
+                    )
+                )
+            }
+        ]
     if draw(chance(25)):
-        conditions = ({"key": "request.headers[x-user]", "values": ["anna", "b*"]}, {"key": "destination.port", "values": ["8080"]}, {"key": "source.ip", "notValues": [OUTSIDE]})
+        conditions = (
+            {"key": "request.headers[x-user]", "values": ["anna", "b*"]},
+            {"key": "destination.port", "values": ["8080"]},
+            {"key": "source.ip", "notValues": [OUTSIDE]},
+        )
         rule["when"] = [draw(choice(*conditions))]
     spec: Json = {"action": draw(choice("ALLOW", "DENY", "DENY")), "rules": [rule] if draw(chance(92)) else []}
     return document("AuthorizationPolicy", "security.istio.io/v1", f"p{number}", NAMESPACE, spec)
@@ -302,7 +358,7 @@ def worlds(draw: Draw) -> list[Json]:
     found += [draw(destination_rule(n, hosts)) for n in range(draw(st.integers(0, 2)))]
     found += [draw(sidecar())] if draw(chance(25)) else []
     found += [draw(authorization(n)) for n in range(draw(choice(0, 0, 1, 2)))]
-    found.append(mesh(draw(choice("ALLOW_ANY", "REGISTRY_ONLY")), draw(choice(None, None, "0.3s"))))
+    found.append(mesh(draw(choice("ALLOW_ANY", "ALLOW_ANY", "REGISTRY_ONLY")), draw(choice(None, None, "0.3s"))))
     return found
 
 
@@ -323,7 +379,9 @@ def mesh(mode: str, detection: str | None, log: str = "/dev/null") -> Json:
 def logging_to(documents: list[Json], path: str) -> list[Json]:
     """The world with its access log in this file."""
     return [
-        {**each, "data": {"mesh": each["data"]["mesh"].replace("/dev/null", path)}} if each["kind"] == "ConfigMap" else each
+        {**each, "data": {"mesh": each["data"]["mesh"].replace("/dev/null", path)}}
+        if each["kind"] == "ConfigMap"
+        else each
         for each in documents
     ]
 
@@ -350,7 +408,7 @@ def questions(draw: Draw, documents: list[Json]) -> Question:
         host=host if protocol in ("http", "http2", "https") else "",
         path=draw(choice(*PATHS)),
         method=draw(choice(*METHODS)),
-        headers=tuple({key: value for key, value in draw(some(HEADERS, 2))}.items()),
+        headers=tuple(dict(draw(some(HEADERS, 2))).items()),
         http_version=draw(choice("", "", "", "", "", "", "", "1.0")) if protocol == "http" else "",
         server_first=protocol == "first",
         direction="inbound" if inbound else "outbound",
@@ -360,7 +418,7 @@ def questions(draw: Draw, documents: list[Json]) -> Question:
 
 @st.composite
 def authority(draw: Draw, name: str, port: int) -> str:
-    forms = [name, name, f"{name}:{port}", name.upper(), f"{name}:9999", "unknown.test"]
+    forms = [name, name, f"{name}:{port}", name.upper(), f"{name}:9999", "unknown.test", ""]
     if name.endswith(".svc.cluster.local"):
         short, space = name.split(".")[:2]
         forms += [short, f"{short}.{space}", f"{short}:{port}", f"{short}.{space}.svc"]

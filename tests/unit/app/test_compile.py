@@ -1,5 +1,6 @@
 """What one proxy would be sent, from manifests."""
 
+import datetime
 import json
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from tests.unit.app.test_offline import DEPLOYMENT, ENTRY, POD, SERVICE, built
 from tidegate.app import proxyspec
 from tidegate.app.compile import compile_proxy, route_names
 from tidegate.app.proxyspec import ProxySpec
+from tidegate.dump import commands
 from tidegate.dump.read import parse
+from tidegate.dump.whole import Filters
 from tidegate.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from tidegate.kit.errors import TidegateError
 
@@ -20,6 +23,7 @@ kind: WorkloadEntry
 metadata: {name: vm, namespace: shop}
 spec: {address: 10.1.0.44, labels: {app: web}}
 """
+GATEWAY = POD.replace("name: app", "name: istio-proxy")
 
 
 class TestCompile:
@@ -72,6 +76,15 @@ class TestDump:
         assert "80" in {each["name"] for each in read.raw_routes()}
         assert read.endpoints()
 
+    def test_it_has_every_part_that_is_asked_for(self) -> None:
+        dump = json.dumps(compile_proxy(built(SERVICE, POD), CLIENT).config_dump()).encode()
+        titles = [
+            title for title, _ in commands.everything(dump, "short", Filters(), datetime.datetime.now(datetime.UTC))
+        ]
+        assert titles[-2:] == ["SECRET INFO", "ENDPOINTS INFO"]
+        node = json.loads(commands.bootstrap(parse(dump), "json"))["bootstrap"]["node"]
+        assert node == {"id": "sidecar~10.1.0.99~client.shop~shop.svc.cluster.local"}
+
     def test_every_route_that_a_listener_asks_for_is_there(self) -> None:
         dump = compile_proxy(built(SERVICE, ENTRY), CLIENT).config_dump()
         asked = set(route_names(dump))
@@ -88,13 +101,16 @@ class TestSpecification:
         file = tmp_path / "p.json"
         file.write_text('[{"name": "a", "ip": "10.0.0.1"}, {"name": "b", "clusterID": "c2"}]')
         assert proxyspec.read(file, "b.default").cluster_id == "c2"
-        with pytest.raises(TidegateError, match=r"choose one with --proxy: a\.default, b\.default"):
+        with pytest.raises(TidegateError, match=r"name one of: a\.default, b\.default"):
             proxyspec.read(file)
         with pytest.raises(TidegateError, match=r"describes no proxy z; it has: a\.default, b\.default"):
             proxyspec.read(file, "z")
 
-    def test_yaml(self, tmp_path: Path) -> None:
-        (tmp_path / "p.yaml").write_text("name: a\nlabels: {x: y}\n")
+    @pytest.mark.parametrize(
+        "text", ["name: a\nlabels: {x: y}\n", "{name: a, labels: {x: y}}", "[{name: a, labels: {x: y}}]"]
+    )
+    def test_yaml(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "p.yaml").write_text(text)
         assert proxyspec.read(tmp_path / "p.yaml").labels == {"x": "y"}
 
     @pytest.mark.parametrize(
@@ -103,6 +119,7 @@ class TestSpecification:
             ("name: a\nadress: 1.2.3.4\n", "unknown field `adress`"),
             ("[1]", "is no proxy specification"),
             ("{a", "neither"),
+            ("[" * 100_000, "levels deep"),
         ],
     )
     def test_what_is_none(self, tmp_path: Path, text: str, said: str) -> None:
@@ -121,10 +138,21 @@ class TestChoice:
 
     def test_several_are_listed(self) -> None:
         world = built(POD, ENTRY_VM).hub.world
-        with pytest.raises(TidegateError, match=r"2 workloads .* --proxy: web-0.shop, vm.shop"):
+        with pytest.raises(TidegateError, match=r"2 workloads .* name one of: web-0.shop, vm.shop"):
             proxyspec.choose(world, "")
         with pytest.raises(TidegateError, match=r"is named web-9; there are: web-0.shop, vm.shop"):
             proxyspec.choose(world, "web-9")
+
+    @pytest.mark.parametrize(
+        ("pod", "type_"),
+        [
+            (POD, "sidecar"),
+            (POD.replace("metadata: {", "metadata: {annotations: {inject.istio.io/templates: gateway}, "), "router"),
+            (GATEWAY, "router"),
+        ],
+    )
+    def test_a_pod_with_nothing_but_a_proxy_is_a_gateway(self, pod: str, type_: str) -> None:
+        assert proxyspec.choose(built(pod).hub.world, "").type == type_
 
     def test_any_pod_of_a_deployment(self) -> None:
         world = built(DEPLOYMENT).hub.world

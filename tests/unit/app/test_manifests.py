@@ -78,6 +78,14 @@ class TestBroken:
     def test_what_json_has_not(self) -> None:
         assert manifests.parse("a: !!python/object:os.system x\n", "f").broken
 
+    def test_a_long_list_is_read_whole(self) -> None:
+        members = "".join(f"- {{kind: A, n: [{'1,' * 500}]}}\n" for _ in range(250))
+        assert len(manifests.parse(f"kind: List\nitems:\n{members}", "f").documents) == 250
+
+    @pytest.mark.parametrize("text", ["[" * 100_000, "- " * 100_000, "kind: A\nspec: " + "{a: " * 100_000])
+    def test_text_that_is_nested_too_deep(self, text: str) -> None:
+        assert "levels deep" in manifests.parse(text, "f").broken[0].message
+
     def test_aliases_that_never_end(self) -> None:
         bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
             f"{chr(98 + i)}: &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 9)}]\n" for i in range(8)
@@ -105,7 +113,9 @@ class TestSources:
         with pytest.raises(TidegateError, match=r"no file ends in \.yaml"):
             manifests.load([str(tmp_path)])
 
-    def test_text_that_is_no_text(self, tmp_path: Path) -> None:
-        (tmp_path / "x.yaml").write_bytes(b"a: \xff\xfe")
-        with pytest.raises(TidegateError, match="byte 3"):
-            manifests.load([str(tmp_path / "x.yaml")])
+    def test_a_file_that_is_no_text_does_not_hide_the_others(self, tmp_path: Path) -> None:
+        (tmp_path / "x.yaml").write_bytes(b"kind: A\na: \xff\xfe")
+        (tmp_path / "y.yaml").write_text("kind: B")
+        found = manifests.load([str(tmp_path)])
+        assert [d.raw["kind"] for d in found.documents] == ["B"]
+        assert [(b.place.line, "byte 11" in b.message) for b in found.broken] == [(2, True)]

@@ -3,16 +3,20 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
 from tidegate.capture import connections as join
-from tidegate.capture import conntrack
+from tidegate.capture import conntrack, deciding, inforce
+from tidegate.capture.kernel import CaptureError
 from tidegate.cli import connections as command
 from tidegate.cli import labs
 from tidegate.lab.plan import make_plan
 from tidegate.lab.spec import load
 from tidegate.lab.state import Folders, Owner, State, lock
+from tidegate.rules.capture_rules import rule_set
+from tidegate.rules.options import ALL, CaptureOptions, Surroundings
 
 LAB = """
 name: few
@@ -43,6 +47,9 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen = join.Observed(tuple(conntrack.parse(TABLE)), ())
     nothing = join.Observed((), ())
     monkeypatch.setattr(join, "observe", lambda kernel, _: seen if kernel.netns == "tg-few-client.front" else nothing)
+    rules = rule_set(CaptureOptions(service_cidr=ALL, local_outbound_ports_exclude=("7001",)), Surroundings())
+    monkeypatch.setattr(inforce, "in_force", lambda _: {"ipv4": rules})
+    monkeypatch.setattr(deciding, "routes", lambda _: lambda p: msgspec.structs.replace(p, out_interface="eth0"))
     return ["--run-dir", str(folders.run), "--state-dir", str(folders.state)]
 
 
@@ -55,7 +62,9 @@ def run(*arguments: str) -> str:
 def test_the_table_names_members_and_explains_what_calls_for_a_look(places: list[str]) -> None:
     lines = run(*places).splitlines()
     assert lines[0].split()[:3] == ["WORKLOAD", "DIRECTION", "PROCESS"]
-    assert [line.split()[-1] for line in lines[1:3]] == ["blocked", "bypassed"]
+    assert lines[1].split("  ")[-3].strip() == "blocked"
+    assert lines[1].rstrip().endswith("nat ISTIO_OUTPUT rule 11  everything else goes to Envoy")
+    assert lines[2].rstrip().endswith("nat ISTIO_OUTPUT rule 1   tcp to port 7001 is excluded")
     assert "10.0.0.6:7000 (redis)" in lines[1]
     assert "`tidegate logs client.front --explain`" in lines[3]
     assert lines[4].startswith("bypassed: no leg")
@@ -80,3 +89,15 @@ def test_names_of_members_complete(places: list[str]) -> None:
     assert labs.complete_member(context, parameter, "cl") == ["client.front"]
     context.params = {"run_dir": Path(places[1]) / "none", "state_dir": None}
     assert labs.complete_member(context, parameter, "") == []
+
+
+def test_why_is_told_and_what_cannot_be_read_is_said(places: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {row["destination"]: row for row in json.loads(run(*places, "-o", "json"))}
+    assert found["10.0.0.6:7001"]["rule"] == "nat ISTIO_OUTPUT rule 1"
+    assert found["10.0.0.6:7001"]["because"] == "tcp to port 7001 is excluded"
+
+    def refused(_: object) -> object:
+        raise CaptureError("no iptables here")
+
+    monkeypatch.setattr(inforce, "in_force", refused)
+    assert "which rules decide is not known: no iptables here" in run(*places)

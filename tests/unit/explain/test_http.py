@@ -1,5 +1,7 @@
 """HTTP: codec, virtual hosts, route matches, actions, and the filters before them."""
 
+import base64
+import json
 from typing import Any
 
 import pytest
@@ -295,13 +297,31 @@ def test_shadow_rules_tell_an_authorization_filter_whether_it_is_asked() -> None
 
 def jwt(requires: dict[str, Any]) -> dict[str, Any]:
     rules = [{"match": {"prefix": "/"}, "requires": requires}]
-    return extension(HTTP + "jwt_authn.v3.JwtAuthentication", providers={"p": {}, "q": {}}, rules=rules)
+    providers = {"p": {"issuer": "i.test", "audiences": ["a"]}, "q": {"fromHeaders": [{"name": "x-q"}]}}
+    return extension(HTTP + "jwt_authn.v3.JwtAuthentication", providers=providers, rules=rules)
+
+
+def signed(**claims: Any) -> HttpRequest:
+    """A request with a token of these claims; nobody looks at its signature."""
+    parts = (base64.urlsafe_b64encode(json.dumps(each).encode()).decode().rstrip("=") for each in ({}, claims))
+    return get(authorization=f"Bearer {'.'.join(parts)}.c2ln")
+
+
+def test_tokens_that_are_plainly_none_of_the_providers_are_refused_whatever_is_optional() -> None:
+    one = {"providerName": "p"}
+    lax = {"requiresAny": {"requirements": [one, {"allowMissing": {}}]}}
+    careless = {"requiresAny": {"requirements": [one, {"allowMissingOrFailed": {}}]}}
+    old, good = {"iss": "i.test", "aud": "a", "exp": 1}, {"iss": "i.test", "aud": ["b", "a"], "exp": 1 << 40}
+    for bad in (get(authorization="Bearer x"), signed(iss="j.test"), signed(**old), signed(iss="i.test", aud="b")):
+        assert status(web(bad, host(route()), filters=(jwt(lax),))) == ("denied", 401)
+        assert web(bad, host(route()), filters=(jwt(careless),)).end.kind == "forwarded"
+    assert web(signed(**good), host(route()), filters=(jwt(lax),)).end.kind == "forwarded"
 
 
 def test_tokens() -> None:
     one = {"providerName": "p"}
     lax = {"requiresAny": {"requirements": [one, {"allowMissing": {}}]}}
-    token = get(authorization="Bearer x")
+    token = signed(iss="i.test", aud="a")
     assert status(web(get(), host(route()), filters=(jwt(one),))) == ("denied", 401)
     assert web(get(), host(route()), filters=(jwt(lax),)).end.kind == "forwarded"
     trace = web(token, host(route()), filters=(jwt(one),))

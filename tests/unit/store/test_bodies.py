@@ -1,6 +1,7 @@
 import pytest
 
 from tidegate.store import bodies
+from tidegate.store.model import StoreError
 
 
 @pytest.mark.parametrize(
@@ -24,3 +25,11 @@ def test_duplicates(text, found):
 def test_only_the_first_duplicates_are_told():
     text = b"{" + b",".join(b'"k%d":1,"k%d":2' % (n, n) for n in range(500)) + b"}"
     assert len(bodies.duplicates(text)) == 50
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "- " * 100_000, "{a: " * 100_000, "a:\n  " + "? " * 100_000, '{"a":' * 100_000]
+)
+def test_bodies_nested_too_deep_are_refused_and_soon(text):
+    with pytest.raises(StoreError, match="200 levels deep"):
+        bodies.parse_yaml(text.encode())

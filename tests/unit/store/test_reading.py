@@ -157,3 +157,14 @@ def test_watch_lines_that_are_no_events(line):
     with pytest.raises(StoreError) as caught:
         watch_event(line)
     assert caught.value.code == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "command"),
+    [("log", "tidegate lab logs web.shop"), ("exec", "tidegate lab exec web.shop -- COMMAND"), ("eviction", None)],
+)
+def test_what_only_a_kubelet_serves_is_told_with_the_labs_command(asked, command):
+    with pytest.raises(StoreError) as caught:
+        paths.parse(f"/api/v1/namespaces/shop/pods/web/{asked}")
+    assert caught.value.code == 404
+    assert (f"in a lab, use `{command}`" in str(caught.value)) == (command is not None)

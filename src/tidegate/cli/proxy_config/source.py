@@ -48,9 +48,13 @@ def read(file: Path | None, name: str | None, namespace: str, run_dir: Path | No
 
 
 def load(file: Path | None, name: str | None, namespace: str, run_dir: Path | None) -> "Dump":
-    from tidegate.dump.read import parse
+    from tidegate.dump.read import DumpError, parse
 
-    return parse(read(file, name, namespace, run_dir))
+    text = read(file, name, namespace, run_dir)
+    try:
+        return parse(text)
+    except DumpError as error:
+        raise DumpError(f"{file or name}: {error}") from None
 
 
 def now() -> datetime.datetime:

@@ -36,6 +36,8 @@ class JwtHeader(Part, frozen=True):
 
 
 class JwtProvider(Part, frozen=True):
+    issuer: str = ""
+    audiences: tuple[str, ...] = ()
     from_headers: tuple[JwtHeader, ...] = ()
     from_params: tuple[str, ...] = ()
     from_cookies: tuple[str, ...] = ()

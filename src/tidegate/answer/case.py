@@ -1,0 +1,132 @@
+"""One connection with everything that its answer is taken from, and who of the objects had a hand in it."""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from tidegate.answer.absence import Absence, LeftOut, absences
+from tidegate.answer.intent import Intent
+from tidegate.answer.pods import PodFacts
+from tidegate.answer.provenance import config_of, last, policy_of, services_of
+from tidegate.api.objects import Ref
+from tidegate.explain.connection import Connection
+from tidegate.explain.trace import End, Step, Trace
+from tidegate.registry.model import Endpoint, Service, ServiceKey, ServiceTarget
+from tidegate.scope import choice
+from tidegate.scope.authentication import peer_modes
+from tidegate.scope.proxy import Proxy
+from tidegate.snapshot.world import World
+
+POLICY = Ref("MeshConfig", "", "outboundTrafficPolicy")
+PERMISSIVE = Ref("Default", "", "mtls-permissive")
+LOCALITY = Ref("MeshConfig", "", "localityLbSetting")
+
+Fault = tuple[str, Ref, str]
+"""What is wrong with a connection that is sent on: in words, the object that decides it, and its field."""
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """A connection, what its proxy does with it, and the world that it happens in."""
+
+    world: World
+    proxy: Proxy
+    connection: Connection
+    intent: Intent
+    trace: Trace
+    left_out: tuple[LeftOut, ...] = ()
+    pods: Mapping[Ref, PodFacts] = {}
+    """What manifests tell of Pods beyond what decides their configuration."""
+
+    @property
+    def end(self) -> End:
+        return self.trace.end
+
+
+def chosen_endpoints(case: Case, service: Service | None) -> tuple[Endpoint, ...]:
+    """The world's endpoints of the service that the connection may be sent to."""
+    chosen = {end.address for end in case.end.endpoints}
+    ends = case.world.endpoints.get(service.key, ()) if service is not None else ()
+    return tuple(
+        end for end in ends if f"{end.address}:{end.port}" in chosen or f"[{end.address}]:{end.port}" in chosen
+    )
+
+
+def reasons(case: Case) -> tuple[Absence, ...]:
+    return absences(case.world, case.proxy.kind, case.intent, case.left_out)
+
+
+def blamed(case: Case) -> tuple[Ref, str]:
+    """What keeps the meant service away; without such a thing, the policy for what is not registered."""
+    for absence in reasons(case):
+        if absence.strong:
+            return absence.ref, absence.field
+    return egress_policy(case), ""
+
+
+def egress_policy(case: Case) -> Ref:
+    """Who says what becomes of unregistered destinations."""
+    sidecar = choice.sidecar(case.world, case.proxy.kind.namespace, case.proxy.labels)
+    return sidecar.ref if sidecar is not None and sidecar.spec.outbound_traffic_policy is not None else POLICY
+
+
+def inbound_policy(case: Case) -> Ref:
+    """The PeerAuthentication that holds for the workload's port; none written: the mesh's default, PERMISSIVE."""
+    modes = peer_modes(case.world, case.proxy.kind.namespace, case.proxy.labels)
+    of_port = modes.port_source if any(port == case.connection.port for port, _ in modes.ports) else None
+    return of_port or modes.source or PERMISSIVE
+
+
+def targets_of(case: Case) -> Iterator[ServiceTarget]:
+    """Services of the workload on the port that an inbound connection comes to."""
+    workload = case.world.workloads.get(case.proxy.workload) if case.proxy.workload is not None else None
+    for target in case.world.targets(workload) if workload is not None else ():
+        if target.endpoint_port == case.connection.port and target.service.sources:
+            yield target
+
+
+def authority(case: Case) -> str:
+    return case.connection.http.authority if case.connection.http is not None else case.intent.to
+
+
+def cluster_services(case: Case) -> tuple[ServiceKey, ...]:
+    step = last(case.end.steps, "cluster")
+    return services_of(step.istio) if step is not None else ()
+
+
+def service_of(case: Case) -> Service | None:
+    """The service that the chosen cluster stands for, as the world defines it."""
+    for key in cluster_services(case):
+        found = case.world.services.get(key)
+        if found is not None:
+            return found
+    return None
+
+
+def owner_of(case: Case) -> Ref | None:
+    """The object that declares the service which took the connection."""
+    service = service_of(case)
+    return service.sources[0] if service is not None else None
+
+
+def _steps(case: Case, *stages: str) -> Iterator[Step]:
+    return (step for step in reversed(case.end.steps) if step.stage in stages)
+
+
+def rule_of(case: Case) -> Ref | None:
+    """The VirtualService that chose the way, or the AuthorizationPolicy that closed it."""
+    if case.end.kind == "denied":
+        for step in _steps(case, "http_filter", "network_filter"):
+            if (policy := policy_of(step.name)) is not None:
+                return policy
+    for step in _steps(case, "route", "filter_chain", "network_filter"):
+        if (found := config_of(step.istio)) is not None and found.kind != "DestinationRule":
+            return found
+    return None
+
+
+def policy_rule(case: Case) -> Ref | None:
+    """The DestinationRule of the cluster."""
+    for step in _steps(case, "cluster"):
+        if (found := config_of(step.istio)) is not None:
+            return found
+    return None

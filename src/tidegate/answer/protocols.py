@@ -1,0 +1,52 @@
+"""Requests that are sent on in a protocol which the server behind does not speak, as far as objects tell."""
+
+from tidegate.answer.case import Case, Fault, chosen_endpoints, egress_policy, owner_of, policy_rule
+from tidegate.api.networking import H2UpgradePolicy
+from tidegate.api.objects import Ref
+from tidegate.kit import naming
+from tidegate.registry.model import Protocol, Service
+from tidegate.scope.authentication import TLS_ISTIO
+
+H2_UPGRADE = Ref("MeshConfig", "", "h2UpgradePolicy")
+_GRPC = "application/grpc"
+
+
+def fault(case: Case, service: Service | None) -> Fault | None:
+    """gRPC that is sent on as HTTP/1.1; HTTP/1.1 made HTTP/2 for a server that is declared to speak the former."""
+    far, request = case.end.far_side, case.connection.http
+    if far is None or request is None or service is None or far.client_tls:
+        return None
+    owner = owner_of(case) or egress_policy(case)
+    grpc = any(value.startswith(_GRPC) for value in request.values("content-type"))
+    if grpc and far.protocol == "http/1.1":
+        return (
+            "gRPC is sent on as HTTP/1.1, which a gRPC server refuses: the port is not declared grpc",
+            owner,
+            "spec.ports",
+        )
+    if case.connection.direction != "outbound" or far.protocol != "h2" or request.version == "2":
+        return None
+    if not _declared_http1(case, service) or not _direct(case, service):
+        return None
+    rule = policy_rule(case)
+    deciding = rule if rule is not None and _upgrades(case, rule) else H2_UPGRADE
+    return "HTTP/1.1 is made HTTP/2 for a server that is declared to speak HTTP/1.1", deciding, ""
+
+
+def _declared_http1(case: Case, service: Service) -> bool:
+    parsed = naming.parse_cluster(case.end.cluster)
+    port = service.port(parsed.port) if parsed is not None else None
+    return port is not None and port.protocol is Protocol.HTTP
+
+
+def _direct(case: Case, service: Service) -> bool:
+    """Whether no sidecar stands before the server, which would make it HTTP/1.1 again."""
+    ends = chosen_endpoints(case, service)
+    return not any(end.tls_mode == TLS_ISTIO for end in ends)
+
+
+def _upgrades(case: Case, ref: Ref) -> bool:
+    rule = case.world.destination_rules.get(ref)
+    policy = rule.spec.traffic_policy if rule is not None else None
+    pool = policy.connection_pool if policy is not None else None
+    return pool is not None and pool.http is not None and pool.http.h2_upgrade_policy is H2UpgradePolicy.UPGRADE

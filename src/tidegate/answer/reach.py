@@ -1,0 +1,78 @@
+"""Addresses that nobody answers at, as far as objects tell."""
+
+import ipaddress
+from collections.abc import Iterable
+
+from tidegate.answer.case import Case, Fault, chosen_endpoints, egress_policy, owner_of, rule_of
+from tidegate.answer.receiver import receiver_of
+from tidegate.registry.addresses import is_ip
+from tidegate.registry.model import Endpoint, Service
+
+_UNROUTABLE = tuple(ipaddress.ip_network(each) for each in ("240.0.0.0/4", "0.0.0.0/32", "2001:2::/48"))
+"""Reserved (RFC 1112), unspecified, and for benchmarks (RFC 5180): no host answers there. A mesh allocates addresses
+for names from the first and the last."""
+_PORTS = "spec.ports"
+
+
+def fault(case: Case, service: Service | None) -> Fault | None:
+    """Why none of the endpoints that may be chosen answers."""
+    ends = case.end.endpoints
+    owner = rule_of(case) or owner_of(case) or egress_policy(case)
+    if ends and all(unroutable(end.address) for end in ends):
+        return f"no host answers at {ends[0].address}", owner_of(case) or owner, ""
+    if ends and _other_family(case, [_host(end.address) for end in ends]):
+        return f"{ends[0].address} is of an address family that the proxy's workload has not got", owner, ""
+    if service is None or case.connection.direction == "inbound":
+        return None
+    known = [end for end in chosen_endpoints(case, service) if end.source is not None]
+    if known and len(known) == len(ends) and all(_closed(case, end) for end in known):
+        listed = ", ".join(str(port) for port in sorted(_ports(case, known[0])))
+        words = f"no container of {known[0].source} listens on port {known[0].port}: they declare {listed}"
+        return words, owner_of(case) or owner, _PORTS
+    return None
+
+
+def inbound_fault(case: Case) -> Fault | None:
+    """The workload's own containers declare ports, and not the one that the connection comes to."""
+    ref = case.proxy.workload
+    facts = case.pods.get(ref) if ref is not None else None
+    ports = facts.ports if facts is not None else frozenset()
+    if not ports or case.connection.port in ports:
+        return None
+    listed = ", ".join(map(str, sorted(ports)))
+    words = f"no container of {ref} listens on port {case.connection.port}: they declare {listed}"
+    return words, receiver_of(case), ""
+
+
+def nobody_at_dialled(case: Case) -> bool:
+    """Whether the dialled address is one that only the mesh gives out."""
+    given = case.connection.ip
+    allocated = {address for service in case.intent.services for address in service.auto_addresses}
+    return bool(given) and (given in allocated or unroutable(given))
+
+
+def unroutable(address: str) -> bool:
+    """Of an address, with or without a port."""
+    host = _host(address)
+    return is_ip(host) and any(ipaddress.ip_address(host) in network for network in _UNROUTABLE)
+
+
+def _host(address: str) -> str:
+    return (address if is_ip(address) else address.rpartition(":")[0]).strip("[]")
+
+
+def _other_family(case: Case, listed: Iterable[str]) -> bool:
+    """Whether the proxy has addresses of one family, and all of these are of the other."""
+    mine = {":" in address for address in case.proxy.addresses}
+    theirs = {":" in address if is_ip(address) else None for address in listed}
+    return len(mine) == 1 and len(theirs) == 1 and None not in theirs and mine != theirs
+
+
+def _closed(case: Case, end: Endpoint) -> bool:
+    ports = _ports(case, end)
+    return bool(ports) and end.port not in ports
+
+
+def _ports(case: Case, end: Endpoint) -> frozenset[int]:
+    facts = case.pods.get(end.source) if end.source is not None else None
+    return facts.ports if facts is not None else frozenset()

@@ -1,0 +1,34 @@
+"""Who has the port at which a connection is taken."""
+
+from tidegate.answer.case import Case, egress_policy, inbound_policy, targets_of
+from tidegate.answer.gateways import gateway_of
+from tidegate.api.objects import Ref
+from tidegate.scope.visibility import visible
+
+
+def detector(case: Case) -> Ref:
+    """Why the proxy waits for the client's first bytes: inbound for mutual TLS, outbound for the port's protocol."""
+    if case.connection.direction == "inbound":
+        return inbound_policy(case)
+    return receiver_of(case)
+
+
+def receiver_of(case: Case) -> Ref:
+    """Who has the port at which the connection was taken: the meant service where it has it, else the oldest one."""
+    if case.connection.direction == "inbound":
+        return next((t.service.sources[0] for t in targets_of(case)), inbound_policy(case))
+    if case.connection.direction == "gateway":
+        return gateway_of(case) or egress_policy(case)
+    port, kind = case.connection.port, case.proxy.kind
+    meant = case.intent.preferred
+    if meant is not None and meant.port(port) is not None:
+        return meant.sources[0]
+    default = case.world.mesh.default_service_export_to
+    having = [
+        service
+        for service in case.world.services.values()
+        if service.port(port) is not None
+        and service.sources
+        and visible(service.export_to, default, service.namespace, kind.namespace)
+    ]
+    return min(having, key=lambda s: s.age_key).sources[0] if having else egress_policy(case)

@@ -1,0 +1,102 @@
+"""Which program writes the rules: iptables-nft or iptables-legacy, told with the reason, and what the others hold."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+from tidegate.capture.kernel import Binary, CaptureError, Kernel
+from tidegate.capture.native import read_native
+from tidegate.rules.compare import owned
+from tidegate.rules.model import Family
+
+Backend = Literal["iptables", "nftables"]
+FAMILIES: tuple[Family, ...] = ("ipv4", "ipv6")
+_KINDS: tuple[Binary, ...] = ("legacy", "nft")
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """A kind of iptables, and why it."""
+
+    binary: Binary
+    reason: str
+
+    @property
+    def name(self) -> str:
+        return f"iptables-{self.binary}" if self.binary else "iptables"
+
+
+def choose(kernel: Kernel, forced: Binary = "") -> Choice:
+    """The kind of iptables for this namespace: legacy where it has rules already, otherwise nft, otherwise any.
+
+    Rules of both kinds hold at once; one kind in a namespace keeps them readable in one place. Raises CaptureError
+    when there is none.
+    """
+    if forced:
+        _kind(kernel, forced).program("ipv4", "restore")
+        return Choice(forced, f"--force-iptables-binary={forced}")
+    if _holds_rules(_kind(kernel, "legacy")):
+        return Choice("legacy", "this namespace holds iptables-legacy rules already")
+    if _works(_kind(kernel, "nft")):
+        return Choice("nft", "the kernel has nf_tables and this namespace holds no iptables-legacy rules")
+    if _works(_kind(kernel, "legacy")):
+        return Choice("legacy", "iptables-nft is not installed, or the kernel has no nf_tables")
+    if _works(_kind(kernel, "")):
+        return Choice("", "it is the only iptables here")
+    other = "; nft is: use --native-nftables" if kernel.has_nft() else ""
+    raise CaptureError(f"no iptables works here{other}; install the Debian package iptables")
+
+
+def others_with_rules(kernel: Kernel, used: Backend) -> Iterator[Kernel | None]:
+    """Whatever else holds a mesh's rules in this namespace: kinds of iptables; None stands for native nftables."""
+    if used == "iptables" and kernel.has_nft() and read_native(kernel):
+        yield None
+    kinds = [_kind(kernel, binary) for binary in _KINDS]
+    used_kind = kernel.binary or _default_kind(kernel)
+    for kind in kinds:
+        if (used != "iptables" or kind.binary != used_kind) and holds_mesh_rules(kind):
+            yield kind
+
+
+def holds_mesh_rules(kernel: Kernel) -> bool:
+    """Whether this kind of iptables holds a chain or a rule of a mesh."""
+    for family in FAMILIES:
+        if not _can_save(kernel, family):
+            continue
+        tables = kernel.read(family).tables
+        if any(chain.startswith("ISTIO_") for table in tables for chain in table.chains):
+            return True
+        if any(owned(rule) for table in tables for rule in table.rules):
+            return True
+    return False
+
+
+def _kind(kernel: Kernel, binary: Binary) -> Kernel:
+    return msgspec.structs.replace(kernel, binary=binary)
+
+
+def _default_kind(kernel: Kernel) -> Binary:
+    """What the program called iptables is."""
+    try:
+        said = kernel.run([kernel.program("ipv4", "save"), "-V"])
+    except CaptureError:
+        return ""
+    return "nft" if "nf_tables" in said else "legacy"
+
+
+def _can_save(kernel: Kernel, family: Family) -> bool:
+    if not kernel.has_tools(family):
+        return False
+    try:
+        kernel.save(family)
+    except CaptureError:
+        return False
+    return True
+
+
+def _works(kernel: Kernel) -> bool:
+    return _can_save(kernel, "ipv4")
+
+
+def _holds_rules(kernel: Kernel) -> bool:
+    return any(table.rules for family in FAMILIES if _can_save(kernel, family) for table in kernel.read(family).tables)

@@ -1,0 +1,202 @@
+"""What one injection is about: the pod, what it belongs to, the settings, and what follows from them."""
+
+import json
+import re
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from tidegate.api import meshconfig
+from tidegate.api.mesh import ProxyConfig
+from tidegate.api.walk import walk
+from tidegate.api.yamltext import YamlError, read_yaml
+from tidegate.inject import annotations
+from tidegate.inject.errors import InjectionError
+from tidegate.inject.settings import Json, Settings, at, merged
+from tidegate.inject.workloads import Workload
+from tidegate.kit.errors import FieldError
+
+PROXY = "istio-proxy"
+PROXY_ID = 1337
+
+
+class Place(msgspec.Struct, frozen=True):
+    """What is known of where a pod goes."""
+
+    namespace: str = ""
+    namespace_annotations: dict[str, str] = {}
+    namespace_labels: dict[str, str] = {}
+    cluster: str = ""
+    """Of the webhook's path: wins over the values."""
+    network: str = ""
+    variables: dict[str, str] = {}
+    """Further ``ISTIO_META_``-like settings of the webhook's path."""
+
+
+class Context:
+    """One pod, and what templates ask about it. Never changed once made."""
+
+    def __init__(self, pod: Json, workload: Workload, settings: Settings, place: Place) -> None:
+        self.pod, self.workload, self.settings, self.place = pod, workload, settings, place
+        meta = pod.get("metadata") or {}
+        self.labels: Json = meta.get("labels") or {}
+        self.annotations: Json = meta.get("annotations") or {}
+        self.spec: Json = pod.get("spec") or {}
+
+    def value(self, path: str, default: Any = None) -> Any:
+        return self.settings.value(path, default)
+
+    def annotation(self, name: str, path: str) -> str:
+        """An annotation's value, else a setting's by its dotted path."""
+        if name in self.annotations:
+            return str(self.annotations[name])
+        return _text(self.value(path, ""))
+
+    @cached_property
+    def proxy_config(self) -> Json:
+        """The mesh's, with the pod's own over it. Raises InjectionError for one that is not a ProxyConfig."""
+        if not (text := self.annotations.get(annotations.PROXY_CONFIG)):
+            return self.settings.proxy_defaults
+        where = f"metadata.annotations[{annotations.PROXY_CONFIG}]"
+        try:
+            found = read_yaml(str(text)) or {}
+        except YamlError as error:
+            wrong = tuple(FieldError(f"{where}: {each.path}", each.message, each.value) for each in error.errors)
+            raise InjectionError(str(self.workload), wrong) from error
+        _, errors, _ = walk(ProxyConfig, found, where)
+        if errors:
+            raise InjectionError(str(self.workload), tuple(errors))
+        return merged(self.settings.proxy_defaults, found)
+
+    @property
+    def proxy_config_json(self) -> str:
+        """As the proxy is told it: without what every proxy has by default."""
+        default = meshconfig.base()["defaultConfig"]
+        kept = {k: v for k, v in self.proxy_config.items() if default.get(k) != v}
+        return json.dumps({k: kept[k] for k in _ordered(kept)}, separators=(",", ":"))
+
+    @property
+    def metadata_variables(self) -> dict[str, str]:
+        """The environment that ``proxyMetadata`` gives the proxy."""
+        return {k: _text(v) for k, v in sorted((self.proxy_config.get("proxyMetadata") or {}).items())}
+
+    @property
+    def mode(self) -> str:
+        return str(self.annotations.get(annotations.MODE) or self.proxy_config.get("interceptionMode") or "REDIRECT")
+
+    @property
+    def tproxy(self) -> bool:
+        return self.mode == "TPROXY"
+
+    @property
+    def native(self) -> bool:
+        """Whether the sidecar is an init container that goes on."""
+        if annotations.NATIVE in self.annotations:
+            return annotations.is_true(self.annotations[annotations.NATIVE])
+        return self.settings.native
+
+    @property
+    def holds_application(self) -> bool:
+        own = self.proxy_config.get("holdApplicationUntilProxyStarts")
+        return bool(own) or annotations.is_true(self.value("global.proxy.holdApplicationUntilProxyStarts", False))
+
+    @property
+    def cni(self) -> bool:
+        return bool(self.value("pilot.cni.enabled", False))
+
+    @property
+    def status_port(self) -> str:
+        return self.annotation(annotations.STATUS_PORT, "global.proxy.statusPort") or "15020"
+
+    @property
+    def capabilities(self) -> list[str]:
+        """What the proxy must be allowed beyond nothing."""
+        bind = annotations.is_true(self.annotations.get("sidecar.istio.io/capNetBindService", "false"))
+        return [*(["NET_ADMIN"] if self.tproxy else []), *(["NET_BIND_SERVICE"] if bind else [])]
+
+    @cached_property
+    def identity(self) -> tuple[int, int]:
+        """User and group of the proxy: the user's own choice, OpenShift's for the namespace, else 1337."""
+        context = at(self._own_proxy, "securityContext", {})
+        user, group = context.get("runAsUser"), context.get("runAsGroup")
+        if self.settings.platform == "openshift" and not self.tproxy:
+            given = self._openshift("openshift.io/sa.scc.uid-range")
+            groups = self._openshift("openshift.io/sa.scc.supplemental-groups") or given
+            return given or PROXY_ID, groups or PROXY_ID
+        return user or PROXY_ID, group or user or PROXY_ID
+
+    def _openshift(self, name: str) -> int:
+        """The last id of the namespace's range, which no workload gets by default."""
+        match = re.match(r"^(\d{1,10})[/-](\d{1,10})", self.place.namespace_annotations.get(name, ""))
+        if match is None:
+            return 0
+        first, second = int(match[1]), int(match[2])
+        return second if "-" in match[0] else first + second - 1
+
+    @property
+    def _own_proxy(self) -> Json:
+        own = (*(self.spec.get("containers") or ()), *(self.spec.get("initContainers") or ()))
+        return next((each for each in own if each.get("name") == PROXY), {})
+
+    @property
+    def applications(self) -> list[Json]:
+        """The containers that are not the proxy."""
+        return [each for each in self.spec.get("containers") or () if each.get("name") != PROXY]
+
+    @property
+    def canonical_name(self) -> str:
+        names = ("service.istio.io/canonical-name", "app.kubernetes.io/name", "app")
+        found = next((self.labels[name] for name in names if self.labels.get(name)), self.workload.name)
+        return str(found)[:63].removesuffix("-")
+
+    @property
+    def canonical_revision(self) -> str:
+        names = ("service.istio.io/canonical-revision", "app.kubernetes.io/version", "version")
+        return str(next((self.labels[name] for name in names if self.labels.get(name)), "latest"))
+
+    @property
+    def workload_name(self) -> str:
+        return str(self.labels.get("service.istio.io/workload-name") or self.workload.name)
+
+    @property
+    def namespace(self) -> str:
+        return self.workload.namespace or self.place.namespace or "default"
+
+    @property
+    def cluster(self) -> str:
+        return str(self.place.cluster or self.value("global.multiCluster.clusterName") or "Kubernetes")
+
+    @property
+    def network(self) -> str:
+        return str(self.place.network or self.value("global.network") or "")
+
+    def image(self, path: str = "global.proxy.image") -> str:
+        """The image of a container: the pod's, else the mesh's for proxies; a bare name is completed."""
+        image = str(self.annotations.get("sidecar.istio.io/proxyImage") or self.value(path) or "proxyv2")
+        if "/" in image:
+            return image
+        hub, tag = self.value("global.hub"), str(self.value("global.tag"))
+        kind = self.annotations.get("sidecar.istio.io/proxyImageType") or at(self.proxy_config, "image.imageType")
+        variant = str(kind or self.value("global.variant") or "")
+        if variant and variant != "default" and not tag.endswith(f"-{variant}"):
+            tag += f"-{variant}"
+        return f"{hub}/{image}:{tag}"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
+
+
+def _ordered(given: Json) -> list[str]:
+    """Names in the order in which ProxyConfig declares its fields."""
+    order = [field.encode_name for field in msgspec.structs.fields(ProxyConfig)]
+    known = {_camel(name): number for number, name in enumerate(order)}
+    return sorted(given, key=lambda name: known.get(name, len(order)))
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest)

@@ -1,0 +1,130 @@
+"""The function: a pod, what it belongs to, the settings -> the pod with its sidecar."""
+
+import json
+from collections.abc import Callable
+
+import msgspec
+
+from tidegate.inject import annotations, custom, finish, probes
+from tidegate.inject.context import PROXY, Context, Place
+from tidegate.inject.errors import InjectionError
+from tidegate.inject.gateway import gateway
+from tidegate.inject.grpc import grpc_agent, grpc_simple
+from tidegate.inject.overlay import overlay
+from tidegate.inject.settings import Json, Settings
+from tidegate.inject.sidecar import sidecar
+from tidegate.inject.workloads import Workload
+from tidegate.kit.errors import FieldError
+
+SHIPPED: dict[str, Callable[[Context], Json]] = {
+    "sidecar": sidecar,
+    "gateway": gateway,
+    "grpc-simple": grpc_simple,
+    "grpc-agent": grpc_agent,
+}
+
+
+class Injected(msgspec.Struct, frozen=True):
+    """A pod with its sidecar, and what its author is to be told."""
+
+    pod: Json
+    warnings: tuple[str, ...] = ()
+
+
+def inject(pod: Json, workload: Workload, settings: Settings, place: Place | None = None) -> Injected:
+    """The pod with what its templates give it. One that has it already comes out as it went in, unless the settings
+    have changed. Raises InjectionError or TemplateError."""
+    _check(pod, workload, settings)
+    bare = stripped(pod)
+    context = Context(bare, workload, settings, place or Place())
+    merged, template = bare, {}
+    for name in _template_names(context):
+        made = _rendered(name, context)
+        merged, template = overlay(merged, made), overlay(template, made)
+    merged = finish.own_containers(merged, bare, template, settings.platform == "openshift")
+    meta = bare.get("metadata") or {}
+    told = tuple(annotations.warnings(meta.get("annotations") or {}, meta.get("labels") or {}))
+    return Injected(finish.finished(merged, template, context), told)
+
+
+def _check(pod: Json, workload: Workload, settings: Settings) -> None:
+    given = (pod.get("metadata") or {}).get("annotations") or {}
+    wrong = (*annotations.errors(given), *annotations.setting_errors(settings.value("global.proxy", {})))
+    if wrong:
+        raise InjectionError(str(workload), wrong)
+
+
+def _template_names(context: Context) -> list[str]:
+    given = str(context.annotations.get(annotations.TEMPLATES) or "")
+    names = [each.strip() for each in given.split(",") if each.strip()]
+    names = names or context.value("sidecarInjectorWebhook.defaultTemplates") or ["sidecar"]
+    aliases = context.value("sidecarInjectorWebhook.aliases", {})
+    return [inner for name in names for inner in aliases.get(name, [name])]
+
+
+def _rendered(name: str, context: Context) -> Json:
+    own = context.value("sidecarInjectorWebhook.templates", {})
+    if name in own:
+        return custom.render(str(own[name]), name, context)
+    if name in SHIPPED:
+        return SHIPPED[name](context)
+    known = ", ".join(sorted({*SHIPPED, *own}))
+    where = f"metadata.annotations[{annotations.TEMPLATES}]"
+    raise InjectionError(str(context.workload), (FieldError(where, f"no such template; there are {known}", name),))
+
+
+# A pod that was injected before
+
+
+def stripped(pod: Json) -> Json:
+    """The pod as its author wrote it: without what an earlier injection has put in."""
+    meta = pod.get("metadata") or {}
+    given = dict(meta.get("annotations") or {})
+    told = _mapping(given.pop(annotations.STATUS, None))
+    overrides = _mapping(given.pop(annotations.OVERRIDES, None))
+    if not told and not overrides:
+        return pod
+    spec = dict(pod.get("spec") or {})
+    variables = _proxy_variables(spec)
+    spec = probes.restored(spec, variables.get(probes.PROBERS, ""))
+    for part in finish.PARTS:
+        spec = _without(spec, part, told.get(part) or (), overrides.get(part) or ())
+    given = _own_metrics(given, variables.get(finish.METRICS, ""))
+    return {**pod, "metadata": {**meta, "annotations": given}, "spec": spec}
+
+
+def _mapping(text: object) -> Json:
+    try:
+        found = json.loads(str(text)) if text else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _without(spec: Json, part: str, names: list[str], own: list[Json]) -> Json:
+    """Without the containers of these names; those of the author are put back."""
+    given = {each.get("name"): each for each in own if isinstance(each, dict)}
+    kept = []
+    for each in spec.get(part) or ():
+        name = each.get("name")
+        if name in given:
+            kept.append({"image": "auto", **given.pop(name)})
+        elif name not in names:
+            kept.append(each)
+    kept += [{"image": "auto", **each} for each in given.values()]
+    out = {k: v for k, v in spec.items() if k != part}
+    return {**out, part: kept} if kept else out
+
+
+def _proxy_variables(spec: Json) -> dict[str, str]:
+    found = [each for part in finish.PARTS for each in spec.get(part) or () if each.get("name") == PROXY]
+    return {str(e.get("name")): str(e.get("value", "")) for each in found for e in each.get("env") or ()}
+
+
+def _own_metrics(given: Json, text: str) -> Json:
+    """The author's own scrape annotations in place of those that lead to the agent."""
+    if given.get("prometheus.io/path") != finish.AGENT_METRICS:
+        return given
+    out = {k: v for k, v in given.items() if k not in ("prometheus.io/scrape", "prometheus.io/port", "prometheus.io/path")}
+    told = _mapping(text)
+    return out | {f"prometheus.io/{k}": told[k] for k in ("scrape", "port", "path") if k in told}

@@ -1,0 +1,189 @@
+"""What ``nft -j list ruleset`` tells of our tables, and where they differ from the rules that are wanted.
+
+The kernel drops what is redundant and prints in words of its own: both sides are brought to one form first. What is
+not known here keeps its JSON as its form, so that it shows up as a difference and never as agreement.
+"""
+
+import ipaddress
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from tidegate.kit.errors import TidegateError
+from tidegate.rules.native import TABLE_PREFIX, NativeChain, NativeRule, NativeTable
+
+Json = dict[str, Any]
+_BARE = ("iifname", "oifname", "skuid", "skgid", "mark")
+"""Keys that nft takes with and without "meta" in front."""
+
+
+class NativeListingError(TidegateError):
+    """Text that is not the output of ``nft -j list``."""
+
+
+def parse_listing(text: str) -> tuple[NativeTable, ...]:
+    """The tables of family inet that a sidecar's rules own. Raises NativeListingError."""
+    try:
+        items: list[Json] = json.loads(text or '{"nftables": []}')["nftables"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise NativeListingError(f"nft -j list: expected its JSON, a list named nftables ({error})") from error
+    tables: dict[str, NativeTable] = {}
+    for kind, item in ((kind, item) for each in items for kind, item in each.items()):
+        name = item.get("name" if kind == "table" else "table", "")
+        if item.get("family") != "inet" or not str(name).startswith(TABLE_PREFIX):
+            continue
+        found = tables.get(name, NativeTable(name))
+        tables[name] = _with(found, kind, item)
+    return tuple(tables.values())
+
+
+def native_difference(expected: Iterable[NativeTable], actual: Iterable[NativeTable]) -> list[str]:
+    """Where our tables do not hold exactly what is expected, one readable line for each finding."""
+    wanted, found = ({table.name: table for table in tables} for tables in (expected, actual))
+    lines: list[str] = []
+    for name in dict.fromkeys((*wanted, *found)):
+        if name not in found:
+            lines.append(f"inet {name}: the table is missing")
+        elif name not in wanted:
+            lines.append(f"inet {name}: an unexpected table with {len(found[name].rules)} rules")
+        else:
+            lines += _table_difference(wanted[name], found[name])
+    return lines
+
+
+def canonical_rule(rule: NativeRule) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Conditions and statements in one form: equal, the same effect on a packet."""
+    conditions = {_condition(each) for each in rule.conditions}
+    implied = {f"meta l4proto {each.split()[0]}" for each in conditions if each.startswith(("tcp ", "udp "))}
+    statements = (each.replace("ct mark set mark", "ct mark set meta mark") for each in rule.statements)
+    return tuple(sorted(conditions - implied)), tuple(statements)
+
+
+def _table_difference(expected: NativeTable, actual: NativeTable) -> Iterator[str]:
+    wanted, found = ({chain.name: chain for chain in table.chains} for table in (expected, actual))
+    rules, held = expected.contents(), actual.contents()
+    for name in dict.fromkeys((*wanted, *found)):
+        where = f"inet {expected.name} {name}"
+        if name not in found:
+            yield f"{where}: the chain is missing"
+        elif name not in wanted:
+            yield f"{where}: an unexpected chain with {len(held[name])} rules"
+        elif wanted[name] != found[name]:
+            yield f"{where}: is {_hooked(found[name])}, expected {_hooked(wanted[name])}"
+        else:
+            yield from _chain_difference(where, rules[name], held[name])
+
+
+def _hooked(chain: NativeChain) -> str:
+    return chain.definition.strip() or "not hooked"
+
+
+def _chain_difference(where: str, wanted: list[NativeRule], found: list[NativeRule]) -> Iterator[str]:
+    wanted_keys, found_keys = list(map(canonical_rule, wanted)), list(map(canonical_rule, found))
+    if wanted_keys == found_keys:
+        return
+    missing = [rule for rule, key in zip(wanted, wanted_keys, strict=True) if key not in found_keys]
+    surplus = [rule for rule, key in zip(found, found_keys, strict=True) if key not in wanted_keys]
+    yield from (f'{where}: missing rule "{rule.specification}"' for rule in missing)
+    yield from (f'{where}: unexpected rule "{rule.specification}"' for rule in surplus)
+    if not missing and not surplus:
+        counted = f"{len(found_keys)} rules, expected {len(wanted_keys)}"
+        yield f"{where}: the rules stand in another order or number ({counted})"
+
+
+def _condition(text: str) -> str:
+    words = text.split()
+    if words[0] in _BARE:
+        words.insert(0, "meta")
+    left, right = words[:2], words[2:]
+    negated = right[:1] == ["!="]
+    value = " ".join(right[1:] if negated else right).strip("{} ")
+    values = sorted(_value(" ".join(left), each.strip()) for each in value.split(","))
+    return " ".join((*left, *(["!="] if negated else []), ",".join(values)))
+
+
+def _value(left: str, value: str) -> str:
+    if left.startswith(("ip ", "ip6 ")):
+        try:
+            return str(ipaddress.ip_network(value, strict=False))
+        except ValueError:
+            return value
+    return value
+
+
+def _with(table: NativeTable, kind: str, item: Json) -> NativeTable:
+    if kind == "chain":
+        chain = NativeChain(item["name"], item.get("type", ""), item.get("hook", ""), item.get("prio", 0))
+        return msgspec.structs.replace(table, chains=(*table.chains, chain))
+    if kind == "rule":
+        return msgspec.structs.replace(table, rules=(*table.rules, _rule(item)))
+    return table
+
+
+def _rule(item: Json) -> NativeRule:
+    conditions: list[str] = []
+    statements: list[str] = []
+    for expression in item.get("expr", ()):
+        kind, value = next(iter(expression.items()))
+        if kind == "match":
+            conditions.append(_match(value))
+        elif kind != "counter":
+            statements.append(_STATEMENTS.get(kind, _unknown(kind))(value))
+    return NativeRule(item["chain"], tuple(conditions), tuple(statements) or ("continue",))
+
+
+def _match(match: Json) -> str:
+    operator = "!= " if match.get("op") == "!=" else "" if match.get("op") in ("==", "in") else f"{match.get('op')} "
+    return f"{_key(match.get('left'))} {operator}{_right(match.get('right'))}"
+
+
+def _key(left: Any) -> str:
+    kind, value = next(iter(left.items())) if isinstance(left, dict) and left else ("", left)
+    if kind in ("meta", "ct") and isinstance(value, dict):
+        return f"{kind} {value.get('key')}"
+    if kind == "payload" and isinstance(value, dict) and "protocol" in value:
+        return f"{value['protocol']} {value.get('field')}"
+    return json.dumps(left, sort_keys=True)
+
+
+def _right(value: Any) -> str:
+    if isinstance(value, dict) and set(value) == {"prefix"}:
+        return f"{value['prefix']['addr']}/{value['prefix']['len']}"
+    if isinstance(value, dict) and set(value) == {"set"} and isinstance(value["set"], list):
+        return "{ " + ", ".join(map(_right, value["set"])) + " }"
+    if isinstance(value, list):
+        return ",".join(map(_right, value))
+    return str(value) if isinstance(value, str | int) else json.dumps(value, sort_keys=True)
+
+
+def _unknown(kind: str) -> Callable[[Any], str]:
+    return lambda value: f"{kind} {json.dumps(value, sort_keys=True)}"
+
+
+def _mangle(value: Json) -> str:
+    new = value.get("value")
+    return f"{_key(value.get('key'))} set {_key(new) if isinstance(new, dict) else new}"
+
+
+def _redirect(value: Any) -> str:
+    plain = isinstance(value, dict) and set(value) == {"port"}
+    return f"redirect to :{value['port']}" if plain else _unknown("redirect")(value)
+
+
+def _tproxy(value: Json) -> str:
+    plain = set(value) <= {"family", "port"}
+    return f"tproxy {value.get('family')} to :{value.get('port')}" if plain else _unknown("tproxy")(value)
+
+
+_STATEMENTS: dict[str, Callable[[Any], str]] = {
+    "accept": lambda _: "accept",
+    "drop": lambda _: "drop",
+    "return": lambda _: "return",
+    "jump": lambda value: f"jump {value['target']}",
+    "goto": lambda value: f"goto {value['target']}",
+    "mangle": _mangle,
+    "redirect": _redirect,
+    "tproxy": _tproxy,
+}
