@@ -5,6 +5,10 @@ Accepted differences, each a general rule:
   an empty ``status``, ``resources``, ``strategy``, ``updateStrategy``, ``metadata``, and statuses of zeros;
 - a quantity is compared as a number (``2000m`` is ``2``), for Kubernetes normalises it when it stores it;
 - text that holds JSON is compared as JSON;
+- beside the pod, zero values (0, false, "", empty lists and mappings) are left out: they are those that Go's typed
+  objects print, or do not;
+- a CronJob's labels and annotations are expected on its job template's metadata, where no pod would get them; ours
+  are on the pod template's;
 - init containers, containers, environment, mounts and volumes are compared in their order.
 """
 
@@ -24,7 +28,7 @@ from tidegate.inject.context import Place
 from tidegate.inject.objects import Result, inject_object
 from tidegate.inject.review import answer
 from tidegate.inject.settings import Settings, from_installation, merged, parse_set
-from tidegate.inject.workloads import pod_of
+from tidegate.inject.workloads import PodAt, pod_of, replaced
 from tidegate.kit.errors import TidegateError
 
 _RANGE = "1000620000/10000"
@@ -107,7 +111,41 @@ def _whole(case: Case, wanted: list[Json]) -> str:
     said = "\n".join(text for each in results for text in (*each.warnings, *each.reasons))
     if (expected := case.raw.get("log_contains")) and expected not in said:
         return f"expected to be told {expected!r}, was told: {said}"
-    return difference.of([_normal(each) for each in wanted], [_normal(each.object) for each in results])
+    return difference.of([_object(each) for each in wanted], [_object(each.object) for each in results])
+
+
+def _object(obj: Json) -> Any:
+    """An object to compare: what is beside its pods without zeros, and the pods."""
+    pods = [pod_of(each) for each in _items(obj)]
+    beside = [
+        replaced(i, p.path, {"metadata": {}, "spec": {}}) if p and p.path else dict(i)
+        for i, p in zip(_items(obj), pods, strict=True)
+    ]
+    for each in beside:
+        if each.get("kind") == "CronJob":
+            each["spec"] = {**each["spec"], "jobTemplate": {**each["spec"]["jobTemplate"], "metadata": {}}}
+        if each.get("kind") == "Pod":
+            each.update(metadata={}, spec={})
+    return {
+        "beside": [_without_zeros(_normal(each)) for each in beside],
+        "pods": [_pod(i, p) for i, p in zip(_items(obj), pods, strict=True)],
+    }
+
+
+def _pod(obj: Json, found: PodAt | None) -> Any:
+    if found is None:
+        return None
+    pod = dict(found.pod)
+    if obj.get("kind") == "CronJob":
+        pod["metadata"] = merge(obj["spec"]["jobTemplate"].get("metadata") or {}, pod.get("metadata") or {})
+    return _normal({k: pod.get(k) for k in ("metadata", "spec")})
+
+
+def _without_zeros(value: Any) -> Any:
+    if isinstance(value, dict):
+        found = {k: _without_zeros(v) for k, v in value.items()}
+        return {k: v for k, v in found.items() if v}
+    return [_without_zeros(each) for each in value] if isinstance(value, list) else value
 
 
 def _injected(obj: Json, settings: Settings) -> Result:

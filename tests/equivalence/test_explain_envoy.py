@@ -275,7 +275,9 @@ def seen_upstream(answer: bytes) -> tuple[str, str]:
 def agrees(end: End, answer: bytes, line: dict[str, Any]) -> bool:
     """Whether one end is what the client, the upstream server and the access log say."""
     flags = set((line.get("flags") or "-").split(",")) - {"-"}
-    if flags - {"DC"} != set(end.response_flags):
+    if not line and end.kind != "protocol_error":  # refused before its headers were read: logged without its name
+        return False
+    if line and flags - {"DC"} != set(end.response_flags):
         return False
     if end.kind == "forwarded":
         assert end.far_side is not None

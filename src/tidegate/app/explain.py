@@ -22,6 +22,7 @@ from tidegate.app.proxyspec import ProxySpec
 from tidegate.app.reading import raw_objects
 from tidegate.explain.config import EnvoyConfig, read_config
 from tidegate.explain.interpret import interpret
+from tidegate.kit.errors import TidegateError
 from tidegate.registry.model import Workload
 from tidegate.rules.annotations import capture_options
 from tidegate.rules.capture_rules import rule_set
@@ -33,6 +34,8 @@ from tidegate.scope.proxy import Interception
 LIVE = "<api server>"
 """Stands for the file of objects that were read from an API server."""
 _CAPTURES = ("redirect", "tproxy")
+_MOST_TOLD = 3
+"""Reasons that are told of a dump which cannot be used."""
 
 
 class World(msgspec.Struct, frozen=True):
@@ -79,30 +82,34 @@ def scene(
     given: Manifests,
     spec: ProxySpec,
     *,
-    foreign: Any = None,
+    foreign: bytes | dict[str, Any] | None = None,
     rules: RuleSet | None = None,
     certificates: bool = True,
 ) -> Scene:
     """Prepare for questions about one proxy.
 
-    foreign: what some Envoy was told (a config dump, istiod's included), instead of our own configuration.
+    foreign: what some Envoy was told (a config dump, istiod's included), instead of our own configuration. Text that
+        is cut short is read up to the cut, which the answer names.
     rules: what its kernel holds; by default what the Pod's annotations ask for.
     """
     compiled = compile_proxy(offline, spec, certificates=certificates)
-    own = foreign is None
-    config = read_config(compiled.config_dump() if own else foreign)
-    if "listeners" not in config.present:
-        told = "; ".join(f"{each.where}: {each.why}" for each in config.unknown[:_MOST_TOLD])
-        raise TidegateError(f"the configuration dump has no listeners: nothing can be said of a connection; {told}")
     return Scene(
         compiled=compiled,
-        config=config,
-        origins=Recorded(compiled.view.get, compiled.world) if own else Told(compiled.world),
+        config=read_config(compiled.config_dump()) if foreign is None else _told(foreign),
+        origins=Recorded(compiled.view.get, compiled.world) if foreign is None else Told(compiled.world),
         rules=rules if rules is not None else _rules(compiled, spec),
         left_out=tuple(_left_out(offline, given)),
         place=lambda ref, field: _place(offline, ref, field),
         pods=pod_facts(document.raw for document in given.documents),
     )
+
+
+def _told(foreign: bytes | dict[str, Any]) -> EnvoyConfig:
+    config = read_config(foreign)
+    if "listeners" not in config.present:
+        why = "".join(f"; {each.where}: {each.why}" for each in config.unknown[:_MOST_TOLD])
+        raise TidegateError(f"the configuration dump has no listeners, so nothing can be said of a connection{why}")
+    return config
 
 
 def _place(offline: Offline, ref: Ref, field: str) -> str:

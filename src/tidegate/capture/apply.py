@@ -32,22 +32,22 @@ class Outcome(msgspec.Struct, frozen=True):
     """Where the kernel differed before, in readable lines; empty when nothing had to change."""
 
 
-def apply(rule_sets: Sequence[RuleSet], kernel: Kernel | None = None) -> Outcome:
+def apply(rule_sets: Sequence[RuleSet], kernel: Kernel | None = None, *, force: bool = False) -> Outcome:
     """Make the kernel hold the rule sets and verify that it does.
 
-    Applying what is there already changes nothing. Chains and rules of an earlier, different set are replaced in the
-    same transaction; rules of others are left alone. When a table fails or the verification finds a difference,
-    every table is put back as it was and CaptureError tells why.
+    Applying what is there already changes nothing, unless it is forced. Chains and rules of an earlier, different set
+    are replaced in the same transaction; rules of others are left alone. When a table fails or the verification finds
+    a difference, every table is put back as it was and CaptureError tells why.
     """
     kernel = kernel or Kernel()
     wanted = {rules.family: numeric(rules) for rules in rule_sets}
-    return _change(kernel, wanted, plan(rule_sets, kernel))
+    return _change(kernel, wanted, plan(rule_sets, kernel, force=force))
 
 
-def plan(rule_sets: Sequence[RuleSet], kernel: Kernel) -> Plan:
+def plan(rule_sets: Sequence[RuleSet], kernel: Kernel, *, force: bool = False) -> Plan:
     """What :func:`apply` would do; changes nothing."""
     wanted = {rules.family: numeric(rules) for rules in rule_sets}
-    return _planned(kernel, wanted, {family: rules.tables for family, rules in wanted.items()})
+    return _planned(kernel, wanted, {family: rules.tables for family, rules in wanted.items()}, force)
 
 
 def remove(rule_sets: Sequence[RuleSet] = (), kernel: Kernel | None = None) -> Outcome:
@@ -129,7 +129,9 @@ def _change(kernel: Kernel, wanted: dict[Family, RuleSet], planned: Plan) -> Out
     return Outcome(bool(planned.steps), planned.found)
 
 
-def _planned(kernel: Kernel, wanted: dict[Family, RuleSet], known: dict[Family, tuple[Table, ...]]) -> Plan:
+def _planned(
+    kernel: Kernel, wanted: dict[Family, RuleSet], known: dict[Family, tuple[Table, ...]], force: bool = False
+) -> Plan:
     steps: list[Step] = []
     found: list[str] = []
     saved: dict[Family, str] = {}
@@ -137,13 +139,15 @@ def _planned(kernel: Kernel, wanted: dict[Family, RuleSet], known: dict[Family, 
         if not rules.tables and not kernel.has_tools(family):
             continue
         saved[family] = kernel.save(family)
-        family_steps, family_found = _family_plan(kernel, rules, RuleSet(family, known.get(family, ())))
+        family_steps, family_found = _family_plan(kernel, rules, RuleSet(family, known.get(family, ())), force)
         steps += [(family, table, text) for table, text in family_steps]
         found += family_found
     return Plan(tuple(steps), tuple(found), saved)
 
 
-def _family_plan(kernel: Kernel, wanted: RuleSet, known: RuleSet) -> tuple[list[tuple[str, str]], list[str]]:
+def _family_plan(
+    kernel: Kernel, wanted: RuleSet, known: RuleSet, force: bool
+) -> tuple[list[tuple[str, str]], list[str]]:
     """The transactions that lead from what the kernel holds to what is wanted, and what differs."""
     actual = kernel.read(wanted.family)
     found: list[str] = []
@@ -154,7 +158,7 @@ def _family_plan(kernel: Kernel, wanted: RuleSet, known: RuleSet) -> tuple[list[
         text = transaction(table, known.table(name), current)
         surplus = len(list(_foreign_places(known.table(name), current))) > len(_built_in(table))
         removing = text and (not table.rules or surplus)
-        if differs or removing:
+        if differs or removing or (force and text):
             found += differs
             steps.append((name, text))
     return steps, found

@@ -15,16 +15,19 @@ def install(
     surroundings: Surroundings,
     kernel: Kernel | None = None,
     backend: Backend = "iptables",
+    *,
+    force: bool = False,
 ) -> Outcome:
     """Apply the rules of the options, with TPROXY's routing and IPv6's pass-through address where they need them.
 
-    Applying twice changes nothing the second time. Rules of a mesh that another backend holds go once the new ones
-    stand, so that nothing escapes in between. Raises CaptureError with everything put back.
+    Applying twice changes nothing the second time; ``force`` writes the rules again although they are there. Rules of
+    a mesh that another backend holds go once the new ones stand, so that nothing escapes in between. Raises
+    CaptureError with everything put back.
     """
     kernel = kernel or Kernel()
     undo = add_routing(options, surroundings, kernel)
     try:
-        outcome = _applied(options, surroundings, kernel, backend)
+        outcome = _applied(options, surroundings, kernel, backend, force)
     except CaptureError:
         undo()
         raise
@@ -71,10 +74,12 @@ def planned_removal(options: CaptureOptions, kernel: Kernel) -> list[str]:
     return lines
 
 
-def _applied(options: CaptureOptions, surroundings: Surroundings, kernel: Kernel, backend: Backend) -> Outcome:
+def _applied(
+    options: CaptureOptions, surroundings: Surroundings, kernel: Kernel, backend: Backend, force: bool
+) -> Outcome:
     if backend == "nftables":
-        return apply_native(placed_rules(options, surroundings), kernel)
-    return apply(_sets(options, surroundings), kernel)
+        return apply_native(placed_rules(options, surroundings), kernel, force=force)
+    return apply(_sets(options, surroundings), kernel, force=force)
 
 
 def _supersede(

@@ -123,6 +123,12 @@ class Kernel(msgspec.Struct, frozen=True, kw_only=True):
         return "-".join(part for part in (plain, self.binary, action) if part)
 
 
+def pod_lock(kernel: Kernel) -> str:
+    """A lock of its own for a namespace: what its rules wait for is nobody outside it."""
+    path = Path(kernel.netns_path() or "/proc/self/ns/net")
+    return str(NETNS_FOLDER.parent / f"xtables.{path.stat().st_ino}.lock")
+
+
 def _explained(stderr: str, text: str) -> str:
     """The program's own words, with the rule in place of a line number."""
     said = [line for line in stderr.splitlines() if line.strip() and not line.startswith("Try `")]

@@ -10,13 +10,13 @@ from tidegate.rules.native import NativeTable, change, translated
 from tidegate.rules.native_read import NativeListingError, native_difference, parse_listing
 
 
-def apply_native(placed: Iterable[Placed], kernel: Kernel) -> Outcome:
+def apply_native(placed: Iterable[Placed], kernel: Kernel, *, force: bool = False) -> Outcome:
     """Make our tables hold the rules, in one transaction, and verify that they do.
 
     Applying what is there already changes nothing; tables of others are left alone. When the kernel refuses the
     transaction nothing has changed; when it understood something else, what was there is put back. Raises CaptureError.
     """
-    return _become(translated(numeric_placed(placed)), kernel)
+    return _become(translated(numeric_placed(placed)), kernel, force)
 
 
 def remove_native(kernel: Kernel) -> Outcome:
@@ -43,10 +43,10 @@ def planned_native(placed: Iterable[Placed], kernel: Kernel) -> list[str]:
     return change(wanted, actual) if native_difference(wanted, actual) else []
 
 
-def _become(wanted: tuple[NativeTable, ...], kernel: Kernel) -> Outcome:
+def _become(wanted: tuple[NativeTable, ...], kernel: Kernel, force: bool = False) -> Outcome:
     actual = read_native(kernel)
     found = tuple(native_difference(wanted, actual))
-    if not found:
+    if not found and not force:
         return Outcome(changed=False)
     before = "".join(kernel.nft("list", "table", "inet", table.name) for table in actual)
     try:

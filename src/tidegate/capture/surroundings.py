@@ -60,7 +60,8 @@ def name_servers(resolv_conf: str) -> list[Address]:
     return servers
 
 
-def _addresses(kernel: Kernel) -> list[Address]:
+def addresses_of(kernel: Kernel) -> list[Address]:
+    """Every address of the namespace, in the order of its interfaces."""
     from pyroute2 import IPRoute
 
     with IPRoute(netns=kernel.netns_path()) as route:

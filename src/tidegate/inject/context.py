@@ -110,6 +110,16 @@ class Context:
         return self.annotation(annotations.STATUS_PORT, "global.proxy.statusPort") or "15020"
 
     @property
+    def agent_port(self) -> str:
+        """Where the agent listens for scrapes."""
+        return str(self.proxy_config.get("statusPort") or 15020)
+
+    @property
+    def probe_port(self) -> str:
+        """Where probes are led to; 0 for nowhere."""
+        return str(self.annotations.get(annotations.STATUS_PORT) or self.agent_port)
+
+    @property
     def capabilities(self) -> list[str]:
         """What the proxy must be allowed beyond nothing."""
         bind = annotations.is_true(self.annotations.get("sidecar.istio.io/capNetBindService", "false"))
@@ -169,7 +179,9 @@ class Context:
 
     @property
     def network(self) -> str:
-        return str(self.place.network or self.value("global.network") or "")
+        return str(
+            self.labels.get("topology.istio.io/network") or self.place.network or self.value("global.network") or ""
+        )
 
     def image(self, path: str = "global.proxy.image") -> str:
         """The image of a container: the pod's, else the mesh's for proxies; a bare name is completed."""

@@ -1,4 +1,4 @@
-"""Templates of the installation's own, and the text templates within its values."""
+"""Templates of the installation's own."""
 
 from typing import Any
 
@@ -7,11 +7,6 @@ import yaml
 from tidegate.inject.context import Context
 from tidegate.inject.gotemplate import Template, TemplateError
 from tidegate.inject.settings import Json
-
-
-def render_text(text: str, context: Context) -> str:
-    """A value that may be a template."""
-    return Template(text, "values").render(data_of(context)) if "{{" in text else text
 
 
 def render(text: str, name: str, context: Context) -> Json:

@@ -1,6 +1,7 @@
 """What is done once templates are merged: the user's own containers, probes, metrics, status and order."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from tidegate.inject import annotations, probes
@@ -32,6 +33,30 @@ def own_containers(pod: Json, original: Json, template: Json, openshift: bool) -
         return {**pod, "spec": spec}
     text = json.dumps({part: kept[part] for part in PARTS if part in kept}, separators=(",", ":"))
     return _annotated({**pod, "spec": spec}, {annotations.OVERRIDES: text})
+
+
+def placed(pod: Json, template: Json) -> Json:
+    """The pod with its own definitions of the template's containers in the list where the template has them."""
+    spec = dict(pod.get("spec") or {})
+    for part in ("containers", "initContainers"):
+        other = next(each for each in PARTS if each != part)
+        names = set(_names(template, part)) - set(_names({"spec": spec}, part))
+        moved = [each for each in spec.get(other) or () if each.get("name") in names]
+        if moved:
+            spec[other] = [each for each in spec[other] if each.get("name") not in names]
+            spec[part] = [*(spec.get(part) or ()), *moved]
+    return {**pod, "spec": spec}
+
+
+def kept_as_found(pod: Json, original: Json, names: set[str]) -> Json:
+    """Containers of an earlier injection as they are now, over the template's: others may have changed them since."""
+    spec = dict(pod["spec"])
+    for part in PARTS:
+        for each in (original.get("spec") or {}).get(part) or ():
+            if each.get("name") in names:
+                where = next((p for p in reversed(PARTS) if each["name"] in _names({"spec": spec}, p)), part)
+                spec = _applied(spec, where, each)
+    return {**pod, "spec": spec}
 
 
 def _override(own: Json, all_containers: list[Json], openshift: bool) -> Json:
@@ -67,13 +92,21 @@ def _names(pod: Json, part: str) -> list[str]:
 
 def finished(pod: Json, template: Json, context: Context) -> Json:
     """Metrics, probes, status and order."""
-    pod = _located(pod, context)
+    pod = _as_root(_located(pod, context), context)
     pod = _with_metrics(pod, context)
     pod = _with_probes(pod, context)
     pod = _annotated(pod, {annotations.STATUS: status(template, context)})
     extra = context.value("sidecarInjectorWebhook.injectedAnnotations", {})
     pod = _annotated(pod, {name: str(value) for name, value in extra.items()})
     return {**pod, "spec": ordered(pod["spec"], context)}
+
+
+def _as_root(pod: Json, context: Context) -> Json:
+    """TPROXY's sockets need root, whatever else the user asks for."""
+    if not context.tproxy:
+        return pod
+    root = {"securityContext": {"runAsUser": 0, "runAsNonRoot": False}}
+    return _with_proxy(pod, lambda proxy: overlay(proxy, root))
 
 
 def status(template: Json, context: Context) -> str:
@@ -97,21 +130,47 @@ def _annotated(pod: Json, given: Json) -> Json:
 
 
 def _located(pod: Json, context: Context) -> Json:
-    """Labels and variables of the webhook's path: the pod's network, and others."""
-    if context.place.variables:
-        pod = _with_variables(pod, context.place.variables)
-    if not context.place.network:
+    """The pod's network, and what else is known of where it runs."""
+    variables = {"ISTIO_META_NETWORK": context.network} if context.network else {}
+    pod = _with_variables(pod, {**variables, **_resource_attributes(context), **context.place.variables})
+    if not context.network:
         return pod
     meta = pod["metadata"]
-    return {**pod, "metadata": {**meta, "labels": {"topology.istio.io/network": context.network, **meta["labels"]}}}
+    labels = {"topology.istio.io/network": context.network, **(meta.get("labels") or {})}
+    return {**pod, "metadata": {**meta, "labels": labels}}
+
+
+def _resource_attributes(context: Context) -> dict[str, str]:
+    """What OpenTelemetry's conventions call the workload, where a tracing provider wants it so.
+
+    https://opentelemetry.io/docs/specs/semconv/non-normative/k8s-attributes/
+    """
+    providers = context.settings.mesh.get("extensionProviders") or ()
+    kinds = [(each.get("opentelemetry") or {}).get("serviceAttributeEnrichment") for each in providers]
+    if "OTEL_SEMANTIC_CONVENTIONS" not in kinds:
+        return {}
+    container = context.applications[0].get("name") if context.applications else PROXY
+    found = {
+        "service.namespace": context.namespace,
+        "service.version": context.labels.get("app.kubernetes.io/version"),
+        "service.instance.id": f"{context.namespace}.$(POD_NAME).{container}",
+    }
+    return {"OTEL_RESOURCE_ATTRIBUTES": ",".join(f"{name}={value}" for name, value in found.items() if value)}
 
 
 def _with_variables(pod: Json, variables: dict[str, str]) -> Json:
+    if not variables:
+        return pod
     env = [{"name": name, "value": value} for name, value in variables.items()]
+    return _with_proxy(pod, lambda proxy: {**proxy, "env": _env_first(proxy, env)})
+
+
+def _with_proxy(pod: Json, change: Callable[[Json], Json]) -> Json:
+    """The pod with its proxy changed; a template may name the proxy only to mount something into it, without image."""
     spec = dict(pod["spec"])
     for part in PARTS:
         if part in spec:
-            spec[part] = [overlay(e, {"env": [*_env_first(e, env)]}) if e.get("name") == PROXY else e for e in spec[part]]
+            spec[part] = [change(e) if e.get("name") == PROXY and e.get("image") else e for e in spec[part]]
     return {**pod, "spec": spec}
 
 
@@ -129,21 +188,27 @@ def _with_metrics(pod: Json, context: Context) -> Json:
     """Scrapes go to the agent, which joins the application's numbers to the proxy's."""
     asked = context.annotations.get(annotations.MERGE_METRICS)
     merges = annotations.is_true(asked) if asked is not None else context.settings.mesh.get("enablePrometheusMerge")
-    given, port = context.annotations, context.status_port
-    if not merges or str(given.get(_SCRAPE, "true")).lower() == "false":
+    given, port = context.annotations, context.agent_port
+    if not merges or str(given.get(_SCRAPE, given.get("prometheus.io.scrape", "true"))).lower() == "false":
         return pod
     if given.get(_PORT) == port and given.get(_PATH) == AGENT_METRICS:
         return pod
     if told := _application_metrics(given):
         pod = _with_variables(pod, {METRICS: json.dumps(told, separators=(",", ":"))})
+        pod = _without_annotation(pod, annotations.SCRAPE_TARGETS)
     return _annotated(pod, {_SCRAPE: "true", _PORT: port, _PATH: AGENT_METRICS})
+
+
+def _without_annotation(pod: Json, name: str) -> Json:
+    meta = pod["metadata"]
+    return {**pod, "metadata": {**meta, "annotations": {k: v for k, v in meta["annotations"].items() if k != name}}}
 
 
 def _application_metrics(given: Json) -> Json:
     targets = [_target(part.strip()) for part in str(given.get(annotations.SCRAPE_TARGETS) or "").split(",") if part]
     told = {k: given[name] for k, name in (("scrape", _SCRAPE), ("path", _PATH), ("port", _PORT)) if name in given}
     if targets:
-        return {**told, "targets": targets}
+        return {"scrape": "true", **targets[0], **told, "targets": targets}
     return told if str(given.get(_SCRAPE, "")).lower() == "true" else {}
 
 
@@ -159,7 +224,7 @@ def _with_probes(pod: Json, context: Context) -> Json:
     made = (pod.get("metadata") or {}).get("annotations") or {}
     asked = made.get(annotations.REWRITE)
     wanted = annotations.is_true(asked) if asked is not None else context.value(_REWRITE_SETTING, True)
-    port = context.status_port
+    port = context.probe_port
     if not wanted or port == "0" or not any(PROXY in _names(pod, part) for part in PARTS):
         return pod
     spec, told = probes.rewritten(pod["spec"], int(port))

@@ -28,7 +28,9 @@ def inject_object(obj: Json, settings: Settings, place: Place | None = None) -> 
     Raises InjectionError or TemplateError.
     """
     if obj.get("kind") == "List" and isinstance(obj.get("items"), list):
-        made = [inject_object(each, settings, place) if isinstance(each, dict) else Result(each) for each in obj["items"]]
+        made = [
+            inject_object(each, settings, place) if isinstance(each, dict) else Result(each) for each in obj["items"]
+        ]
         return Result(
             {**obj, "items": [each.object for each in made]},
             sum(each.injected for each in made),

@@ -73,7 +73,6 @@ def mesh_variables(context: Context, *, intercepts: bool = True) -> list[Json]:
     path = f"kubernetes://apis/{owner.api_version}/namespaces/{place}/{owner.kind.lower()}s/{owner.name}"
     optional = (
         (intercepts, "ISTIO_META_INTERCEPTION_MODE", context.mode),
-        (context.network, "ISTIO_META_NETWORK", context.network),
         (context.workload_name, "ISTIO_META_WORKLOAD_NAME", context.workload_name),
         (owner.api_version and owner.name, "ISTIO_META_OWNER", path),
         (
@@ -203,7 +202,10 @@ def shared_volumes(
     wanted = (
         (True, {"name": "workload-socket"}),
         (sockets, {"name": "credential-socket", **folder}),
-        (gke, {"name": "gke-workload-certificate", "csi": {"driver": "workloadcertificates.security.cloud.google.com"}}),
+        (
+            gke,
+            {"name": "gke-workload-certificate", "csi": {"driver": "workloadcertificates.security.cloud.google.com"}},
+        ),
         (not gke, {"name": "workload-certs", **folder}),
         (True, {"name": data, "emptyDir": {"medium": "Memory"}}),
         (True, {"name": "istio-data", "emptyDir": {}}),

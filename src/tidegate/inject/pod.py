@@ -1,5 +1,6 @@
 """The function: a pod, what it belongs to, the settings -> the pod with its sidecar."""
 
+import functools
 import json
 from collections.abc import Callable
 
@@ -37,11 +38,12 @@ def inject(pod: Json, workload: Workload, settings: Settings, place: Place | Non
     _check(pod, workload, settings)
     bare = stripped(pod)
     context = Context(bare, workload, settings, place or Place())
-    merged, template = bare, {}
-    for name in _template_names(context):
-        made = _rendered(name, context)
-        merged, template = overlay(merged, made), overlay(template, made)
+    rendered = [_rendered(name, context) for name in _template_names(context)]
+    template: Json = functools.reduce(overlay, rendered, {})
+    merged = functools.reduce(overlay, rendered, finish.placed(bare, template))
     merged = finish.own_containers(merged, bare, template, settings.platform == "openshift")
+    if names := _injected_names(pod):
+        merged = finish.kept_as_found(merged, pod, names)
     meta = bare.get("metadata") or {}
     told = tuple(annotations.warnings(meta.get("annotations") or {}, meta.get("labels") or {}))
     return Injected(finish.finished(merged, template, context), told)
@@ -74,6 +76,12 @@ def _rendered(name: str, context: Context) -> Json:
 
 
 # A pod that was injected before
+
+
+def _injected_names(pod: Json) -> set[str]:
+    """The containers that an earlier injection has put in."""
+    told = _mapping(((pod.get("metadata") or {}).get("annotations") or {}).get(annotations.STATUS))
+    return {str(name) for part in finish.PARTS for name in told.get(part) or ()}
 
 
 def stripped(pod: Json) -> Json:
@@ -125,6 +133,11 @@ def _own_metrics(given: Json, text: str) -> Json:
     """The author's own scrape annotations in place of those that lead to the agent."""
     if given.get("prometheus.io/path") != finish.AGENT_METRICS:
         return given
-    out = {k: v for k, v in given.items() if k not in ("prometheus.io/scrape", "prometheus.io/port", "prometheus.io/path")}
+    out = {
+        k: v for k, v in given.items() if k not in ("prometheus.io/scrape", "prometheus.io/port", "prometheus.io/path")
+    }
     told = _mapping(text)
+    if told.get("targets"):
+        targets = ",".join(f"{each.get('port')}:{each.get('path')}" for each in told["targets"])
+        return out | {"prometheus.io/scrape": "true", annotations.SCRAPE_TARGETS: targets}
     return out | {f"prometheus.io/{k}": told[k] for k in ("scrape", "port", "path") if k in told}

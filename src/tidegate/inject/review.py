@@ -86,7 +86,9 @@ def _containers(spec: Json) -> bool:
     return all(isinstance(part, list) and all(isinstance(each, dict) for each in part) for part in parts)
 
 
-def _response(request: Json, operations: list[Json] | None = None, warnings: tuple[str, ...] = (), denied: str = "") -> Json:
+def _response(
+    request: Json, operations: list[Json] | None = None, warnings: tuple[str, ...] = (), denied: str = ""
+) -> Json:
     response: Json = {"uid": request["uid"], "allowed": not denied}
     if denied:
         response["status"] = {"code": 400, "reason": "Invalid", "message": denied}

@@ -32,7 +32,6 @@ DEFAULT_VALUES: Json = {
         "nativeNftables": False,
         "network": "",
         "pilotCertProvider": "istiod",
-        "podDNSSearchNamespaces": [],
         "proxy": {
             "autoInject": "enabled",
             "clusterDomain": "cluster.local",

@@ -6,7 +6,6 @@ from typing import Any
 from tidegate.inject import annotations, parts
 from tidegate.inject.context import PROXY, PROXY_ID, Context
 from tidegate.inject.settings import Json
-from tidegate.inject.custom import render_text
 
 INIT, VALIDATION = "istio-init", "istio-validation"
 
@@ -20,7 +19,6 @@ def sidecar(context: Context) -> Json:
         **({} if context.native else {"containers": [proxy]}),
         "volumes": parts.shared_volumes(context),
         **parts.pull_secrets(context),
-        **_searches(context),
     }
     return {"metadata": {"labels": _labels(context), "annotations": _annotations(context)}, "spec": spec}
 
@@ -86,10 +84,14 @@ def _said(context: Context) -> dict[str, str]:
 def capture_arguments(context: Context) -> list[str]:
     """The arguments of ``istio-iptables``, which ``tidegate iptables`` takes too."""
     said, mesh = _said(context), context.settings.mesh
-    user = PROXY_ID if context.tproxy else context.identity[0]
     never = ["15090", "15021", *([said["excludeInboundPorts"]] if said["excludeInboundPorts"] else [])]
-    arguments = ["-p", str(mesh.get("proxyListenPort") or 15001), "-z", str(mesh.get("proxyInboundListenPort") or 15006)]
-    arguments += ["-u", str(user), "-m", context.mode]
+    arguments = [
+        "-p",
+        str(mesh.get("proxyListenPort") or 15001),
+        "-z",
+        str(mesh.get("proxyInboundListenPort") or 15006),
+    ]
+    arguments += ["-u", str(context.identity[0]), "-m", context.mode]
     arguments += ["-i", said["includeOutboundIPRanges"], "-x", said["excludeOutboundIPRanges"]]
     arguments += ["-b", said["includeInboundPorts"], "-d", ",".join(never)]
     return [*arguments, *_further(context, said)]
@@ -234,12 +236,3 @@ def _security(context: Context) -> Json:
         "runAsGroup": group if traces or not root else PROXY_ID,
         **_seccomp(context),
     }
-
-
-def _searches(context: Context) -> Json:
-    names = context.value("global.podDNSSearchNamespaces", [])
-    found = [render_text(str(name), context) for name in names]
-    return {"dnsConfig": {"searches": found}} if found else {}
-
-
-

@@ -243,9 +243,10 @@ def _forwarded(end: ReportEnd, seen: Seen, flags: set[str], asked: Json) -> Iter
 
 def _content(end: ReportEnd, far: Json, distant: Json, asked: Json) -> Iterator[str]:
     """What the far side saw: server name, authority and path."""
+    outer = end.upstream_tls.get("mode", "none") != "none"
     own = asked["tls"]["sni"] if far.get("client_tls") and asked["tls"] else ""
-    sni = own or end.upstream_tls.get("sni", "")
-    if (distant["sni"] or "") != sni:
+    sni = end.upstream_tls.get("sni", "") if outer else own
+    if (distant["sni"] or "") != sni.lower():
         yield f"server name {distant['sni']} instead of {sni or 'none'}"
     if distant["kind"] == "request" and far.get("protocol") != "tcp":
         saw = (distant["authority"] or "", distant["path"])

@@ -55,6 +55,8 @@ class Sections:
         self.present: set[str] = set()
         """Kinds that the input has a place for, resources or not: without it their absence says nothing."""
         self.unknown: list[Unknown] = []
+        self.cut = False
+        """The input breaks off."""
 
     def add(self, kind: str, found: Any, where: str) -> None:
         if isinstance(found, dict):
@@ -88,6 +90,8 @@ def _take_apart(whole: Raw, found: Sections) -> None:
     if isinstance(configs, list):
         for number, part in enumerate(configs):
             _section(part, f"configs[{number}]", found)
+        if found.cut and configs:
+            found.present -= _kinds_of(configs[-1]) - {"listeners"}  # the rest of these is missing
     for kind, names in _PLAIN.items():
         for name in names:
             if whole.get(name) is not None:
@@ -98,6 +102,11 @@ def _take_apart(whole: Raw, found: Sections) -> None:
             found.extend(kind, static.get(kind) or [], f"staticResources.{kind}")
     if not found.present and not isinstance(configs, list):
         found.unknown.append(Unknown("input", "neither a configuration dump nor lists of resources"))
+
+
+def _kinds_of(part: Any) -> set[str]:
+    name = str(part.get("@type", "")).rpartition(".")[2] if isinstance(part, dict) else ""
+    return {kind for kind, _ in _DUMPS.get(name, {}).values()}
 
 
 def _section(part: Any, where: str, found: Sections) -> None:
@@ -155,7 +164,7 @@ def _decoded(data: bytes | str, found: Sections) -> Raw:
             whole = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         found.unknown.append(Unknown("input", f"not whole JSON ({error}): read up to where it breaks off"))
-        whole = _salvaged(text)
+        whole, found.cut = _salvaged(text), True
     if isinstance(whole, dict):
         return whole
     found.unknown.append(Unknown("input", "a JSON object is expected"))
@@ -163,27 +172,31 @@ def _decoded(data: bytes | str, found: Sections) -> Raw:
 
 
 _SYNTAX = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],"]', re.DOTALL)
+_BRACKETS = frozenset({b"{", b"}", b"[", b"]", b","})
 _MOST_NESTED = 400
+_CONFIG_DUMP = re.compile(rb'\s*\{\s*"configs"')
+_OF_ONE_RESOURCE = 4
+"""Brackets around each resource of a configuration dump: half a resource would be taken for a whole one."""
 
 
 def _salvaged(text: bytes) -> Any:
     """The value of JSON text that was cut: up to the last complete element, the brackets still open closed."""
     cut, closing, stack = 0, b"", list[bytes]()
+    deepest = _OF_ONE_RESOURCE if _CONFIG_DUMP.match(text) else _MOST_NESTED
     for token in _SYNTAX.finditer(text):
         mark = token[0]
         if mark in (b"{", b"["):
             stack.append(b"}" if mark == b"{" else b"]")
             if len(stack) > _MOST_NESTED:
                 break
-            cut, closing = token.end(), b"".join(reversed(stack))
         elif mark in (b"}", b"]"):
             if not stack or stack.pop() != mark:
                 break
-            cut, closing = token.end(), b"".join(reversed(stack))
-        elif mark == b",":
-            cut, closing = token.start(), b"".join(reversed(stack))
         elif mark == b'"':  # a string that never ends
             break
+        if mark in _BRACKETS and len(stack) <= deepest:
+            cut = token.start() if mark == b"," else token.end()
+            closing = b"".join(reversed(stack))
     try:
         return msgspec.json.decode(text[:cut] + closing)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
