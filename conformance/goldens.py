@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from conformance import difference
+from conformance.names import told
 from conformance.suite import Outcome, judged
 from tests.golden.accepted import unaccepted
 from tests.golden.compare import Difference, compare_resources
 from tests.golden.scenario import SECTIONS, Scenario
 from tests.golden.translate import translated
 from tidegate.app.proxyspec import ProxySpec
+from tidegate.kit import nametable
+from tidegate.kit.nametable import decode
 
 
 def explained(folder: Path) -> Iterator[Outcome]:
@@ -29,6 +32,21 @@ def _lines(folder: Path) -> Iterator[str]:
         refused = sorted("/".join((r["kind"], r["namespace"], r["name"])) for r in expected["rejected"] or ())
         yield from filter(None, [difference.of(refused, sorted(scenario.rejected))])
         yield from (f"{spec.name} {each}" for each in unaccepted(differences(scenario, spec, expected)))
+        yield from filter(None, [_names(scenario, spec, expected)])
+
+
+def _names(scenario: Scenario, spec: ProxySpec, expected: dict[str, Any]) -> str:
+    """The name table, which only proxies get that answer DNS."""
+    compiled = scenario.compiled(spec)
+    if not compiled.proxy.kind.dns_capture:
+        return ""
+    table = {
+        name: {**found, "ips": sorted(found["ips"])}
+        for each in expected["nds"] or ()
+        for name, found in each["table"].items()
+    }
+    made = {n: i for r in compiled.resources(nametable.TYPE_URL).values() for n, i in decode(r.name, r.body).items()}
+    return difference.of(table, {name: told(info) for name, info in made.items()})
 
 
 def differences(scenario: Scenario, spec: ProxySpec, expected: dict[str, Any]) -> Iterator[Difference]:

@@ -42,12 +42,13 @@ def _table(case: Json) -> str:
             proxy,
             multicluster_headless=case["multicluster_headless"],
         )
-        table |= {name: _told(info) for name, info in found}
+        table |= {name: told(info) for name, info in found}
     expected = {name: {**entry, "ips": sorted(entry["ips"])} for name, entry in case["table"].items()}
     return difference.of(expected, table)
 
 
-def _told(info: names.NameInfo) -> Json:
+def told(info: names.NameInfo) -> Json:
+    """A name as the cases write it."""
     told = {"ips": sorted(info.ips), "registry": info.registry}
     return told | {k: v for k, v in (("shortname", info.shortname), ("namespace", info.namespace)) if v}
 

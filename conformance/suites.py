@@ -11,6 +11,7 @@ from conformance import (
     goldens,
     incidents,
     ingress,
+    injection,
     names,
     registry,
     simulation,
@@ -50,7 +51,7 @@ SUITES: tuple[Suite, ...] = (
     Suite("xds_summary", CONFORMANCE, "xds_summary", summary.names),
     Suite("xds_summary: chains, routes", CONFORMANCE, "xds_summary", summary.details),
     _of("analyzers"),
-    _of("injection"),
+    Suite("injection", CONFORMANCE, "injection", injection.judge),
     Suite("gateway_api", CONFORMANCE, "gateway_api", ingress.judge),
     _of("vmconfig"),
 )

@@ -3,11 +3,7 @@
 import contextlib
 import http.client
 import http.server
-import json
-import socket
-import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,14 +11,13 @@ from typing import Any
 import pytest
 from google.protobuf import json_format
 
+from tests.envoy.running import PATIENCE, running
 from tests.worlds import Shop, entry, mesh, policy, sidecar
 from tidegate.envoy import protos
 from tidegate.envoy.resource import CLUSTER
-from tidegate.kit import envoy_binary
 
 pytestmark = pytest.mark.envoy
 
-PATIENCE = 20.0
 BIND = "127.0.0.3"
 
 
@@ -63,7 +58,7 @@ def bootstrap(shop: Shop, port: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def running(tmp_path: Path, site: int, request: pytest.FixtureRequest) -> Iterator[int]:
+def proxied(tmp_path: Path, site: int, request: pytest.FixtureRequest) -> Iterator[int]:
     own = {
         "hosts": ["*/*"],
         "port": {"number": site, "name": "p", "protocol": "HTTP"},
@@ -71,29 +66,8 @@ def running(tmp_path: Path, site: int, request: pytest.FixtureRequest) -> Iterat
         "captureMode": "NONE",
     }
     shop = Shop(*request.param(site), sidecar("shop/s", own))
-    file = tmp_path / "bootstrap.json"
-    file.write_text(json.dumps(bootstrap(shop, site)))
-    command = [str(envoy_binary.find()), "-c", str(file), "--disable-hot-restart", "--concurrency", "1"]
-    with (tmp_path / "envoy.log").open("wb") as log:
-        process = subprocess.Popen([*command, "-l", "warning"], stdout=log, stderr=log)
-    try:
-        await_port(process, site, tmp_path / "envoy.log")
+    with running(bootstrap(shop, site), tmp_path, [site], BIND):
         yield site
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
-
-
-def await_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()
-        try:
-            socket.create_connection((BIND, port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    pytest.fail(f"Envoy did not listen within {PATIENCE} s: {log.read_text()}")
 
 
 def got(host: str, port: int) -> tuple[int, bytes]:
@@ -113,15 +87,15 @@ def by_mesh(port: int) -> list[Any]:
     return [mesh("outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}"), entry("shop/o", "o.example", (port, "HTTP"))]
 
 
-@pytest.mark.parametrize("running", [by_entry], indirect=True)
-def test_entries_with_dynamic_dns(running: int) -> None:
+@pytest.mark.parametrize("proxied", [by_entry], indirect=True)
+def test_entries_with_dynamic_dns(proxied: int) -> None:
     """Two wildcard hosts on one port, each with a cache of its own; what neither takes in is refused."""
-    for host in (f"x.a.localhost:{running}", f"y.b.localhost:{running}"):
-        assert got(host, running) == (200, host.encode())
-    assert got(f"z.localhost:{running}", running)[0] == 502
+    for host in (f"x.a.localhost:{proxied}", f"y.b.localhost:{proxied}"):
+        assert got(host, proxied) == (200, host.encode())
+    assert got(f"z.localhost:{proxied}", proxied)[0] == 502
 
 
-@pytest.mark.parametrize("running", [by_mesh], indirect=True)
-def test_a_mesh_that_resolves_whatever_is_asked_for(running: int) -> None:
-    host = f"anything.localhost:{running}"
-    assert got(host, running) == (200, host.encode())
+@pytest.mark.parametrize("proxied", [by_mesh], indirect=True)
+def test_a_mesh_that_resolves_whatever_is_asked_for(proxied: int) -> None:
+    host = f"anything.localhost:{proxied}"
+    assert got(host, proxied) == (200, host.encode())

@@ -1,11 +1,8 @@
 """Inbound chains without a certificate, in a running Envoy: what each kind of port does with what arrives."""
 
-import json
 import socket
 import socketserver
-import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,14 +10,13 @@ from typing import Any
 import pytest
 from google.protobuf import json_format
 
+from tests.envoy.running import PATIENCE, free_ports, running
 from tests.unit.envoy import given
 from tidegate.envoy import inbound, protos
 from tidegate.envoy.inputs import InboundInput
-from tidegate.kit import envoy_binary
 from tidegate.scope.proxy import Interception
 
 pytestmark = pytest.mark.envoy
-PATIENCE = 20.0
 HELLO = b"220 ready\r\n"
 
 
@@ -55,14 +51,6 @@ def applications() -> Iterator[dict[str, int]]:
         server.server_close()
 
 
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports
-
-
 def given_ingress(ports: dict[str, int], applications: dict[str, int]) -> InboundInput:
     kinds = (("http", "HTTP", "web"), ("tcp", "TCP", "greeting"), ("auto web", "", "web"), ("auto", "", "greeting"))
     listeners = [
@@ -94,29 +82,8 @@ def ports(applications: dict[str, int], tmp_path_factory: pytest.TempPathFactory
     found = dict(zip(("http", "tcp", "auto web", "auto"), free_ports(4), strict=True))
     folder: Path = tmp_path_factory.mktemp("envoy")
     bootstrap = {"static_resources": static(given_ingress(found, applications))}
-    (folder / "bootstrap.json").write_text(json.dumps(bootstrap))
-    command = [str(envoy_binary.find()), "-c", str(folder / "bootstrap.json"), "--use-dynamic-base-id", "-l", "error"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([*command, "--concurrency", "1"], stdout=log, stderr=log)
-        try:
-            for port in found.values():
-                until_open(port, process)
-            yield found
-        finally:
-            process.terminate()
-            process.wait(timeout=PATIENCE)
-
-
-def until_open(port: int, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        assert process.poll() is None, "Envoy ended"
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            assert time.monotonic() < deadline, f"nothing listens on {port}"
-            time.sleep(0.05)
+    with running(bootstrap, folder, found.values()):
+        yield found
 
 
 def talk(port: int, say: bytes, until: bytes) -> bytes:

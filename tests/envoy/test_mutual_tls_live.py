@@ -7,7 +7,6 @@ import http.server
 import json
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.envoy.test_security_live import HERE, PATIENCE, Web, free_ports, istio, plain, policy, to, until_open
+from tests.envoy.running import HERE, PATIENCE, free_ports, running
+from tests.envoy.test_security_live import Web, istio, plain, policy, to
 from tests.worlds import put
 from tidegate.api import decode
 from tidegate.envoy import protos
@@ -27,7 +27,6 @@ from tidegate.envoy.cache import Builders
 from tidegate.envoy.defaults import slices
 from tidegate.envoy.resource import CLUSTER, LISTENER
 from tidegate.envoy.view import build_inbound, inbound_input
-from tidegate.kit import envoy_binary
 from tidegate.registry.model import labels_of
 from tidegate.scope.proxy import Interception, Proxy, ProxyKind
 from tidegate.snapshot.state import Snapshot
@@ -149,20 +148,12 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     server = http.server.ThreadingHTTPServer((HERE, 0), Web)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     made = Stage(dict(zip((PERMISSIVE, STRICT, DISABLE), free_ports(3), strict=True)), Authority(folder))
-    file = folder / "bootstrap.json"
-    file.write_text(json.dumps(bootstrap(made.ports, server.server_address[1], made.authority)))
-    command = [str(envoy_binary.find()), "-c", str(file), "--use-dynamic-base-id", "-l", "error", "--concurrency", "1"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-        try:
-            for port in made.ports.values():
-                until_open(port, process, folder / "log")
+    try:
+        with running(bootstrap(made.ports, server.server_address[1], made.authority), folder, made.ports.values()):
             yield made
-        finally:
-            process.terminate()
-            process.wait(timeout=PATIENCE)
-            server.shutdown()
-            server.server_close()
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_strict_refuses_plain_text(stage: Stage) -> None:

@@ -5,7 +5,6 @@ import http.server
 import json
 import socket
 import socketserver
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from google.protobuf import json_format
 from jwt.algorithms import ECAlgorithm
 
+from tests.envoy.running import HERE, PATIENCE, free_ports, running
 from tidegate.api import decode
 from tidegate.envoy import protos
 from tidegate.envoy.cache import Builders
@@ -25,15 +25,13 @@ from tidegate.envoy.defaults import slices
 from tidegate.envoy.outbound import Outbound
 from tidegate.envoy.resource import CLUSTER, LISTENER
 from tidegate.envoy.view import build_inbound, inbound_input
-from tidegate.kit import envoy_binary
 from tidegate.registry.model import labels_of
 from tidegate.scope.proxy import Interception, Proxy, ProxyKind
 from tidegate.snapshot.state import Snapshot
 from tidegate.snapshot.world import Event, Verb
 
 pytestmark = pytest.mark.envoy
-PATIENCE = 20.0
-HERE, NEIGHBOUR, STRANGER = "127.0.0.1", "127.0.0.2", "127.0.0.3"
+NEIGHBOUR, STRANGER = "127.0.0.2", "127.0.0.3"
 INLINE, FETCHED, KEYLESS = "https://inline.example", "https://fetched.example", "https://keyless.example"
 PAY = "https://pay.example"
 
@@ -104,14 +102,6 @@ def servers() -> Iterator[tuple[int, int]]:
     for each in made:
         each.shutdown()
         each.server_close()
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server((HERE, 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports
 
 
 def istio(group: str, kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
@@ -233,29 +223,8 @@ def plain(message: Any, body: bytes) -> Any:
 def ports(servers: tuple[int, int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ports]:
     found = Ports(*free_ports(2), *servers)
     folder: Path = tmp_path_factory.mktemp("envoy")
-    (folder / "bootstrap.json").write_text(json.dumps(bootstrap(found)))
-    command = [str(envoy_binary.find()), "-c", str(folder / "bootstrap.json"), "--use-dynamic-base-id", "-l", "error"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([*command, "--concurrency", "1"], stdout=log, stderr=log)
-        try:
-            for port in (found.http, found.tcp):
-                until_open(port, process, folder / "log")
-            yield found
-        finally:
-            process.terminate()
-            process.wait(timeout=PATIENCE)
-
-
-def until_open(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        assert process.poll() is None, log.read_text()
-        try:
-            socket.create_connection((HERE, port), timeout=1).close()
-            return
-        except OSError:
-            assert time.monotonic() < deadline, f"nothing listens on {port}: {log.read_text()}"
-            time.sleep(0.05)
+    with running(bootstrap(found), folder, (found.http, found.tcp)):
+        yield found
 
 
 class Answer(NamedTuple):

@@ -3,16 +3,12 @@
 import datetime
 import http.client
 import http.server
-import socket
 import ssl
-import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -20,13 +16,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from google.protobuf import json_format
 
+from tests.envoy.running import PATIENCE, free_ports, running
 from tests.unit.envoy import given
 from tidegate.envoy import clusters, endpoints, protos
 from tidegate.envoy.inputs import EndpointsInput
-from tidegate.kit import envoy_binary
 
 pytestmark = pytest.mark.envoy
-PATIENCE = 20.0
 HOST = "api.example.com"
 
 
@@ -126,37 +121,14 @@ MODES: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def ports(site: int, pem: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
     folder = tmp_path_factory.mktemp("envoy")
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in MODES]
-    found = {mode: each.getsockname()[1] for mode, each in zip(MODES, held, strict=True)}
-    for each in held:
-        each.close()
+    found = dict(zip(MODES, free_ports(len(MODES)), strict=True))
     made = [
         {**cluster({k: str(pem) if v == "PEM" else v for k, v in tls.items()}, site), "name": mode}
         for mode, tls in MODES.items()
     ]
     static = {"clusters": made, "listeners": [listener(port, mode) for mode, port in found.items()]}
-    (folder / "bootstrap.json").write_bytes(msgspec.json.encode({"static_resources": static}))
-    command = [str(envoy_binary.find()), "-c", str(folder / "bootstrap.json"), "--use-dynamic-base-id", "-l", "error"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([*command, "--concurrency", "1"], stdout=log, stderr=log)
-        try:
-            until_answering(found["off"], process)
-            yield found
-        finally:
-            process.terminate()
-            process.wait(timeout=PATIENCE)
-
-
-def until_answering(port: int, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        assert process.poll() is None, "Envoy ended"
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            assert time.monotonic() < deadline, f"nothing listens on {port}"
-            time.sleep(0.05)
+    with running({"static_resources": static}, folder, [found["off"]]):
+        yield found
 
 
 def status(port: int, host: str = HOST) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 PROGRAMS = Path(__file__).parent / "programs"
 PROXY = 1337
+ANSWER_SECONDS = 20
 SINK_PORTS = (15001, 15006, 15053)
 APPLICATION_PORTS = (9080, 9082, 15008, 15020, 15021, 15090)
 FAR_PORTS = (53, 80, 443, 9080, 9083)
@@ -78,6 +80,8 @@ class Program:
 
     def _line(self) -> str:
         assert self._process.stdout is not None
+        ready, _, _ = select.select([self._process.stdout], [], [], ANSWER_SECONDS)
+        assert ready, f"{self._process.args} did not answer within {ANSWER_SECONDS} s"
         return self._process.stdout.readline().strip()
 
     def close(self) -> None:
@@ -103,9 +107,11 @@ class Wire:
             return made
 
         proxy = {**shape, "proxy": True, "tproxy": tproxy, "gid": PROXY, "tcp": SINK_PORTS, "udp": [15053]}
+        proxy["name_server"] = self.places.loopback
         self.proxy = started(self.pod, "sink", json.dumps(proxy))
         self.application = started(self.pod, "sink", json.dumps({**shape, "tcp": APPLICATION_PORTS}))
-        self.others = started(self.far, "sink", json.dumps({**shape, "tcp": FAR_PORTS, "udp": [53]}))
+        far = {**shape, "tcp": FAR_PORTS, "udp": [53], "name_server": self.places.resolver}
+        self.others = started(self.far, "sink", json.dumps(far))
         self.inside, self.outside = started(self.pod, "caller"), started(self.far, "caller")
 
     def _connect(self) -> None:

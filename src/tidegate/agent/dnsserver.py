@@ -6,12 +6,13 @@ It runs on a thread and an event loop of its own, so that a large push of config
 import asyncio
 import contextlib
 import logging
+import socket
 import threading
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from tidegate.agent import dnswire
-from tidegate.agent.dnsforward import LARGEST, Forwarder, NoAnswerError, ResolverSettings
+from tidegate.agent.dnsforward import LARGEST, Forwarder, NoAnswerError, ResolverSettings, owned_socket
 from tidegate.agent.dnstable import Names
 from tidegate.kit.errors import TidegateError
 from tidegate.kit.nametable import NameInfo
@@ -31,7 +32,7 @@ class DnsServer:
     """Answers from a table that may be replaced at any time, and forwards the rest."""
 
     def __init__(self, domain: str, resolver: ResolverSettings, group: int | None = None) -> None:
-        self._domain, self._resolver = domain, resolver
+        self._domain, self._resolver, self._group = domain, resolver, group
         self._forwarder = Forwarder(resolver.servers, group)
         self._names: Names | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -71,15 +72,29 @@ class DnsServer:
         loop, stack = asyncio.get_running_loop(), contextlib.AsyncExitStack()
         for index, host in enumerate(hosts):
             try:
-                transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), local_addr=(host, port))
+                datagrams = self._bound(host, port, socket.SOCK_DGRAM)
+                transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=datagrams)
                 stack.callback(transport.close)
-                stack.callback((await asyncio.start_server(self._serve_stream, host, port)).close)
+                streams = self._bound(host, port, socket.SOCK_STREAM)
+                stack.callback((await asyncio.start_server(self._serve_stream, sock=streams)).close)
             except OSError as error:
                 if index == 0:
                     await stack.aclose()
                     raise TidegateError(f"DNS cannot be answered on {host} port {port}: {error}") from error
                 log.info("DNS is not answered on %s: %s", host, error)
         return stack
+
+    def _bound(self, host: str, port: int, kind: socket.SocketKind) -> socket.socket:
+        """Of the proxy's group too: the rules put answers into the connection tracking zone of their queries by it."""
+        sock = owned_socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind, self._group)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(kind is socket.SOCK_STREAM))
+            sock.setblocking(False)
+            sock.bind((host, port))
+        except OSError:
+            sock.close()
+            raise
+        return sock
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something beside; it is kept until it ends."""

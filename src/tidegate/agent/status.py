@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from tidegate.agent.appprobes import AppProbes
 from tidegate.agent.http import Client, Handler, Request, Response, UpstreamHttpError, serve_connection
 from tidegate.dump.loggers import is_query
 
@@ -89,6 +90,8 @@ class Status:
         self._admin, self._prometheus, self._readiness, self._report = admin, prometheus, readiness, report
         self.on_quit: Callable[[], None] = lambda: None
         self.on_drain: Callable[[], Awaitable[None]] | None = None
+        self.application: AppProbes | None = None
+        """Probes that injection has led here."""
 
     async def public(self, request: Request) -> Response:
         """Port 15020: probes, scrapes, and from loopback quit and drain."""
@@ -99,6 +102,8 @@ class Status:
             return await self._metrics()
         if request.path in ("/quitquitquit", "/drain"):
             return await self._told(request)
+        if self.application is not None and request.path.startswith(("/app-health/", "/app-lifecycle/")):
+            return await self.application.answer(request.path)
         return _unknown(request)
 
     async def local(self, request: Request) -> Response:

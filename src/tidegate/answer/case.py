@@ -52,7 +52,19 @@ def chosen_endpoints(case: Case, service: Service | None) -> tuple[Endpoint, ...
 
 
 def reasons(case: Case) -> tuple[Absence, ...]:
-    return absences(case.world, case.proxy.kind, case.intent, case.left_out)
+    """Why the service that the caller means does not answer; of what a workload receives nothing is meant."""
+    if case.connection.direction == "inbound":
+        return ()
+    return (*absences(case.world, case.proxy.kind, case.intent, case.left_out), *_misdeclared(case))
+
+
+def _misdeclared(case: Case) -> Iterator[Absence]:
+    """The client speaks TLS, and the port that is meant is declared to speak plain HTTP."""
+    meant, connection = case.intent.preferred, case.connection
+    port = meant.port(connection.port) if meant is not None and meant.sources else None
+    if meant is not None and port is not None and port.protocol.is_http and connection.tls is not None:
+        words = f"declares port {port.number} as {port.protocol}, and the client speaks TLS"
+        yield Absence(meant.sources[0], "spec.ports", words)
 
 
 def blamed(case: Case) -> tuple[Ref, str]:

@@ -157,6 +157,8 @@ def _by_name(world: World, proxy: Proxy, question: Question, meant: Intent) -> t
         return allocated, f"{question.to} is {allocated}, allocated to {service.sources[0]}", True
     if service.headless and (pod := _member(world, service, question.to)) is not None:
         return pod.address, f"{question.to} is {pod.address}, a member of {service.sources[0]}", True
+    if service.headless and service.selector:
+        return "", f"{question.to} has no address: no member of {service.sources[0]} is ready", False
     if listed:
         words = f"{listed[0]} of {service.sources[0]} is assumed for {question.to}: DNS may give another one"
         return listed[0], words, True

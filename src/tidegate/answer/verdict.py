@@ -164,7 +164,11 @@ def _forwarded_unmanaged(case: Case) -> Verdict:
 
 
 def _received(case: Case) -> Ref:
-    return receiver_of(case) if case.connection.direction == "inbound" else egress_policy(case)
+    """Of what passes through: at a workload the Sidecar that lists its ports, or who has the port."""
+    if case.connection.direction != "inbound":
+        return egress_policy(case)
+    sidecar = choice.sidecar(case.world, case.proxy.kind.namespace, case.proxy.labels)
+    return sidecar.ref if sidecar is not None and sidecar.spec.ingress else receiver_of(case)
 
 
 def _meant(case: Case, service: Service | None) -> bool:

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from tidegate.agent import logfile
+from tidegate.agent import appprobes, logfile
+from tidegate.agent.appprobes import AppProbes
 from tidegate.agent.bootstrap import encoded
 from tidegate.agent.dnsforward import read_resolv_conf
 from tidegate.agent.dnsserver import DnsServer, DnsThread
@@ -56,6 +57,8 @@ class Agent:
         self.readiness = Readiness(self.admin)
         self.status = Status(self.admin, Client("127.0.0.1", settings.ports.prometheus), self.readiness, self.report)
         self.dns = names_server(settings)
+        asked = appprobes.address_of(os.environ, settings.address)
+        self.status.application = AppProbes(appprobes.parse(os.environ), asked)
         self.status.on_quit = self._quit
         self.status.on_drain = self._drain
 

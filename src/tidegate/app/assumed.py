@@ -6,7 +6,7 @@ from ipaddress import IPv4Network
 from typing import Any
 
 from tidegate.api.objects import Ref
-from tidegate.controllers import deployments, endpointslices, replicasets
+from tidegate.controllers import addresses, deployments, endpointslices, replicasets
 
 Json = dict[str, Any]
 Objects = dict[Ref, Json]
@@ -70,6 +70,17 @@ def slices(objects: Iterable[Json]) -> Iterator[Json]:
         if service["kind"] == "Service" and at not in listed and service.get("spec"):
             seen = endpointslices.Observed(service=service, pods=tuple(by_namespace.get(at[0], ())))
             yield from (action.object for action in endpointslices.plan(seen) if action.verb == "create")
+
+
+def allocated(objects: Objects) -> Iterator[tuple[Ref, Json]]:
+    """ServiceEntries without allocated addresses whose label asks for them, with those that a new store would give."""
+    entries = {(ref.namespace, ref.name): ref for ref in objects if ref.kind == "ServiceEntry"}
+    for made in addresses.allocate(objects[ref] for ref in entries.values()):
+        meta = made["metadata"]
+        ref = entries[meta.get("namespace", ""), meta["name"]]
+        asked = str((meta.get("labels") or {}).get(addresses.LABEL, "")).lower() == "true"
+        if asked and not (objects[ref].get("status") or {}).get("addresses"):
+            yield ref, made
 
 
 def _by_namespace(objects: Iterable[Json], kind: str) -> dict[str, list[Json]]:

@@ -17,7 +17,7 @@ from tidegate.api.objects import Ref
 from tidegate.app.compile import Compiled, compile_proxy
 from tidegate.app.findings import Severity
 from tidegate.app.manifests import Manifests, load, parse
-from tidegate.app.offline import MESH, Offline, Settings, build
+from tidegate.app.offline import Offline, Settings, build
 from tidegate.app.proxyspec import ProxySpec
 from tidegate.app.reading import raw_objects
 from tidegate.explain.config import EnvoyConfig, read_config
@@ -114,9 +114,7 @@ def _told(foreign: bytes | dict[str, Any]) -> EnvoyConfig:
 
 def _place(offline: Offline, ref: Ref, field: str) -> str:
     """Where an object's field is written; "" for what comes from an API server, or from nowhere."""
-    if ref == POLICY:
-        ref, field = MESH, "data.mesh.outboundTrafficPolicy"
-    found = offline.place(ref, field)
+    found = offline.mesh_place(ref.name) if ref.kind == POLICY.kind else offline.place(ref, field)
     return str(found) if found is not None and found.file != LIVE else ""
 
 

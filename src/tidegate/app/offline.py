@@ -55,6 +55,12 @@ class Offline(msgspec.Struct, frozen=True):
         found = self.documents.get(ref)
         return found.place(path) if found is not None else None
 
+    def mesh_place(self, setting: str) -> Place | None:
+        """Where a setting of the mesh configuration is written: in its ConfigMap, or in a file of its own."""
+        found = self.documents.get(MESH)
+        inside = isinstance(found.raw, dict) and found.raw.get("kind") == "ConfigMap" if found is not None else False
+        return self.place(MESH, f"data.{meshconfig.KEY}.{setting}" if inside else setting)
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What is not in the manifests."""
@@ -150,13 +156,15 @@ def _name(raw: Any, namespace: str) -> str:
 
 
 def _assume(admitted: Admission) -> dict[Ref, str]:
-    """Add the Pods of Deployments, and let Pods without a status run; returns the addresses of those."""
+    """Add the Pods of Deployments, let Pods without a status run, and give ServiceEntries the addresses that they ask
+    for; returns the addresses of the Pods."""
     for owner, raw in list(assumed.pods(admitted.objects)):
         ref = Ref("Pod", owner.namespace, raw["metadata"]["name"])
         admitted.objects[ref], admitted.documents[ref] = raw, admitted.documents[owner]
     found = dict(assumed.statuses(admitted.objects))
     for ref, address in found.items():
         admitted.objects[ref] = assumed.running(admitted.objects[ref], address)
+    admitted.objects.update(list(assumed.allocated(admitted.objects)))
     return found
 
 
@@ -179,6 +187,7 @@ def _mesh(file: Path | None, admitted: Admission) -> Iterator[dict[str, Any]]:
     for warning in warnings:
         document = given.documents[0]
         admitted.findings.append(findings.advice(document, "MeshConfig", warning))
+    admitted.documents[MESH] = given.documents[0]
     yield mesh_config_map(text)
 
 

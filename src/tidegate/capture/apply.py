@@ -8,7 +8,7 @@ from tidegate.capture.kernel import CaptureError, Kernel
 from tidegate.capture.owners import numeric
 from tidegate.rules.compare import canonical, difference, owned
 from tidegate.rules.model import CHAIN_PREFIX, Family, Rule, RuleSet, Table
-from tidegate.rules.text import RuleTextError, table_to_restore
+from tidegate.rules.text import RuleTextError, parse_save, table_to_restore
 
 Step = tuple[Family, str, str]
 """A family, a table, and what iptables-restore is to read."""
@@ -20,6 +20,7 @@ class Plan(msgspec.Struct, frozen=True):
     steps: tuple[Step, ...] = ()
     found: tuple[str, ...] = ()
     """Where the kernel differs, in readable lines."""
+    bypasses: tuple[str, ...] = ()
     saved: dict[Family, str] = {}
     """What the kernel holds now."""
 
@@ -30,6 +31,8 @@ class Outcome(msgspec.Struct, frozen=True):
     changed: bool
     found: tuple[str, ...] = ()
     """Where the kernel differed before, in readable lines; empty when nothing had to change."""
+    bypasses: tuple[str, ...] = ()
+    """Rules that nobody asked for and that let an interface's connections pass by: an earlier set's, or others'."""
 
 
 def apply(rule_sets: Sequence[RuleSet], kernel: Kernel | None = None, *, force: bool = False) -> Outcome:
@@ -126,7 +129,7 @@ def _is_tproxy_mark(rule: Rule) -> bool:
 def _change(kernel: Kernel, wanted: dict[Family, RuleSet], planned: Plan) -> Outcome:
     if planned.steps:
         _run(kernel, planned, wanted)
-    return Outcome(bool(planned.steps), planned.found)
+    return Outcome(bool(planned.steps), planned.found, planned.bypasses)
 
 
 def _planned(
@@ -134,6 +137,7 @@ def _planned(
 ) -> Plan:
     steps: list[Step] = []
     found: list[str] = []
+    bypasses: list[str] = []
     saved: dict[Family, str] = {}
     for family, rules in wanted.items():
         if not rules.tables and not kernel.has_tools(family):
@@ -142,7 +146,18 @@ def _planned(
         family_steps, family_found = _family_plan(kernel, rules, RuleSet(family, known.get(family, ())), force)
         steps += [(family, table, text) for table, text in family_steps]
         found += family_found
-    return Plan(tuple(steps), tuple(found), saved)
+        bypasses += _bypasses(rules, parse_save(saved[family], family))
+    return Plan(tuple(steps), tuple(found), tuple(bypasses), saved)
+
+
+def _bypasses(wanted: RuleSet, actual: RuleSet) -> Iterator[str]:
+    """Rules of the form in which interfaces are excluded, which nothing tells from a rule of somebody else's."""
+    asked = [canonical(rule) for rule in wanted.table("nat").rules]
+    for rule in actual.table("nat").rules if asked else ():
+        by_interface = [match.option for match in rule.matches] in (["-i"], ["-o"])
+        built_in = not rule.chain.startswith(CHAIN_PREFIX)
+        if built_in and by_interface and rule.target in ("RETURN", "ACCEPT") and canonical(rule) not in asked:
+            yield f"{actual.family} nat {rule.chain}: {rule.specification}"
 
 
 def _family_plan(

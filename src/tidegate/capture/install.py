@@ -34,7 +34,7 @@ def install(
     superseded = _supersede(options, surroundings, kernel, backend)
     if not needs_tproxy_route(options):
         remove_tproxy_route(options, kernel)
-    return Outcome(outcome.changed or bool(superseded), (*outcome.found, *superseded))
+    return Outcome(outcome.changed or bool(superseded), (*outcome.found, *superseded), outcome.bypasses)
 
 
 def verified(

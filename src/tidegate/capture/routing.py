@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from tidegate.capture.kernel import CaptureError, Kernel
+from tidegate.capture.namespace import inside
 from tidegate.rules.options import ALL, CaptureOptions, Surroundings
 
 _PASSTHROUGH_V6 = "::6"
@@ -59,11 +60,17 @@ def _perform(
     """Add or delete what is chosen, and return what was changed."""
     if not (surroundings.ipv6 or needs_tproxy_route(options)):
         return []
+    return inside(kernel.netns_path(), lambda: _carry_out(options, surroundings, verb, chosen))
+
+
+def _carry_out(
+    options: CaptureOptions, surroundings: Surroundings, verb: str, chosen: Callable[[str], bool]
+) -> list[str]:
     from pyroute2 import IPRoute
     from pyroute2.netlink.exceptions import NetlinkError
 
     changed: list[str] = []
-    with IPRoute(netns=kernel.netns_path()) as route:
+    with IPRoute() as route:
         for what, act in _requests(route, options, surroundings):
             if not chosen(what):
                 continue

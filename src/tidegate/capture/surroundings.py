@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tidegate.capture.kernel import CaptureError, Kernel
+from tidegate.capture.namespace import inside
 from tidegate.rules.options import Surroundings
 
 RESOLV_CONF = Path("/etc/resolv.conf")
@@ -62,7 +63,11 @@ def name_servers(resolv_conf: str) -> list[Address]:
 
 def addresses_of(kernel: Kernel) -> list[Address]:
     """Every address of the namespace, in the order of its interfaces."""
+    return inside(kernel.netns_path(), _own_addresses)
+
+
+def _own_addresses() -> list[Address]:
     from pyroute2 import IPRoute
 
-    with IPRoute(netns=kernel.netns_path()) as route:
+    with IPRoute() as route:
         return [ipaddress.ip_address(found.get_attr("IFA_ADDRESS")) for found in route.get_addr()]

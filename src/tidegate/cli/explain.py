@@ -54,6 +54,13 @@ _NEUTRAL = ("passthrough", "direct_response")
 @click.option("--from-user", type=int, default=1000, show_default=True, help="User id of the calling process.")
 @click.option("--inbound", is_flag=True, help="The connection comes to the workload; --to is HOST:PORT of its own.")
 @click.option("--source-ip", default="", help="Where an inbound connection comes from.")
+@click.option(
+    "--caller",
+    default="",
+    metavar="NAME.NS",
+    shell_complete=complete_workload,
+    help="The workload that calls, for --inbound: tells its address and, with a sidecar, its identity.",
+)
 @click.option("--principal", default="", help="The caller's identity in mutual TLS, spiffe://...; for --inbound.")
 @click.option(
     "--config-dump",
@@ -92,9 +99,10 @@ def explain(output: str, **given: Any) -> None:
       tidegate explain -f mesh/ --from cart.shop --to reviews:9080 --path /v2 --header x-canary=true
       tidegate explain -f mesh/ --config-dump dump.json --from cart.shop --to api.example.com:443 --ip 203.0.113.20
       tidegate explain -f mesh/ --from mysql-0.db --inbound --to 10.1.2.3:3306 --server-first -o json
+      tidegate explain -f mesh/ --from reviews.shop --inbound --to reviews:9080 --caller cart.shop
     Outcomes: reaches, passthrough, blackhole, direct_response, no_route, no_cluster, no_endpoints, captured_by_other,
-    tls_mismatch, hangs, protocol_error, rejected_by_policy, upstream_unreachable, not_intercepted, and more: see
-    docs/explain.md.
+    wrong_endpoints, tls_mismatch, hangs, protocol_error, rejected_by_policy, upstream_unreachable, no_failover,
+    not_intercepted, name_not_resolved: see docs/explain.md.
     """
     from tidegate.app import explain as explaining
 
@@ -134,6 +142,7 @@ def _question(given: dict[str, Any]) -> "Question":
         direction="inbound" if given["inbound"] else "outbound",
         source_ip=given["source_ip"],
         principal=given["principal"],
+        caller=given["caller"],
         user=given["from_user"],
     )
 

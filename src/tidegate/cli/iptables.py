@@ -66,7 +66,10 @@ def _setting(*names: str, **settings: Any) -> Any:
 
 
 def _switch(name: str, *names: str, env: tuple[str, ...] = (), help: str) -> Any:  # noqa: A002
-    return _option(name, *names, env=env, is_flag=True, help=help)
+    """A flag that may be given a value, --dual-stack=false, as Go's flags may."""
+    return _option(
+        name, *names, env=env, is_flag=False, flag_value="true", type=click.BOOL, default=False, metavar="", help=help
+    )
 
 
 _OPTIONS = (
@@ -95,14 +98,35 @@ _OPTIONS = (
     _setting("--istio-local-outbound-ports-exclude", "-o", "local_outbound_ports_exclude", help="Ports left alone."),
     _setting("--istio-exclude-interfaces", "-c", "exclude_interfaces", help="Interfaces left alone."),
     _setting("--kube-virt-interfaces", "-k", "kube_virt_interfaces", help="Interfaces of virtual machines."),
-    _option("--istio-inbound-tproxy-mark", "-t", "inbound_tproxy_mark", type=int, default=1337, show_default=True),
-    _option("--istio-inbound-tproxy-route-table", "-r", "inbound_tproxy_route_table", type=int, default=133),
+    _option(
+        "--istio-inbound-tproxy-mark",
+        "-t",
+        "inbound_tproxy_mark",
+        type=int,
+        default=1337,
+        show_default=True,
+        help="Mark of captured packets.",
+    ),
+    _option(
+        "--istio-inbound-tproxy-route-table",
+        "-r",
+        "inbound_tproxy_route_table",
+        type=int,
+        default=133,
+        show_default=True,
+        help="Routing table of that mark.",
+    ),
     _switch("--redirect-dns", env=("REDIRECT_DNS", "ISTIO_META_DNS_CAPTURE"), help="Capture DNS to port 15053."),
     _switch("--capture-all-dns", help="Capture every query to port 53, not only those to resolv.conf's servers."),
     _switch("--drop-invalid", env=("DROP_INVALID", "INVALID_DROP"), help="Drop packets of no known connection."),
     _switch("--dual-stack", env=("DUAL_STACK", "ISTIO_DUAL_STACK"), help="Capture IPv6 if any address is IPv6."),
     _option("--network-namespace", default=None, help="Name or path of the namespace. [default: this one]"),
-    _option("--force-iptables-binary", type=click.Choice(["", "legacy", "nft"]), default="", help="Which iptables."),
+    _option(
+        "--force-iptables-binary",
+        type=click.Choice(["", "legacy", "nft"]),
+        default="",
+        help="Which iptables. [default: by what is there]",
+    ),
     _switch("--native-nftables", help="Write nftables rules with nft, in tables of their own, instead of iptables'."),
     _switch("--cni-mode", help="For a network plugin: with --network-namespace; its own lock, every DNS query."),
     _switch("--dry-run", "-n", help="Print what would be written, and change nothing."),
@@ -119,6 +143,12 @@ _ACTIONS = (
 )
 
 
+_LOGGING = (
+    click.option("--log_output_level", hidden=True, expose_value=False, help="Accepted for Istio's init container."),
+    click.option("--log_as_json", is_flag=True, hidden=True, expose_value=False, help="Accepted likewise."),
+)
+
+
 def _with_options(*groups: tuple[Any, ...]) -> "Callable[[Callback], Callback]":
     def decorated(command: "Callback") -> "Callback":
         for option in reversed([option for group in groups for option in group]):
@@ -129,7 +159,7 @@ def _with_options(*groups: tuple[Any, ...]) -> "Callable[[Callback], Callback]":
 
 
 @click.command()
-@_with_options(_OPTIONS, _ACTIONS)
+@_with_options(_OPTIONS, _ACTIONS, _LOGGING)
 def iptables(**given: Any) -> None:
     """Apply, show or remove the rules that lead a workload's connections through its sidecar.
 
@@ -162,7 +192,7 @@ def iptables(**given: Any) -> None:
 
 
 @click.command("clean-iptables")
-@_with_options(_OPTIONS)
+@_with_options(_OPTIONS, _LOGGING)
 def clean_iptables(**given: Any) -> None:
     """Remove the rules that lead a workload's connections through a sidecar, tidegate's or Istio's.
 
@@ -284,12 +314,28 @@ def _apply(target: Target, *, force: bool) -> None:
     surroundings = target.surroundings()
     kernel, name, reason = _chosen(target)
     outcome = install(target.options, surroundings, kernel, target.backend, force=force)
-    for line in outcome.found:
-        click.echo(f"was: {line}", err=True)
+    if not _first_time(outcome.found):
+        for line in outcome.found:
+            click.echo(f"was: {line}", err=True)
+    for line in outcome.bypasses:
+        click.echo(f"warning: {_BYPASS.format(line)}", err=True)
     if outcome.changed:
         click.echo(f"rules applied and verified, with {name}: {reason}")
     else:
         click.echo(f"the rules are there already ({name}); nothing was changed")
+
+
+_BYPASS = (
+    "{} was there before and was left: what comes or goes there is not captured. If an earlier set of rules excluded "
+    "this interface, name it to tidegate clean-iptables --istio-exclude-interfaces, then apply again"
+)
+
+
+def _first_time(found: tuple[str, ...]) -> bool:
+    """Whether nothing was there before: then each finding only says so."""
+    return all("missing" in line for line in found) and any(
+        line.endswith(("ISTIO_OUTPUT: the chain is missing", "istio-proxy-nat: the table is missing")) for line in found
+    )
 
 
 def _chosen(target: Target) -> "tuple[Kernel, str, str]":
@@ -299,7 +345,7 @@ def _chosen(target: Target) -> "tuple[Kernel, str, str]":
     from tidegate.capture.backend import choose
 
     if target.backend == "nftables":
-        return target.kernel, "native nftables", "--native-nftables"
+        return target.kernel, "native nftables", "asked for by --native-nftables"
     choice = choose(target.kernel, target.forced)
     return msgspec.structs.replace(target.kernel, binary=choice.binary), choice.name, choice.reason
 

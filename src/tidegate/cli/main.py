@@ -21,11 +21,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "discovery": ("tidegate.cli.discovery:discovery", "Run the control plane that tells the sidecars what to do."),
     "explain": ("tidegate.cli.explain:explain", "Tell what becomes of one connection, and which line decides it."),
     "iptables": ("tidegate.cli.iptables:iptables", "Apply, show or remove the rules that capture traffic."),
+    "kube-inject": ("tidegate.cli.kube_inject:kube_inject", "Put the sidecar into the pods of manifests."),
     "lab": ("tidegate.cli.lab:lab", "Run workloads and outside hosts as network namespaces on this machine."),
     "logs": ("tidegate.cli.logs:logs", "Print a proxy's access log, and explain it in words."),
     "proxy-config": ("tidegate.cli.proxy_config:proxy_config", "Show what a proxy was told."),
     "proxy-status": ("tidegate.cli.proxy_status:proxy_status", "Show which proxies are connected and in sync."),
     "validate": ("tidegate.cli.validate:validate", "Tell every error and warning of manifests, with lines."),
+    "webhook": ("tidegate.cli.webhook:webhook", "Put the sidecar into pods as a cluster admits them."),
     "version": ("tidegate.cli.version:version", "Show the versions of tidegate, the control plane and the proxies."),
 }
 """Command name to "module:attribute" and its one-line help, so that ``--help`` imports no command."""

@@ -60,7 +60,7 @@ class _Destination(NamedTuple):
 
     @property
     def cluster(self) -> str:
-        return naming.outbound_cluster(self.port, self.subset, self.target.host)
+        return naming.outbound_cluster(self.port, self.subset, self.target.concrete)
 
 
 class _Chain(msgspec.Struct, kw_only=True):

@@ -187,6 +187,11 @@ class Target(Input, frozen=True, kw_only=True):
     """None: no such service in the proxy's scope."""
     rule: Object[DestinationRule] | None = None
 
+    @property
+    def concrete(self) -> str:
+        """The host whose clusters stand for it: an ExternalName Service is another name of the host that it names."""
+        return self.service.external_name or self.host if self.service is not None else self.host
+
 
 class VirtualHostInput(Input, frozen=True, kw_only=True):
     """One virtual host of an outbound route configuration."""

@@ -242,7 +242,8 @@ class _Routes:
 
     def _cluster(self, given: Destination, port: int, target: Target | None) -> _Cluster:
         hashing, origin = _hashing(target, port, given.subset)
-        name = naming.outbound_cluster(port, given.subset, given.host)
+        host = target.concrete if target is not None and target.service is not None else given.host
+        name = naming.outbound_cluster(port, given.subset, host)
         return _Cluster(name, given.host, port, hashing, origin)
 
 

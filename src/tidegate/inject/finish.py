@@ -31,7 +31,7 @@ def own_containers(pod: Json, original: Json, template: Json, openshift: bool) -
             spec = _applied(spec, part, override)
     if not kept:
         return {**pod, "spec": spec}
-    text = json.dumps({part: kept[part] for part in PARTS if part in kept}, separators=(",", ":"))
+    text = json.dumps({part: kept[part] for part in PARTS if part in kept}, separators=(",", ":"), sort_keys=True)
     return _annotated({**pod, "spec": spec}, {annotations.OVERRIDES: text})
 
 
@@ -169,7 +169,7 @@ def _with_proxy(pod: Json, change: Callable[[Json], Json]) -> Json:
     """The pod with its proxy changed; a template may name the proxy only to mount something into it, without image."""
     spec = dict(pod["spec"])
     for part in PARTS:
-        if part in spec:
+        if spec.get(part):
             spec[part] = [change(e) if e.get("name") == PROXY and e.get("image") else e for e in spec[part]]
     return {**pod, "spec": spec}
 
@@ -241,9 +241,9 @@ _REWRITE_SETTING = "sidecarInjectorWebhook.rewriteAppHTTPProbe"
 def ordered(spec: Json, context: Context) -> Json:
     """Containers in the order in which they must start."""
     out = dict(spec)
-    if "containers" in spec:
+    if spec.get("containers"):
         out["containers"] = _moved(spec["containers"], PROXY, first=context.holds_application and not context.native)
-    if "initContainers" in spec:
+    if spec.get("initContainers"):
         found = _moved(spec["initContainers"], PROXY, first=True)
         found = _moved(found, INIT, first=context.native)
         out["initContainers"] = _moved(found, VALIDATION, first=True)

@@ -1,6 +1,7 @@
 """The functions of injection templates: Go's own, and those that Istio documents beside them."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -59,7 +60,15 @@ def _indent(width: int, text: str) -> str:
 
 
 def _format(pattern: str, *values: Any) -> str:
-    return pattern.replace("%t", "%s").replace("%v", "%s").replace("%q", '"%s"') % tuple(map(_text, values))
+    rest = iter(values)
+
+    def shown(match: re.Match[str]) -> str:
+        if match[0] == "%%":
+            return "%"
+        value = _text(next(rest))
+        return json.dumps(value) if match[0] == "%q" else value
+
+    return re.sub("%[svdtq%]", shown, pattern)
 
 
 def _omit_nil(value: Any) -> Any:

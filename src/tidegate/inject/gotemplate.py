@@ -191,7 +191,7 @@ class _Run:
         value = _Expression(self, tokens, dot).pipeline()
         pairs = list(sorted(value.items()) if isinstance(value, dict) else enumerate(value or ()))
         for key, item in pairs:
-            found = {names[0]: key, names[1]: item} if len(names) == 2 else {name: item for name in names}
+            found = {names[0]: key, names[1]: item} if len(names) == 2 else dict.fromkeys(names, item)
             self._scopes.append(found)
             yield from self._all(node.body, item)
             self._scopes.pop()

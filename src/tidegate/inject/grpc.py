@@ -1,4 +1,4 @@
-"""The templates ``grpc-simple`` and ``grpc-agent``: applications whose gRPC library speaks xDS itself, without Envoy."""
+"""The templates ``grpc-simple`` and ``grpc-agent``: gRPC applications that speak xDS themselves, without Envoy."""
 
 from tidegate.inject import annotations, parts
 from tidegate.inject.context import PROXY, Context

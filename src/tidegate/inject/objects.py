@@ -4,8 +4,10 @@ from typing import Any
 
 import msgspec
 
+from tidegate.inject import shape
 from tidegate.inject.context import Place
 from tidegate.inject.decide import decide
+from tidegate.inject.errors import InjectionError
 from tidegate.inject.pod import inject
 from tidegate.inject.settings import Json, Settings
 from tidegate.inject.workloads import pod_of, replaced
@@ -40,6 +42,8 @@ def inject_object(obj: Json, settings: Settings, place: Place | None = None) -> 
     found = pod_of(obj)
     if found is None:
         return Result(obj)
+    if wrong := tuple(shape.errors(found.pod)):
+        raise InjectionError(str(found.workload), wrong)
     namespace = found.workload.namespace or (place.namespace if place else "")
     decision = decide(found.pod, namespace, settings, whose=_named(found.workload.kind, obj))
     if not decision.injects:
@@ -52,6 +56,7 @@ def inject_object(obj: Json, settings: Settings, place: Place | None = None) -> 
 
 
 def _named(kind: str, obj: Json) -> str:
-    meta = obj.get("metadata") or {}
+    given = obj.get("metadata")
+    meta = given if isinstance(given, dict) else {}
     name = meta.get("name") or meta.get("generateName") or ""
     return f'{kind} "{meta["namespace"]}/{name}"' if meta.get("namespace") else f'{kind} "{name}"'

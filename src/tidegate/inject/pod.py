@@ -3,10 +3,11 @@
 import functools
 import json
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
-from tidegate.inject import annotations, custom, finish, probes
+from tidegate.inject import annotations, custom, finish, probes, shape
 from tidegate.inject.context import PROXY, Context, Place
 from tidegate.inject.errors import InjectionError
 from tidegate.inject.gateway import gateway
@@ -50,6 +51,8 @@ def inject(pod: Json, workload: Workload, settings: Settings, place: Place | Non
 
 
 def _check(pod: Json, workload: Workload, settings: Settings) -> None:
+    if misshapen := tuple(shape.errors(pod)):
+        raise InjectionError(str(workload), misshapen)
     given = (pod.get("metadata") or {}).get("annotations") or {}
     wrong = (*annotations.errors(given), *annotations.setting_errors(settings.value("global.proxy", {})))
     if wrong:
@@ -81,7 +84,12 @@ def _rendered(name: str, context: Context) -> Json:
 def _injected_names(pod: Json) -> set[str]:
     """The containers that an earlier injection has put in."""
     told = _mapping(((pod.get("metadata") or {}).get("annotations") or {}).get(annotations.STATUS))
-    return {str(name) for part in finish.PARTS for name in told.get(part) or ()}
+    return {str(name) for part in finish.PARTS for name in _list(told, part)}
+
+
+def _list(told: Json, part: str) -> list[Any]:
+    found = told.get(part)
+    return found if isinstance(found, list) else []
 
 
 def stripped(pod: Json) -> Json:
@@ -96,7 +104,7 @@ def stripped(pod: Json) -> Json:
     variables = _proxy_variables(spec)
     spec = probes.restored(spec, variables.get(probes.PROBERS, ""))
     for part in finish.PARTS:
-        spec = _without(spec, part, told.get(part) or (), overrides.get(part) or ())
+        spec = _without(spec, part, _list(told, part), _list(overrides, part))
     given = _own_metrics(given, variables.get(finish.METRICS, ""))
     return {**pod, "metadata": {**meta, "annotations": given}, "spec": spec}
 
@@ -109,7 +117,7 @@ def _mapping(text: object) -> Json:
     return found if isinstance(found, dict) else {}
 
 
-def _without(spec: Json, part: str, names: list[str], own: list[Json]) -> Json:
+def _without(spec: Json, part: str, names: list[Any], own: list[Any]) -> Json:
     """Without the containers of these names; those of the author are put back."""
     given = {each.get("name"): each for each in own if isinstance(each, dict)}
     kept = []
@@ -120,8 +128,7 @@ def _without(spec: Json, part: str, names: list[str], own: list[Json]) -> Json:
         elif name not in names:
             kept.append(each)
     kept += [{"image": "auto", **each} for each in given.values()]
-    out = {k: v for k, v in spec.items() if k != part}
-    return {**out, part: kept} if kept else out
+    return {**spec, part: kept} if kept or part in spec else spec
 
 
 def _proxy_variables(spec: Json) -> dict[str, str]:
@@ -137,7 +144,7 @@ def _own_metrics(given: Json, text: str) -> Json:
         k: v for k, v in given.items() if k not in ("prometheus.io/scrape", "prometheus.io/port", "prometheus.io/path")
     }
     told = _mapping(text)
-    if told.get("targets"):
-        targets = ",".join(f"{each.get('port')}:{each.get('path')}" for each in told["targets"])
+    if pairs := [each for each in _list(told, "targets") if isinstance(each, dict)]:
+        targets = ",".join(f"{each.get('port')}:{each.get('path')}" for each in pairs)
         return out | {"prometheus.io/scrape": "true", annotations.SCRAPE_TARGETS: targets}
     return out | {f"prometheus.io/{k}": told[k] for k in ("scrape", "port", "path") if k in told}

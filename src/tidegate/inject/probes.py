@@ -20,7 +20,7 @@ def rewritten(spec: Json, port: int) -> tuple[Json, Json]:
     found: Json = {}
     out = dict(spec)
     for part in ("containers", "initContainers"):
-        if part in spec:
+        if spec.get(part):
             out[part] = [_container(each, port, found, part == "initContainers") for each in spec[part]]
     return out, dict(sorted(found.items()))
 
@@ -78,7 +78,7 @@ def restored(spec: Json, text: str) -> Json:
         return spec
     out = dict(spec)
     for part in ("containers", "initContainers"):
-        if part in spec:
+        if spec.get(part):
             out[part] = [_back(each, told) for each in spec[part]]
     return out
 
@@ -95,7 +95,7 @@ def _back(container: Json, told: Json) -> Json:
 
 
 def _own(probe: Json, told: Json) -> Json:
-    asked = told.get((probe.get("httpGet") or {}).get("path"))
+    asked = told.get(str((probe.get("httpGet") or {}).get("path")))
     if not isinstance(asked, dict):
         return probe
     handler = {k: v for k, v in asked.items() if k in _HANDLERS}

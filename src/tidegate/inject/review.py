@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from tidegate.inject import shape
 from tidegate.inject.context import Place
 from tidegate.inject.decide import decide
 from tidegate.inject.pod import inject
@@ -69,6 +70,11 @@ def answer(review: Json, settings: Settings, place: Place | None = None) -> Answ
     return Answer(_response(request, patch(pod, made.pod), made.warnings), made.pod)
 
 
+def denial(review: Json, why: str) -> Json:
+    """The answer that refuses the pod of a review."""
+    return _response(_checked(review)["request"], denied=why)
+
+
 def _wrong(request: Json, pod: Any) -> str:
     kind = request.get("kind")
     if not isinstance(kind, dict) or kind.get("kind") != "Pod":
@@ -76,14 +82,7 @@ def _wrong(request: Json, pod: Any) -> str:
         return f"request.kind: expected Pod, got {shown!r}; the webhook's rules should name pods alone"
     if not isinstance(pod, dict) or not isinstance(pod.get("spec"), dict):
         return "request.object: expected a Pod with a spec"
-    if not isinstance(pod.get("metadata", {}), dict) or not _containers(pod["spec"]):
-        return "request.object: expected metadata as a mapping, and containers as lists of mappings"
-    return ""
-
-
-def _containers(spec: Json) -> bool:
-    parts = (spec.get(part) or [] for part in ("containers", "initContainers"))
-    return all(isinstance(part, list) and all(isinstance(each, dict) for each in part) for part in parts)
+    return "; ".join(f"request.object.{each}" for each in shape.errors(pod))
 
 
 def _response(

@@ -175,11 +175,11 @@ def from_installation(document: Any, where: str) -> Json:
     if not isinstance(document, dict):
         raise TidegateError(f"{where}: expected values, or an IstioOperator, as a YAML mapping")
     if document.get("kind") != "IstioOperator":
-        return document
+        return dict(document)
     spec = document.get("spec")
-    values = at(spec, "values", {})
+    values: Any = at(spec, "values", {})
     if not isinstance(values, dict):
         raise TidegateError(f"{where}: spec.values: expected a mapping")
     if at(spec, "components.cni.enabled"):
-        values = merged(values, {"pilot": {"cni": {"enabled": True}}})
-    return values
+        return merged(values, {"pilot": {"cni": {"enabled": True}}})
+    return dict(values)

@@ -54,7 +54,7 @@ def pod_of(obj: Json) -> PodAt | None:
     found: Any = obj
     for name in path:
         found = _mapping(found).get(name)
-    if not isinstance(found, dict) or not isinstance(found.get("spec"), dict):
+    if not isinstance(found, dict) or "spec" not in found:
         return None
     namespace = str(meta.get("namespace") or "")
     own = Workload(str(obj.get("apiVersion") or ""), str(kind), str(meta.get("name") or ""), namespace)
@@ -81,7 +81,8 @@ def items(obj: Any) -> Iterator[Json]:
 def owner_of(pod: Json, namespace: str) -> Workload:
     """The workload of a pod by its controller: a ReplicaSet's Deployment, a Job's CronJob, else the controller."""
     meta = _mapping(pod.get("metadata"))
-    owners = [each for each in meta.get("ownerReferences") or () if isinstance(each, dict)]
+    given = meta.get("ownerReferences")
+    owners = [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
     controller = next((each for each in owners if each.get("controller")), owners[0] if len(owners) == 1 else None)
     if controller is None:
         name = meta.get("name") or str(meta.get("generateName") or "").rstrip("-")
@@ -92,10 +93,10 @@ def owner_of(pod: Json, namespace: str) -> Workload:
         str(controller.get("name") or ""),
         namespace,
     )
-    return _above(found, _mapping(meta.get("labels")), meta)
+    return _above(found, _mapping(meta.get("labels")))
 
 
-def _above(owner: Workload, labels: Json, meta: Json) -> Workload:
+def _above(owner: Workload, labels: Json) -> Workload:
     replace = msgspec.structs.replace
     suffix = f"-{labels.get('pod-template-hash')}"
     if owner.kind == "ReplicaSet" and owner.name.endswith(suffix):

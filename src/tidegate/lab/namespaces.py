@@ -1,11 +1,11 @@
 """Network namespaces by name: which there are, which processes are in one, and entering it."""
 
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from tidegate.capture.namespace import in_thread
 from tidegate.lab import launcher
 
 T = TypeVar("T")
@@ -26,35 +26,12 @@ def create(name: str) -> None:
     launcher.share_mount(str(NETNS_DIR))
     path = NETNS_DIR / name
     os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
-    _in_thread(lambda: launcher.name_new_namespace(str(path)))
+    in_thread(lambda: launcher.name_new_namespace(str(path)), lambda: None)
 
 
 def run_inside(name: str, function: Callable[[], T]) -> T:
     """Call ``function`` in a namespace, which only a thread of its own enters."""
-
-    def enter() -> T:
-        launcher.join_namespace(str(NETNS_DIR / name))
-        return function()
-
-    return _in_thread(enter)
-
-
-def _in_thread(function: Callable[[], T]) -> T:
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            results.append(function())
-        except BaseException as error:  # handed to the caller
-            errors.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
+    return in_thread(lambda: launcher.join_namespace(str(NETNS_DIR / name)), function)
 
 
 def inode(name: str) -> int:

@@ -97,12 +97,14 @@ def _together(alike: list[Service], sources: list[Ref]) -> Service:
     first = replace(alike[0], sources=tuple(sources))
     if len(alike) == 1:
         return first
-    ports = {port.number: port for each in reversed(alike) for port in reversed(each.ports)}
+    ports = list(first.ports)
+    for each in alike[1:]:
+        ports.extend(p for p in each.ports if p.number not in {known.number for known in ports})
     parts = tuple(Part(tuple(p.number for p in s.ports), s.addresses, s.auto_addresses) for s in alike)
     places = {(part.addresses, part.auto_addresses) for part in parts}
     return replace(
         first,
-        ports=tuple(reversed(ports.values())),
+        ports=tuple(ports),
         addresses=tuple(dict.fromkeys(a for part in parts for a in part.addresses)),
         auto_addresses=tuple(dict.fromkeys(a for part in parts for a in part.auto_addresses)),
         parts=parts if len(places) > 1 else (),

@@ -26,11 +26,11 @@ class NativeListingError(TidegateError):
 def parse_listing(text: str) -> tuple[NativeTable, ...]:
     """The tables of family inet that a sidecar's rules own. Raises NativeListingError."""
     try:
-        items: list[Json] = json.loads(text or '{"nftables": []}')["nftables"]
-    except (ValueError, KeyError, TypeError) as error:
+        items = [pair for each in json.loads(text or '{"nftables": []}')["nftables"] for pair in each.items()]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise NativeListingError(f"nft -j list: expected its JSON, a list named nftables ({error})") from error
     tables: dict[str, NativeTable] = {}
-    for kind, item in ((kind, item) for each in items for kind, item in each.items()):
+    for kind, item in items:
         name = item.get("name" if kind == "table" else "table", "")
         if item.get("family") != "inet" or not str(name).startswith(TABLE_PREFIX):
             continue

@@ -236,7 +236,7 @@ class _Walker:
     def _marks(self, rule: Rule) -> None:
         """Marks that the rule puts on the packet and on its connection."""
         for target, *options in (*rule.before, (rule.target, *rule.options)):
-            if target == "TPROXY" and "--tproxy-mark" in options:
+            if target == "TPROXY" and "--tproxy-mark" in options[:-1]:
                 options = ["--set-mark", options[options.index("--tproxy-mark") + 1]]
             elif target not in _MARKS:
                 continue
@@ -246,7 +246,7 @@ class _Walker:
         option, *values = options or [""]
         change = {}
         if option in ("--set-mark", "--set-xmark") and values:
-            change["connection_mark" if target == "CONNMARK" else "mark"] = int(values[0].partition("/")[0], 0)
+            change["connection_mark" if target == "CONNMARK" else "mark"] = _number(values[0].partition("/")[0])
         elif option == "--save-mark":
             change["connection_mark"] = self.packet.mark
         elif option == "--restore-mark":
@@ -262,15 +262,23 @@ _TARGETS = (
 )
 
 
+def _number(text: str) -> int:
+    """As the kernel's programs write it, decimal or hexadecimal; 0 for what they never write."""
+    try:
+        return int(text, 0)
+    except ValueError:
+        return 0
+
+
 def _target_address(options: tuple[str, ...]) -> tuple[str, int]:
     """Address and port of REDIRECT, TPROXY or DNAT options; the first of a range."""
     address, port = "", 0
     for option, value in itertools.pairwise(options):
         if option in ("--to-ports", "--to-port", "--on-port"):
-            port = int(value.partition("-")[0])
+            port = _number(value.partition("-")[0])
         elif option == "--on-ip":
             address = value
         elif option == "--to-destination":
             address, _, text = value.rpartition(":") if value.count(":") == 1 or "]" in value else (value, "", "")
-            port = int(text.partition("-")[0]) if text else 0
+            port = _number(text.partition("-")[0])
     return address.strip("[]"), port

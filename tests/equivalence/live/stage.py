@@ -24,10 +24,11 @@ from tests.equivalence.live.control import Control, Shown, view_of
 from tidegate.agent.bootstrap import bootstrap
 from tidegate.agent.settings import Settings
 from tidegate.app.compile import Compiled
-from tidegate.capture import install
+from tidegate.capture import apply
 from tidegate.capture.kernel import Kernel
 from tidegate.envoy import protos
 from tidegate.kit import envoy_binary
+from tidegate.rules.capture_rules import rule_set
 from tidegate.rules.options import CaptureOptions, Surroundings
 from tidegate.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
@@ -192,7 +193,8 @@ class Stage:
     def play(self, compiled: Compiled, dump: Json, options: CaptureOptions) -> Json:
         """Let the sidecar run this configuration behind these packet rules; its own dump of it."""
         if options != self._options:
-            install(options, Surroundings(), Kernel(netns=self.pod))
+            # by iptables' own programs alone: what asks netlink forks, which a process that serves gRPC must not
+            apply((rule_set(options, Surroundings()),), Kernel(netns=self.pod))
             self._options = options
         view = view_of(compiled, dump)
         self._control.show(view)

@@ -12,7 +12,7 @@ import sys
 held = {}
 RESET = struct.pack("ii", 1, 0)
 AT_ONCE = 256
-SECONDS = 10
+SECONDS = 3
 
 
 def family(host):

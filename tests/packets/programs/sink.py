@@ -1,6 +1,7 @@
 """Listens where packets may end, and tells each caller where it meant to go and from where it is seen to come.
 
-Argument: a JSON object. ``tcp`` and ``udp`` are ports; ``family`` is 4 or 6. ``proxy`` makes it stand in for Envoy:
+Argument: a JSON object. ``tcp`` and ``udp`` are ports; ``family`` is 4 or 6; datagrams are taken at
+address ``name_server``. ``proxy`` makes it stand in for Envoy:
 ports 15001 and 15006 find the original destination, and what comes to 15006 is handed to the application from
 127.0.0.6 (::6), or from the caller's own address with ``tproxy``. A line on standard input is answered by a line that
 counts what arrived.
@@ -35,7 +36,9 @@ def listener(port, kind):
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     if TPROXY and port == 15006:
         made.setsockopt(LEVEL, TRANSPARENT, 1)
-    made.bind(("::" if V6 else "0.0.0.0", port))
+    # A datagram's answer must come from where it was asked, which a socket of every address does not ensure.
+    every = "::" if V6 else "0.0.0.0"
+    made.bind((GIVEN["name_server"] if kind == socket.SOCK_DGRAM else every, port))
     if kind == socket.SOCK_STREAM:
         made.listen(4096)
     made.setblocking(False)

@@ -1,5 +1,6 @@
 """One connection explained from manifests: each class of outcome, the object that decides, its line, and who lost."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from tidegate.answer.report import Report
 from tidegate.app import proxyspec
 from tidegate.app.explain import explain, scene
 from tidegate.app.manifests import parse
-from tidegate.app.offline import build
+from tidegate.app.offline import Settings, build
 
 CLIENT = """
 apiVersion: v1
@@ -92,6 +93,26 @@ def test_an_undeclared_host_passes_through_and_the_mesh_policy_decides() -> None
     assert (found.outcome, found.cluster) == ("passthrough", "PassthroughCluster")
     assert found.deciding_object == "MeshConfig/outboundTrafficPolicy"
     assert found.at == "w.yaml:13", "the line of the mesh configuration inside its ConfigMap"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("trustDomain: td\noutboundTrafficPolicy:\n  mode: REGISTRY_ONLY\n", 2),
+        (
+            "kind: ConfigMap\ndata:\n  mesh: |\n    rootNamespace: r\n    outboundTrafficPolicy: {mode: REGISTRY_ONLY}",
+            5,
+        ),
+    ],
+)
+def test_a_setting_of_the_mesh_configuration_file_is_pointed_at_there(text: str, line: int, tmp_path: Path) -> None:
+    mesh = tmp_path / "mesh.yaml"
+    mesh.write_text(text)
+    given = parse(CLIENT % ("", "ALLOW_ANY"), "w.yaml")
+    world = build(given, Settings(mesh_config=mesh))
+    question = Question(to="example.org", port=443, protocol="https")
+    found = explain(scene(world, given, proxyspec.choose(world.hub.world, "client")), question)
+    assert (found.outcome, found.at) == ("blackhole", f"{mesh}:{line}")
 
 
 def test_registry_only_closes_tcp_and_answers_http_where_a_listener_is() -> None:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.unit.envoy import given
 from tidegate.api.fields import decode_hook
-from tidegate.api.networking import LocalityLoadBalancerSetting
-from tidegate.envoy import locality, policy
+from tidegate.api.networking import LoadBalancerSettings, LocalityLoadBalancerSetting, ZoneAwareLoadBalancerSetting
+from tidegate.envoy import balancing, locality, policy, protos
 from tidegate.kit.keyed import Keyed
 
 PLACES = ["eu/a", "eu/b", "us/c", "ap/d"]
@@ -164,3 +164,32 @@ def test_priorities_are_always_dense_and_nothing_is_invented(raw, localities, mi
     found = sorted({g.priority for g in groups})
     assert found == list(range(len(found)))
     assert {e.address for g in groups for e in g.endpoints} <= {e.address for e in members}
+
+
+def zone_aware(raw):
+    return msgspec.convert(raw, ZoneAwareLoadBalancerSetting, dec_hook=decode_hook)
+
+
+def test_zone_awareness_ranks_regions_only():
+    plan = locality.Plan(zone_aware({"failover": [{"from": "eu", "to": "ap"}]}), True)
+    groups = locality.apply(plan, locality.group(ALL), given.proxy(locality="eu/a"))
+    assert priorities(groups) == {"eu/a": 0, "eu/b": 0, "ap/d": 1, "us/c": 2}
+
+
+def test_zone_awareness_that_is_switched_off_leaves_endpoints_alone_and_the_mesh_out():
+    load_balancer = msgspec.convert({"zoneAwareLbSetting": {"enabled": False}}, LoadBalancerSettings)
+    mesh = given.defaults(locality_lb=Keyed(setting({"enabled": True}), b"on"))
+    plan = locality.plan(policy.Policy(load_balancer=load_balancer), "PreferClose", mesh)
+    assert plan is not None and plan.zone_aware is not None and not plan.failover
+    groups = locality.apply(plan, locality.group(ALL), given.proxy(locality="eu/a"))
+    assert set(priorities(groups).values()) == {0}
+
+
+@pytest.mark.parametrize(("enabled", "percent"), [(None, 100.0), (False, 0.0)])
+def test_zone_awareness_is_told_to_envoy(enabled, percent):
+    cluster = protos.Cluster()
+    plan = locality.Plan(zone_aware({"minClusterSize": 3, "enabled": enabled}), enabled is not False)
+    balancing.put_localities(cluster, plan)
+    zones = cluster.common_lb_config.zone_aware_lb_config
+    assert (zones.routing_enabled.value, zones.min_cluster_size.value) == (percent, 3)
+    assert not cluster.common_lb_config.HasField("locality_weighted_lb_config")

@@ -262,6 +262,14 @@ def test_network_access_control() -> None:
     ]
 
 
+def test_network_access_control_waits_for_the_clients_bytes() -> None:
+    """The filter judges when data comes: until then the far side is connected, and heard."""
+    policy = {"permissions": [{"any": True}], "principals": [{"any": True}]}
+    control = extension(TYPE + "filters.network.rbac.v3.RBAC", rules={"action": "DENY", "policies": {"p": policy}})
+    end = explain([listener("l", "0.0.0.0", 80, chain(control, tcp()))], at(server_first=True)).end
+    assert end.kind == "denied" and end.why.endswith("a server that speaks first is heard until then")
+
+
 def test_too_many_ends_are_summed_up() -> None:
     weights = [{"name": "c", "weight": 1} for _ in range(1000)]
     ends = web(get(), host(route(route={"weightedClusters": {"clusters": weights}}))).ends

@@ -208,6 +208,11 @@ def test_codec_and_request(request_: HttpRequest, settings: dict[str, Any], kind
     assert status(web(request_, host(route()), **settings)) == (kind, code)
 
 
+def test_an_old_version_is_a_clients_protocol_error() -> None:
+    end = web(HttpRequest("1.0", authority="a"), host(route())).end
+    assert (end.http_status, end.response_flags) == (426, ("DPE",))
+
+
 def test_bytes_that_are_no_http() -> None:
     end = explain([listener("l", "0.0.0.0", 80, chain(hcm(host(route()))))], at(plain_bytes=True)).end
     assert (end.kind, end.http_status, end.response_flags) == ("protocol_error", 400, ("DPE",))

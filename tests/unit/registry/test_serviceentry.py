@@ -116,3 +116,23 @@ def test_ports_of_one_name_in_several_entries_keep_their_own_endpoints_where_dns
     found = endpoints(entry(resolution="DNS"), other)
     assert [(e.port_name, e.service_port, e.port) for e in found] == [("http", 80, 8080), ("http", 8080, 8080)]
     assert {e.service_port for e in endpoints(entry(endpoints=[{"address": "10.0.0.1"}]))} == {0}
+
+
+def test_ports_of_entries_that_share_a_host_are_served_at_their_own_addresses() -> None:
+    given = []
+    for number in (1, 2):
+        status = {"addresses": [{"value": f"240.240.0.{number}", "host": "a.example"}]}
+        ports = [{"number": number, "name": f"p{number}", "protocol": "TCP"}]
+        given.append(entry(f"e{number}", status=status, ports=ports))
+    made = serviceentry.merge(KEY, given, {}).service
+    assert [p.number for p in made.ports] == [1, 2] and made.auto_addresses == ("240.240.0.1", "240.240.0.2")
+    assert [[p.auto_addresses for p in made.parts_of(number)] for number in (1, 2)] == [
+        [("240.240.0.1",)],
+        [("240.240.0.2",)],
+    ]
+
+
+def test_entries_with_equal_addresses_serve_all_ports_there() -> None:
+    alike = [entry(f"e{n}", addresses=["10.0.0.1"], ports=[{"number": n, "name": f"p{n}"}]) for n in (1, 2)]
+    made = serviceentry.merge(KEY, alike, {}).service
+    assert made.addresses == ("10.0.0.1",) and made.parts == () and [p.number for p in made.ports] == [1, 2]

@@ -1,20 +1,19 @@
 """What else a dump holds: the start of the proxy, its certificates, its extensions; and all of it at once."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tidegate.cli.options import output_option, proxy_arguments
+from tidegate.cli.options import output_option
 from tidegate.cli.proxy_config import source
-from tidegate.cli.proxy_config.source import Command
+from tidegate.cli.proxy_config.source import Command, Proxy
 
 if TYPE_CHECKING:
     from tidegate.dump.whole import Filters
 
 
 @click.command(name="bootstrap", cls=Command, short_help="What the proxy was started with.")
-@proxy_arguments
+@source.of_a_proxy
 @click.option(
     "-o",
     "--output",
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="How to print it; short tells the versions.",
 )
-def bootstrap(workload: str | None, namespace: str, file: Path | None, run_dir: Path | None, output: str) -> None:
+def bootstrap(proxy: Proxy, output: str) -> None:
     """Bootstrap: what the proxy was started with.
 
     \b
@@ -33,13 +32,13 @@ def bootstrap(workload: str | None, namespace: str, file: Path | None, run_dir: 
     """
     from tidegate.dump import commands
 
-    click.echo(commands.bootstrap(source.load(file, workload, namespace, run_dir), output), nl=False)
+    click.echo(commands.bootstrap(proxy.load(), output), nl=False)
 
 
 @click.command(name="secret", cls=Command, short_help="Certificates and trusted roots.")
-@proxy_arguments
+@source.of_a_proxy
 @output_option
-def secret(workload: str | None, namespace: str, file: Path | None, run_dir: Path | None, output: str) -> None:
+def secret(proxy: Proxy, output: str) -> None:
     """Secrets: the certificates and trusted roots that the proxy holds, and whether they are valid now.
 
     Private keys are never shown.
@@ -51,14 +50,13 @@ def secret(workload: str | None, namespace: str, file: Path | None, run_dir: Pat
     """
     from tidegate.dump import commands
 
-    dump = source.load(file, workload, namespace, run_dir)
-    click.echo(commands.secrets(dump, output, source.now()), nl=False)
+    click.echo(commands.secrets(proxy.load(), output, source.now()), nl=False)
 
 
 @click.command(name="ecds", cls=Command, short_help="Extensions discovered apart from listeners.")
-@proxy_arguments
+@source.of_a_proxy
 @output_option
-def ecds(workload: str | None, namespace: str, file: Path | None, run_dir: Path | None, output: str) -> None:
+def ecds(proxy: Proxy, output: str) -> None:
     """ECDS: the extensions that the proxy discovers apart from its listeners.
 
     \b
@@ -68,20 +66,18 @@ def ecds(workload: str | None, namespace: str, file: Path | None, run_dir: Path 
     """
     from tidegate.dump import commands
 
-    click.echo(commands.ecds(source.load(file, workload, namespace, run_dir), output), nl=False)
+    click.echo(commands.ecds(proxy.load(), output), nl=False)
 
 
 @click.command(name="all", cls=Command, short_help="All of it at once.")
-@proxy_arguments
+@source.of_a_proxy
 @source.place_options("listeners and endpoints")
 @source.cluster_options
 @source.listener_options
 @source.route_option
 @click.option("--with-headers/--no-with-headers", default=False, help="A title above each table.")
 @output_option
-def everything(
-    workload: str | None, namespace: str, file: Path | None, run_dir: Path | None, output: str, **keep: Any
-) -> None:
+def everything(proxy: Proxy, output: str, **keep: Any) -> None:
     """All of it: versions, clusters, listeners, routes, certificates and endpoints.
 
     As JSON or YAML the whole dump is printed, without private keys: save it, and read it again with --file.
@@ -94,7 +90,7 @@ def everything(
     """
     from tidegate.dump import commands
 
-    text = source.read(file, workload, namespace, run_dir)
+    text = proxy.read()
     before = ""
     for title, part in commands.everything(text, output, _filters(keep), source.now()):
         header = f"------ {title} ------\n\n" if keep["with_headers"] and title else ""

@@ -1,17 +1,16 @@
 """Listeners, routes, clusters and endpoints."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from tidegate.cli.options import output_option, proxy_arguments
+from tidegate.cli.options import output_option
 from tidegate.cli.proxy_config import source
-from tidegate.cli.proxy_config.source import Command
+from tidegate.cli.proxy_config.source import Command, Proxy
 
 
 @click.command(name="listener", cls=Command, short_help="Where each address and port leads.")
-@proxy_arguments
+@source.of_a_proxy
 @click.option(
     "--name",
     "listener_name",
@@ -22,9 +21,7 @@ from tidegate.cli.proxy_config.source import Command
 @source.place_options("listeners")
 @source.listener_options
 @output_option
-def listener(
-    workload: str | None, namespace: str, file: Path | None, run_dir: Path | None, output: str, **keep: Any
-) -> None:
+def listener(proxy: Proxy, output: str, **keep: Any) -> None:
     """Listeners: where each address and port leads, chain by chain.
 
     \b
@@ -38,19 +35,17 @@ def listener(
     from tidegate.dump.tables import ListenerFilter
 
     chosen = ListenerFilter(address=keep["address"], port=keep["port"], type=keep["kind"])
-    dump = source.load(file, workload, namespace, run_dir)
+    dump = proxy.load()
     text = commands.listeners(dump, output, chosen, verbose=keep["verbose"], name=keep["listener_name"])
     click.echo(text, nl=False)
 
 
 @click.command(name="cluster", cls=Command, short_help="Destinations and the rules that shape them.")
-@proxy_arguments
+@source.of_a_proxy
 @click.option("--port", type=int, default=0, help="Only clusters of this service port.")
 @source.cluster_options
 @output_option
-def cluster(
-    workload: str | None, namespace: str, file: Path | None, run_dir: Path | None, output: str, **keep: Any
-) -> None:
+def cluster(proxy: Proxy, output: str, **keep: Any) -> None:
     """Clusters: the destinations, how their endpoints are found, and the rule that shapes them.
 
     \b
@@ -62,18 +57,15 @@ def cluster(
     from tidegate.dump import commands
     from tidegate.dump.tables import ClusterFilter
 
-    dump = source.load(file, workload, namespace, run_dir)
-    click.echo(commands.clusters(dump, output, ClusterFilter(**keep)), nl=False)
+    click.echo(commands.clusters(proxy.load(), output, ClusterFilter(**keep)), nl=False)
 
 
 @click.command(name="route", cls=Command, short_help="Which host and path goes where.")
-@proxy_arguments
+@source.of_a_proxy
 @source.route_option
 @click.option("--verbose/--no-verbose", default=True, help="Domains and matches, not only counts.")
 @output_option
-def route(
-    workload: str | None, namespace: str, file: Path | None, run_dir: Path | None, output: str, **keep: Any
-) -> None:
+def route(proxy: Proxy, output: str, **keep: Any) -> None:
     """Routes: which host and path goes where.
 
     \b
@@ -84,17 +76,14 @@ def route(
     """
     from tidegate.dump import commands
 
-    dump = source.load(file, workload, namespace, run_dir)
-    click.echo(commands.routes(dump, output, name=keep["route_name"], verbose=keep["verbose"]), nl=False)
+    click.echo(commands.routes(proxy.load(), output, name=keep["route_name"], verbose=keep["verbose"]), nl=False)
 
 
 @click.command(name="endpoint", cls=Command, short_help="Addresses, and whether Envoy uses them.")
-@proxy_arguments
+@source.of_a_proxy
 @source.endpoint_options
 @output_option
-def endpoint(
-    workload: str | None, namespace: str, file: Path | None, run_dir: Path | None, output: str, **keep: Any
-) -> None:
+def endpoint(proxy: Proxy, output: str, **keep: Any) -> None:
     """Endpoints: the addresses of each cluster and whether Envoy uses them.
 
     With --file, a config dump shows what the proxy was told; the answer of /clusters?format=json what it found.
@@ -108,7 +97,7 @@ def endpoint(
     from tidegate.dump import commands
     from tidegate.dump.read import parse
 
-    text = source.read(file, workload, namespace, run_dir, "clusters?format=json")
+    text = proxy.read("clusters?format=json")
     if b'"configs"' in text[:64]:
         click.echo(commands.assignments(parse(text), output, _endpoints(keep)), nl=False)
         return
@@ -116,12 +105,10 @@ def endpoint(
 
 
 @click.command(name="eds", cls=Command, short_help="Addresses as the control plane told them.")
-@proxy_arguments
+@source.of_a_proxy
 @source.endpoint_options
 @output_option
-def eds(
-    workload: str | None, namespace: str, file: Path | None, run_dir: Path | None, output: str, **keep: Any
-) -> None:
+def eds(proxy: Proxy, output: str, **keep: Any) -> None:
     """Endpoints as the control plane told them, with their localities; `endpoint` shows what Envoy makes of them.
 
     \b
@@ -131,8 +118,7 @@ def eds(
     """
     from tidegate.dump import commands
 
-    dump = source.load(file, workload, namespace, run_dir)
-    click.echo(commands.assignments(dump, output, _endpoints(keep)), nl=False)
+    click.echo(commands.assignments(proxy.load(), output, _endpoints(keep)), nl=False)
 
 
 def _endpoints(keep: dict[str, Any]) -> Any:

@@ -1,11 +1,14 @@
 """Where the text of a question comes from, and what the subcommands share."""
 
 import datetime
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
+
+from tidegate.cli.options import proxy_arguments
 
 if TYPE_CHECKING:
     from tidegate.dump.read import Dump
@@ -55,6 +58,31 @@ def load(file: Path | None, name: str | None, namespace: str, run_dir: Path | No
         return parse(text)
     except DumpError as error:
         raise DumpError(f"{file or name}: {error}") from None
+
+
+class Proxy(NamedTuple):
+    """Whose configuration is asked for: a workload's on this machine, or that of a saved dump."""
+
+    workload: str | None
+    namespace: str
+    file: Path | None
+    run_dir: Path | None
+
+    def read(self, path: str = DUMP_PATH) -> bytes:
+        return read(self.file, self.workload, self.namespace, self.run_dir, path)
+
+    def load(self) -> "Dump":
+        return load(self.file, self.workload, self.namespace, self.run_dir)
+
+
+def of_a_proxy(command: Callable[..., None]) -> Callable[..., None]:
+    """[NAME[.NS]], -n, -f and --run-dir, given to the command as one Proxy."""
+
+    @functools.wraps(command)
+    def asked(workload: str | None, namespace: str, file: Path | None, run_dir: Path | None, **options: Any) -> None:
+        command(Proxy(workload, namespace, file, run_dir), **options)
+
+    return proxy_arguments(asked)
 
 
 def now() -> datetime.datetime:

@@ -30,7 +30,11 @@ _GROUPS = {
     "EndpointSlice": "discovery.k8s.io/v1",
 }
 _NOW = datetime.datetime(2026, 6, 1, tzinfo=datetime.UTC)
-_CLIENT: Json = {"Pod": "shop/client", "ip": "10.244.0.9", "labels": {"app": "client", "security.istio.io/tlsMode": "istio"}}
+_CLIENT: Json = {
+    "Pod": "shop/client",
+    "ip": "10.244.0.9",
+    "labels": {"app": "client", "security.istio.io/tlsMode": "istio"},
+}
 _HEADING = {"labels", "annotations", "age", "ip", "ports", "ready", "locality", "host"}
 
 
@@ -87,7 +91,10 @@ def _whole(short: Json, number: int) -> Json:
 def _slice(short: Json, namespace: str, service: str) -> Json:
     ready = {"ready": short.get("ready", True)}
     zones = short.get("locality") or [""] * len(short["ip"])
-    ends = [{"addresses": [ip], "conditions": ready, **({"zone": z} if z else {})} for ip, z in zip(short["ip"], zones, strict=True)]
+    ends = [
+        {"addresses": [ip], "conditions": ready, **({"zone": z} if z else {})}
+        for ip, z in zip(short["ip"], zones, strict=True)
+    ]
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",

@@ -1,0 +1,71 @@
+"""kube-inject: manifests read, injected and printed."""
+
+from typing import Any
+
+import msgspec
+import yaml
+
+from tidegate.app import manifests
+from tidegate.inject import ranges
+from tidegate.inject.context import Place
+from tidegate.inject.objects import Result, inject_object
+from tidegate.inject.settings import Json, Settings
+from tidegate.inject.workloads import pod_of
+from tidegate.kit.errors import TidegateError
+
+
+class _Plain(yaml.CSafeDumper):
+    """YAML without anchors, as kubectl and people write it."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text(dumper: _Plain, value: str) -> yaml.ScalarNode:
+    """Lines stay lines; what YAML 1.1 readers take for a boolean is quoted by the resolver itself."""
+    style = "|" if "\n" in value else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Plain.add_representer(str, _text)
+
+
+def inject_files(path: str, settings: Settings, place: Place) -> list[Result]:
+    """Every object of the manifests, injected where it is to be; a List's items are objects of their own.
+
+    Raises TidegateError with everything that is wrong, each with file and line.
+    """
+    found = manifests.load([path])
+    wrong = [f"{each.place}: {each.message}" for each in found.broken]
+    services = ranges.service_addresses([d.raw for d in found.documents if isinstance(d.raw, dict)])
+    results: list[Result] = []
+    for document in found.documents:
+        if not isinstance(document.raw, dict):
+            wrong.append(f"{document.place()}: expected a Kubernetes object as a mapping")
+            continue
+        try:
+            results.append(_with_ranges(inject_object(document.raw, settings, place), services))
+        except TidegateError as error:
+            wrong.append(f"{document.place()}: {error}")
+    if wrong:
+        raise TidegateError("\n".join(wrong))
+    return results
+
+
+def _with_ranges(result: Result, services: dict[str, str]) -> Result:
+    found = pod_of(result.object) if result.injected and services else None
+    if found is None:
+        return result
+    given: Json = found.pod["metadata"]["annotations"]
+    more = tuple(f"{found.workload}: {text}" for text in ranges.warnings(given, services))
+    return msgspec.structs.replace(result, warnings=(*result.warnings, *more))
+
+
+def printed(results: list[Result]) -> str:
+    """The objects as YAML documents."""
+    return "".join(f"{yaml.dump(each.object, Dumper=_Plain, width=10_000)}---\n" for each in results)
+
+
+def told(results: list[Result]) -> list[str]:
+    """Warnings, and why pods got no sidecar, one a line."""
+    return [line for each in results for line in (*(f"warning: {text}" for text in each.warnings), *each.reasons)]

@@ -1,0 +1,104 @@
+"""Custom templates: the part of Go's template language that they use."""
+
+from typing import Any
+
+import pytest
+
+from tidegate.inject.gotemplate import Template, TemplateError
+from tidegate.inject.pod import inject
+from tidegate.inject.settings import settings
+from tidegate.inject.workloads import Workload
+
+DATA: dict[str, Any] = {
+    "ObjectMeta": {"name": "web", "annotations": {"a/b": "yes"}, "labels": {}},
+    "Spec": {"containers": [{"name": "app"}, {"name": "other"}], "serviceAccountName": "shop"},
+    "Values": {"global": {"hub": "example.com", "on": True, "ports": {"b": 2, "a": 1}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{{ .Values.global.hub }}", "example.com"),
+        ("{{ .Spec.ServiceAccountName }}", "shop"),
+        ("{{ .Values.nothing.there }}", ""),
+        ("a {{- /* comment */ -}} b", "ab"),
+        ("x{{- 1 }} {{ 2 -}} y", "x1 2y"),
+        ('{{ if eq .Spec.ServiceAccountName "shop" }}yes{{ else }}no{{ end }}', "yes"),
+        ("{{ if .Values.off }}a{{ else if .Values.global.on }}b{{ else }}c{{ end }}", "b"),
+        ("{{ range .Spec.Containers }}[{{ .Name }}]{{ end }}", "[app][other]"),
+        ("{{ range $i, $c := .Spec.Containers }}{{ $i }}={{ $c.Name }};{{ end }}", "0=app;1=other;"),
+        ("{{ range $k, $v := .Values.global.ports }}{{ $k }}{{ $v }}{{ end }}", "a1b2"),
+        ("{{ range .Values.none }}x{{ else }}empty{{ end }}", "empty"),
+        ("{{ with .Values.global }}{{ .hub }}{{ end }}", "example.com"),
+        ("{{ with .Values.global }}{{ $.ObjectMeta.Name }}{{ end }}", "web"),
+        ("{{ $x := 1 }}{{ if true }}{{ $x = 2 }}{{ end }}{{ $x }}", "2"),
+        ("{{ index .ObjectMeta.Annotations `a/b` | default `no` | quote }}", '"yes"'),
+        ("{{ index .ObjectMeta.Annotations `c/d` | default `no` }}", "no"),
+        ("{{ annotation .ObjectMeta `c/d` 5 }}", "5"),
+        ("{{ if isset .ObjectMeta.Annotations `a/b` }}set{{ end }}", "set"),
+        ("{{ (index .Spec.Containers 1).Name }}", "other"),
+        ('{{ define "t" }}<{{ .hub }}>{{ end }}{{ template "t" .Values.global }}', "<example.com>"),
+        ("{{ toYaml .Values.global.ports | indent 2 }}", "  a: 1\n  b: 2"),
+        ("{{ if and .Values.global.on (not .Values.off) (gt (len .Spec.Containers) 1) }}ok{{ end }}", "ok"),
+        ('{{ printf "%s-%d" .ObjectMeta.Name 3 }}', "web-3"),
+        ("{{ .Values.global.on }}", "true"),
+    ],
+)
+def test_templates_render(text: str, expected: str) -> None:
+    assert Template(text).render(DATA) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{{ if .A }}", "has no"),
+        ("{{ end }}", "closes nothing"),
+        ("{{ .A", "no closing braces"),
+        ("{{ shout .A }}", "'shout' is not defined"),
+        ("{{ $x }}", r"\$x is not defined"),
+        ("{{ ~ }}", "is not understood"),
+        ("{{ index 1 2 3 | fromJSON }}", "fromJSON"),
+        ('{{ define "t" }}{{ template "t" }}{{ end }}{{ template "t" }}', "without end"),
+        ('{{ template "none" }}', "no template 'none'"),
+        ("{{ (len .A }}", "parenthesis"),
+    ],
+)
+def test_a_bad_template_is_refused_in_words(text: str, expected: str) -> None:
+    with pytest.raises(TemplateError, match=expected):
+        Template(text, "mine").render(DATA)
+
+
+def test_a_template_cannot_make_output_without_bound() -> None:
+    text = "{{ range .L }}{{ range $.L }}{{ range $.L }}0123456789{{ end }}{{ end }}{{ end }}"
+    with pytest.raises(TemplateError, match="more than"):
+        Template(text).render({"L": list(range(200))})
+
+
+def test_a_custom_template_is_laid_over_the_shipped_one() -> None:
+    text = """
+spec:
+  containers:
+  - name: istio-proxy
+    env:
+    - name: OWNER
+      value: "{{ .DeploymentMeta.Name }}"
+{{- if .Values.global.hub }}
+metadata:
+  labels:
+    hub: "{{ .Values.global.hub }}"
+{{- end }}
+"""
+    values = {"sidecarInjectorWebhook": {"templates": {"mine": text}, "defaultTemplates": ["sidecar", "mine"]}}
+    given = {"metadata": {}, "spec": {"containers": [{"name": "app", "image": "app"}]}}
+    made = inject(given, Workload("apps/v1", "Deployment", "web", "shop"), settings(values, native=False)).pod
+    proxy = next(each for each in made["spec"]["containers"] if each["name"] == "istio-proxy")
+    assert {"name": "OWNER", "value": "web"} in proxy["env"]
+    assert made["metadata"]["labels"]["hub"] == "localhost/tidegate"
+
+
+@pytest.mark.parametrize(("text", "expected"), [("[", "not YAML"), ("- a", "as a YAML mapping")])
+def test_what_a_template_makes_must_be_a_pod(text: str, expected: str) -> None:
+    values = {"sidecarInjectorWebhook": {"templates": {"sidecar": text}}}
+    with pytest.raises(TemplateError, match=expected):
+        inject({"spec": {"containers": []}}, Workload("v1", "Pod", "web"), settings(values))
