@@ -11,7 +11,7 @@ import sys
 def main() -> int:
     """The exit code: that of the first benchmark that failed."""
     sizes = sys.argv[1:]
-    parts = [["bench.core", *sizes], ["bench.offline", *sizes], ["bench.clients"], ["bench.dns"]]
+    parts = [["bench.core", *sizes], ["bench.offline", *sizes], ["bench.clients"], ["bench.dns"], ["bench.injection"]]
     if os.geteuid() == 0:
         parts.append(["bench.live", *sizes])
     else:

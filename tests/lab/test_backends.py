@@ -219,6 +219,17 @@ def test_tproxy_leaves_nothing_behind_in_redirect_mode(kernel: Kernel) -> None:
         assert "0x539" not in rules
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_rules_that_cannot_be_made_leave_no_route(kernel: Kernel, backend: Backend) -> None:
+    before = held(kernel)
+    with pytest.raises(CaptureError, match="no-such-group does not exist"):
+        install(msgspec.structs.replace(TPROXY, outbound_owner_groups=("no-such-group",)), BOTH, kernel, backend)
+    assert held(kernel) == before
+    for arguments in (["rule"], ["addr", "show", "lo"]):
+        shown = subprocess.run(["ip", "-n", POD, *arguments], capture_output=True, text=True, check=True).stdout
+        assert "0x539" not in shown and "::6/" not in shown
+
+
 def test_the_kind_of_iptables_is_chosen_by_what_is_there(kernel: Kernel) -> None:
     assert choose(kernel).binary == "nft"
     legacy = choose(kernel, "legacy")

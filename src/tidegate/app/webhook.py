@@ -189,7 +189,8 @@ async def serve(settings: Settings, listening: Listening, ready: Callable[[int],
 
 def _listener(listening: Listening) -> socket.socket:
     family = socket.AF_INET6 if ":" in listening.host else socket.AF_INET
-    listener = socket.socket(family)
+    # With the protocol named asyncio switches Nagle's algorithm off; else each answer waits for a delayed ACK.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((listening.host, listening.port))

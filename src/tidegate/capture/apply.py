@@ -72,13 +72,13 @@ def removal(rule_sets: Sequence[RuleSet], kernel: Kernel) -> Plan:
 def verify(rule_sets: Sequence[RuleSet], kernel: Kernel) -> list[str]:
     """Where the kernel does not hold the rule sets, one readable line for each finding."""
     wanted = [numeric(rules) for rules in rule_sets]
-    present = [rules for rules in wanted if rules.tables or kernel.has_tools(rules.family)]
+    present = [rules for rules in wanted if rules.tables or kernel.works(rules.family)]
     return [line for rules in present for line in difference(rules, kernel.read(rules.family))]
 
 
 def _nothing(kernel: Kernel) -> dict[Family, RuleSet]:
     families: tuple[Family, ...] = ("ipv4", "ipv6")
-    return {family: RuleSet(family) for family in families if kernel.has_tools(family)}
+    return {family: RuleSet(family) for family in families if kernel.works(family)}
 
 
 def transaction(wanted: Table, known: Table, actual: Table) -> str:
@@ -140,7 +140,7 @@ def _planned(
     bypasses: list[str] = []
     saved: dict[Family, str] = {}
     for family, rules in wanted.items():
-        if not rules.tables and not kernel.has_tools(family):
+        if not rules.tables and not kernel.works(family):
             continue
         saved[family] = kernel.save(family)
         family_steps, family_found = _family_plan(kernel, rules, RuleSet(family, known.get(family, ())), force)

@@ -37,11 +37,11 @@ def choose(kernel: Kernel, forced: Binary = "") -> Choice:
         return Choice(forced, f"--force-iptables-binary={forced}")
     if _holds_rules(_kind(kernel, "legacy")):
         return Choice("legacy", "this namespace holds iptables-legacy rules already")
-    if _works(_kind(kernel, "nft")):
+    if _kind(kernel, "nft").works("ipv4"):
         return Choice("nft", "the kernel has nf_tables and this namespace holds no iptables-legacy rules")
-    if _works(_kind(kernel, "legacy")):
+    if _kind(kernel, "legacy").works("ipv4"):
         return Choice("legacy", "iptables-nft is not installed, or the kernel has no nf_tables")
-    if _works(_kind(kernel, "")):
+    if _kind(kernel, "").works("ipv4"):
         return Choice("", "it is the only iptables here")
     other = "; nft is: use --native-nftables" if kernel.has_nft() else ""
     raise CaptureError(f"no iptables works here{other}; install the Debian package iptables")
@@ -61,7 +61,7 @@ def others_with_rules(kernel: Kernel, used: Backend) -> Iterator[Kernel | None]:
 def holds_mesh_rules(kernel: Kernel) -> bool:
     """Whether this kind of iptables holds a chain or a rule of a mesh."""
     for family in FAMILIES:
-        if not _can_save(kernel, family):
+        if not kernel.works(family):
             continue
         tables = kernel.read(family).tables
         if any(chain.startswith("ISTIO_") for table in tables for chain in table.chains):
@@ -84,19 +84,5 @@ def _default_kind(kernel: Kernel) -> Binary:
     return "nft" if "nf_tables" in said else "legacy"
 
 
-def _can_save(kernel: Kernel, family: Family) -> bool:
-    if not kernel.has_tools(family):
-        return False
-    try:
-        kernel.save(family)
-    except CaptureError:
-        return False
-    return True
-
-
-def _works(kernel: Kernel) -> bool:
-    return _can_save(kernel, "ipv4")
-
-
 def _holds_rules(kernel: Kernel) -> bool:
-    return any(table.rules for family in FAMILIES if _can_save(kernel, family) for table in kernel.read(family).tables)
+    return any(table.rules for family in FAMILIES if kernel.works(family) for table in kernel.read(family).tables)

@@ -172,8 +172,13 @@ class _Join:
         return not self._own(flow.original.source.address)
 
     def _to_application(self, flow: Flow) -> bool:
-        """Envoy asks the application: the second leg of what arrived, told with the first."""
-        return flow.original.source.address in INBOUND_SOURCES
+        """Envoy asks the application: the second leg of what arrived, told with the first.
+
+        Under TPROXY it asks from the caller's address, by a socket of this namespace.
+        """
+        source = flow.original.source
+        borrowed = self._arrives(flow) and (source, flow.original.destination) in self._by_ends
+        return source.address in INBOUND_SOURCES or borrowed
 
     def _socket(self, flow: Flow) -> Socket | None:
         ends = (flow.original.source, flow.original.destination)
@@ -229,8 +234,22 @@ class _Join:
         legs = [leg for leg in self._second if self._to_application(leg) and leg.original.destination.port == port]
         return [leg for leg in legs if _together(flow, leg)]
 
+    def _transparent(self, flow: Flow) -> Connection:
+        """TPROXY gives Envoy what arrives without rewriting it."""
+        asked = flow.original
+        legs = [leg for leg in self._seen.flows if leg.original.destination == asked.destination]
+        legs = [
+            leg for leg in legs if self._to_application(leg) and leg.original.source.address == asked.source.address
+        ]
+        served = (self._by_ends.get((leg.reply.source, leg.reply.destination)) for leg in legs)
+        owner = next(filter(None, map(self._owner, served)), "")
+        upstream = tuple(dict.fromkeys(str(leg.original.destination) for leg in legs))
+        return self._row(flow, "inbound", _verdict(legs), owner, upstream)
+
     def _other(self, flow: Flow) -> Connection:
         arrives = self._arrives(flow)
+        if arrives and self._of_envoy(flow) and flow.original.destination.port not in SIDECAR_PORTS:
+            return self._transparent(flow)
         return self._row(
             flow,
             "inbound" if arrives else "outbound",

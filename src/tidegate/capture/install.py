@@ -88,11 +88,15 @@ def _supersede(
     """Take away a mesh's rules that other backends hold, and tell whose."""
     gone: list[str] = []
     for other in list(others_with_rules(kernel, backend)):
-        if other is None:
-            remove_native(kernel)
-        else:
-            remove(_sets(options, surroundings), other)
-        gone.append(f"rules held by {'native nftables' if other is None else f'iptables-{other.binary}'} were replaced")
+        name = "native nftables" if other is None else f"iptables-{other.binary}"
+        try:
+            if other is None:
+                remove_native(kernel)
+            else:
+                remove(_sets(options, surroundings), other)
+        except CaptureError as error:
+            raise CaptureError(f"the new rules stand, but those of {name} could not be removed: {error}") from error
+        gone.append(f"rules held by {name} were replaced")
     return tuple(gone)
 
 

@@ -60,6 +60,16 @@ class Kernel(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the programs for this family are installed."""
         return shutil.which(self._name(family, "restore"), path=_SEARCH_PATH) is not None
 
+    def works(self, family: Family) -> bool:
+        """Whether the programs for this family are installed, and the kernel has what they need."""
+        if not self.has_tools(family):
+            return False
+        try:
+            self.save(family)
+        except CaptureError:
+            return False
+        return True
+
     def has_nft(self) -> bool:
         """Whether nft is installed."""
         return shutil.which("nft", path=_SEARCH_PATH) is not None

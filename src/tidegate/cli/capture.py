@@ -25,6 +25,11 @@ def capture() -> None:
     The rules are those of a workload of the lab, of a network namespace, of this machine, or of a listing: whatever
     `iptables-save -c`, `ip6tables-save -c`, `nft list ruleset` or `nft -j list ruleset` printed, by whomever the
     rules were made. `tidegate iptables` applies and removes them.
+
+    \b
+    Examples:
+      tidegate capture show client.front
+      tidegate capture trace client.front --from-user 1000 --to 10.96.0.10:80
     """
 
 

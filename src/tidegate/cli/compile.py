@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tidegate.cli.manifests import manifest_options, settings
+from tidegate.cli.manifests import manifest_options, settings, sign_of_life
 
 if TYPE_CHECKING:
     from tidegate.app.findings import Finding
@@ -61,11 +61,13 @@ def compile_command(
     from tidegate.app.manifests import load
     from tidegate.app.offline import build
 
-    world = build(load(paths), settings(**where))
+    with sign_of_life("reading and judging the manifests"):
+        world = build(load(paths), settings(**where))
     tell(world.findings)
     spec = _spec(world, proxy, proxy_spec)
-    compiled = compile_proxy(world, spec, certificates=certificates)
-    _print(compiled.config_dump(), output)
+    with sign_of_life(f"compiling for {spec.name}.{spec.namespace}"):
+        dump = compile_proxy(world, spec, certificates=certificates).config_dump()
+    _print(dump, output)
 
 
 def tell(found: Iterable["Finding"]) -> None:

@@ -1,6 +1,8 @@
 """Options and printing that the commands which read manifests share."""
 
-from collections.abc import Callable
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -62,3 +64,15 @@ def settings(mesh_config: Path | None, namespace: str, domain: str, variables: t
             raise click.UsageError(f"--env {name}: must be NAME=VALUE")
     found = {name: value for name, _, value in pairs}
     return Settings(mesh_config=mesh_config, namespace=namespace, domain=domain, variables=found)
+
+
+@contextlib.contextmanager
+def sign_of_life(text: str) -> Iterator[None]:
+    """What is being done, on a terminal only: thousands of objects take seconds."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(text):
+        yield

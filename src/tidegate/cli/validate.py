@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tidegate.cli.manifests import manifest_options, settings
+from tidegate.cli.manifests import manifest_options, settings, sign_of_life
 from tidegate.cli.options import output_option
 
 if TYPE_CHECKING:
@@ -41,8 +41,9 @@ def validate(paths: tuple[str, ...], fail_on: str, output: str, **where: Any) ->
     from tidegate.app.manifests import load
     from tidegate.app.offline import build
 
-    given = load(paths)
-    found = build(given, settings(**where)).findings
+    with sign_of_life("reading and judging the manifests"):
+        given = load(paths)
+        found = build(given, settings(**where)).findings
     if output == "short":
         _table(found, len(given.documents))
     else:

@@ -47,7 +47,7 @@ def listener(port, kind):
 
 def original(connection, port):
     """Address and port that the caller asked for."""
-    if not PROXY or port not in (15001, 15006) or (TPROXY and port == 15006):
+    if not PROXY or port not in (15001, 15006):
         return connection.getsockname()[:2]
     raw = connection.getsockopt(LEVEL, ORIGINAL_DST, 28)
     address = raw[8:24] if V6 else raw[4:8]
@@ -57,7 +57,7 @@ def original(connection, port):
 def onward(wanted, peer):
     """What the application says when the proxy asks it."""
     with socket.socket(FAMILY, socket.SOCK_STREAM) as asking:
-        asking.settimeout(5)
+        asking.settimeout(2)
         if TPROXY:
             asking.setsockopt(LEVEL, TRANSPARENT, 1)
             asking.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, MARK)
@@ -82,7 +82,7 @@ def accept(server, port):
             if PROXY and port == 15006:
                 told["application"] = onward(wanted, peer[0])
             connection.sendall(json.dumps(told).encode() + b"\n")
-        except OSError:
+        except (OSError, ValueError):
             connection.close()
             continue
         chosen.register(connection, selectors.EVENT_READ, ("echo", port))

@@ -246,3 +246,24 @@ def test_two_connections_to_one_place_that_went_to_two_are_told_apart(turned, la
     assert {c.upstream for c in found} == {(place,), ("10.0.0.6:9000",)}
     if later != 110:
         assert {c.source: c.upstream for c in found}[f"{POD}:40010"] == ("10.0.0.6:9000",)
+
+
+def test_tproxy_rewrites_nothing_and_is_told_by_who_has_the_sockets():
+    first = flow("10.64.0.2:5000", f"{POD}:8080")
+    second = flow("10.64.0.2:6000", f"{POD}:8080")
+    socks = (
+        sock(f"{POD}:8080", "10.64.0.2:5000", uid=1337, inode=1)
+        + sock("10.64.0.2:6000", f"{POD}:8080", uid=1337, inode=2)
+        + sock(f"{POD}:8080", "10.64.0.2:6000", inode=3)
+    )
+    owners = {1: Owner(1, "envoy"), 2: Owner(1, "envoy"), 3: Owner(6, "server")}
+    (found,) = told(seen(first + second, socks, owners))
+    assert (found.direction, found.source, found.legs, found.verdict, found.owner) == (
+        "inbound",
+        "10.64.0.2:5000",
+        2,
+        Verdict.THROUGH,
+        "server/6",
+    )
+    (alone,) = told(seen(first, sock(f"{POD}:8080", "10.64.0.2:5000", uid=1337, inode=1), {1: Owner(1, "envoy")}))
+    assert (alone.legs, alone.verdict) == (1, Verdict.BLOCKED)

@@ -203,9 +203,18 @@ def test_what_is_no_pod_is_denied(pod: Any, kind: str) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b"null", b'{"kind": "Pod"}', b'{"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1beta1"}',
-     b'{"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {}}', b"[" * 100_000, b"\xff"],
-)  # fmt: skip
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"kind": "Pod"}',
+        b'{"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1beta1"}',
+        b'{"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {}}',
+        b"[" * 100_000,
+        b"\xff",
+    ],
+)
 def test_what_is_no_review_is_refused_in_words(body: bytes) -> None:
     with pytest.raises(NotAReviewError, match="expected"):
         decoded(body)
@@ -225,7 +234,7 @@ def test_assignments_are_helms() -> None:
 
 @pytest.mark.parametrize("text", ["a", "=x", "a..b=1"])
 def test_what_is_no_assignment_is_refused(text: str) -> None:
-    with pytest.raises(TidegateError, match="expected name.name=value"):
+    with pytest.raises(TidegateError, match=r"expected name\.name=value"):
         parse_set((text,))
 
 
