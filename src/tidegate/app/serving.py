@@ -37,7 +37,8 @@ def loopback(port: int, option: str) -> socket.socket:
 
     Raises TidegateError that names ``option``, the one that moves the port.
     """
-    listener = socket.socket()
+    # asyncio sends at once (TCP_NODELAY) only where the socket names its protocol
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(("127.0.0.1", port))
