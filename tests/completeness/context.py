@@ -471,28 +471,30 @@ BESIDE: dict[tuple[str, str], tuple[Needed, ...]] = {
 """(kind, list) to what is put first where it has two items."""
 
 _ZONE_AWARE = ("enabled", "failoverPriority[]", "minClusterSize")
-PARTLY: frozenset[tuple[str, str]] = frozenset(
-    ("DestinationRule", f"{policy}.tls.mode") for policy in _POLICIES
-) | frozenset(
-    ("AuthorizationPolicy", f"spec.rules[].from[].source.{field}[]")
-    for field in (
-        "principals",
-        "namespaces",
-        "serviceAccounts",
-        "trustDomains",
-        "notPrincipals",
-        "notNamespaces",
-        "notServiceAccounts",
-        "notTrustDomains",
+PARTLY: frozenset[tuple[str, str]] = (
+    frozenset(("DestinationRule", f"{policy}.tls.mode") for policy in _POLICIES)
+    | frozenset(
+        ("AuthorizationPolicy", f"spec.rules[].from[].source.{field}[]")
+        for field in (
+            "principals",
+            "namespaces",
+            "serviceAccounts",
+            "trustDomains",
+            "notPrincipals",
+            "notNamespaces",
+            "notServiceAccounts",
+            "notTrustDomains",
+        )
     )
-) | frozenset(
-    (kind, f"{at}zoneAwareLbSetting.{field}")
-    for kind, at in (
-        *(("DestinationRule", f"{policy}.loadBalancer.") for policy in _POLICIES),
-        ("MeshConfig", "data.mesh."),
+    | frozenset(
+        (kind, f"{at}zoneAwareLbSetting.{field}")
+        for kind, at in (
+            *(("DestinationRule", f"{policy}.loadBalancer.") for policy in _POLICIES),
+            ("MeshConfig", "data.mesh."),
+        )
+        for field in _ZONE_AWARE
+        if not (at.startswith("spec.subsets[]") and field == "failoverPriority[]")
     )
-    for field in _ZONE_AWARE
-    if not (at.startswith("spec.subsets[]") and field == "failoverPriority[]")
 )
 """Fields that change a resource and warn nevertheless: mutual TLS without a certificate refuses connections, a
 Secret's name leaves them without one, a caller's identity is compared although nobody has one, and zones count

@@ -139,9 +139,7 @@ UNACTED: dict[str, tuple[Unacted, ...]] = {
         _upgrade("spec.inboundConnectionPool"),
         Unacted("spec.egress[].port.name", "nothing is named after it"),
     ),
-    "VirtualService": (
-        Unacted("spec.tcp[].match[].sourceSubnet", "clients are not told apart by address"),
-    ),
+    "VirtualService": (Unacted("spec.tcp[].match[].sourceSubnet", "clients are not told apart by address"),),
     "AuthorizationPolicy": (
         *_attached("AuthorizationPolicy"),
         *_identities("spec.rules[].from[].source", *_SOURCES, *_NOT_SOURCES),

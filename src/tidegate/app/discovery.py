@@ -244,8 +244,6 @@ async def _until(stopping: asyncio.Event, work: Awaitable[None]) -> None:
 async def _monitoring(plane: Discovery) -> AsyncIterator[str]:
     """Serve the debug port on loopback; yields its address."""
     listener = loopback(plane.settings.monitoring_port, "--monitoring-port")
-    app = debug_app(
-        plane.server, plane.metrics, plane.synced.is_set, lambda: (plane.hub.world, plane.told())
-    )
+    app = debug_app(plane.server, plane.metrics, plane.synced.is_set, lambda: (plane.hub.world, plane.told()))
     async with serving(app, listener):
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -11,7 +11,10 @@ from tidegate import __version__
 COMMANDS: dict[str, tuple[str, str]] = {
     "agent": ("tidegate.cli.agent:agent", "Run one workload's sidecar: Envoy and its companion."),
     "apiserver": ("tidegate.cli.apiserver:apiserver", "Run the embedded Kubernetes-style API server."),
-    "capture": ("tidegate.cli.capture:capture", "Explain packet rules: what each serves, and what becomes of a packet."),
+    "capture": (
+        "tidegate.cli.capture:capture",
+        "Explain packet rules: what each serves, and what becomes of a packet.",
+    ),
     "clean-iptables": ("tidegate.cli.iptables:clean_iptables", "Remove the rules that capture traffic."),
     "compile": ("tidegate.cli.compile:compile_command", "Print what a proxy would be sent, from manifests alone."),
     "completion": ("tidegate.cli.completion:completion", "Print the shell completion script for bash, zsh or fish."),
