@@ -58,6 +58,7 @@ def compile_command(
       {name: client, namespace: entry, ip: 10.1.2.3, labels: {app: client}}
     """
     from tidegate.app.compile import compile_proxy
+    from tidegate.app.disputes import idle
     from tidegate.app.manifests import load
     from tidegate.app.offline import build
 
@@ -67,6 +68,7 @@ def compile_command(
     spec = _spec(world, proxy, proxy_spec)
     with sign_of_life(f"compiling for {spec.name}.{spec.namespace}"):
         dump = compile_proxy(world, spec, certificates=certificates).config_dump()
+    tell(idle(world))
     _print(dump, output)
 
 

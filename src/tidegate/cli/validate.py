@@ -28,7 +28,8 @@ def validate(paths: tuple[str, ...], fail_on: str, output: str, **where: Any) ->
     """Tell every error and warning of manifests with file and line, without a server.
 
     The words are those of `kubectl apply`: the shape of each object, Istio's rules, fields that are valid and not acted
-    on, and conflicts between the objects at hand. Kinds that tidegate does not serve are named as not judged.
+    on, what objects take from one another (who loses a listener, a host name, a rule), and EnvoyFilters that do nothing
+    at any workload of the manifests. Kinds that tidegate does not serve are named as not judged.
 
     Exit code 0: nothing worse than what --fail-on lets pass. 1: something is. 2: wrong usage.
 
@@ -38,12 +39,14 @@ def validate(paths: tuple[str, ...], fail_on: str, output: str, **where: Any) ->
       tidegate validate -f mesh/ --fail-on warning -o json
       helm template chart | tidegate validate -f -
     """
+    from tidegate.app.disputes import disputes
     from tidegate.app.manifests import load
     from tidegate.app.offline import build
 
     with sign_of_life("reading and judging the manifests"):
         given = load(paths)
-        found = build(given, settings(**where)).findings
+        world = build(given, settings(**where))
+        found = (*world.findings, *disputes(world))
     if output == "short":
         _table(found, len(given.documents))
     else:

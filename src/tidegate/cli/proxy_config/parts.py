@@ -65,8 +65,16 @@ def ecds(proxy: Proxy, output: str) -> None:
       tidegate proxy-config ecds client.entry -o yaml
     """
     from tidegate.dump import commands
+    from tidegate.dump.read import DumpError
 
-    click.echo(commands.ecds(proxy.load(), output), nl=False)
+    try:
+        click.echo(commands.ecds(proxy.load(), output), nl=False)
+    except DumpError:
+        if proxy.file is not None:
+            raise
+        click.echo(
+            "no extensions: an Envoy lists them only while a filter is discovered apart from its listener", err=True
+        )
 
 
 @click.command(name="all", cls=Command, short_help="All of it at once.")

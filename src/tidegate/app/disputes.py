@@ -1,0 +1,58 @@
+"""What objects take from one another, as the proxies of a world see it: who loses a port, a name, a rule."""
+
+from collections.abc import Iterable, Iterator
+
+from tidegate.api.objects import Ref
+from tidegate.app import findings, proxyspec
+from tidegate.app.compile import compile_proxy
+from tidegate.app.findings import Finding, Severity
+from tidegate.app.offline import Offline
+from tidegate.app.proxyspec import ProxySpec
+from tidegate.envoy.resource import Decision
+
+MOST_NAMESPACES = 8
+"""Looked at from; what objects take from one another seldom differs between more."""
+_TAKEN = frozenset({"listener", "domain", "inbound", "routes"})
+"""First words of decisions in which the loser has lost something that its author counts on. Scopes and precedence
+between namespaces are meant as they are written."""
+
+
+def disputes(offline: Offline) -> Iterator[Finding]:
+    """A warning for each object that lost something to another, and for each EnvoyFilter that does nothing."""
+    told: dict[tuple[Ref, str], None] = {}
+    for spec in _viewers(offline):
+        for decision in compile_proxy(offline, spec).decisions:
+            told.update(dict.fromkeys(_losses(decision)))
+    yield from _warnings(offline, told)
+    yield from idle(offline)
+
+
+def idle(offline: Offline) -> Iterator[Finding]:
+    """A warning for each EnvoyFilter that does nothing at the proxies which were compiled so far."""
+    told = ((ref, text) for ref, texts in offline.hub.problems().items() for text in texts)
+    return _warnings(offline, told)
+
+
+def _warnings(offline: Offline, told: Iterable[tuple[Ref, str]]) -> Iterator[Finding]:
+    for ref, text in sorted(set(told)):
+        document = offline.documents.get(ref)
+        if document is not None:
+            yield findings.note(Severity.WARNING, document.place("metadata.name"), str(ref), text)
+
+
+def _viewers(offline: Offline) -> Iterable[ProxySpec]:
+    """One workload of each namespace and set of labels; without any workload, an assumed one."""
+    chosen: dict[object, ProxySpec] = {}
+    for workload in proxyspec.candidates(offline.hub.world):
+        if len({spec.namespace for spec in chosen.values()}) >= MOST_NAMESPACES:
+            break
+        chosen.setdefault((workload.namespace, workload.labels), proxyspec.of_workload(workload))
+    return list(chosen.values())[: 4 * MOST_NAMESPACES] or [ProxySpec(name="any")]
+
+
+def _losses(decision: Decision) -> Iterator[tuple[Ref, str]]:
+    if decision.subject.partition(" ")[0] not in _TAKEN:
+        return
+    for loser in decision.losers:
+        if loser != decision.winner:
+            yield loser, f"loses {decision.subject} to {decision.winner}: {decision.rule}"
