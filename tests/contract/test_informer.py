@@ -55,7 +55,9 @@ async def test_first_everything_then_changes(api, ns, config_map, service_entry)
     async with following(api, "ConfigMap", "ServiceEntry") as batches:
         first = {(c.type.value, c.kind, c.object["metadata"]["name"]) for c in await synced(batches)}
         assert {("ADDED", "ConfigMap", "there"), ("ADDED", "ServiceEntry", "there")} <= first
-        made = await api.create(service_entry(ns, "new"))
+        asked = service_entry(ns, "new")
+        asked["metadata"]["labels"] = {"networking.istio.io/enable-autoallocate-ip": "false"}  # nobody else writes it
+        made = await api.create(asked)
         assert ("ADDED", "ServiceEntry", "new") in await changes_until(batches, ("ADDED", "new"))
         made["spec"]["hosts"] = ["b.example.com"]
         await api.update(made)
