@@ -246,7 +246,8 @@ def _content(end: ReportEnd, far: Json, distant: Json, asked: Json) -> Iterator[
     outer = end.upstream_tls.get("mode", "none") != "none"
     own = asked["tls"]["sni"] if far.get("client_tls") and asked["tls"] else ""
     sni = end.upstream_tls.get("sni", "") if outer else own
-    if (distant["sni"] or "") != sni.lower():
+    deaf = int(distant["dst"].rpartition(":")[2]) in SPEAKS_FIRST  # talks before it listens, so that it reads no TLS
+    if not deaf and (distant["sni"] or "") != sni.lower():
         yield f"server name {distant['sni']} instead of {sni or 'none'}"
     if distant["kind"] == "request" and far.get("protocol") != "tcp":
         saw = (distant["authority"] or "", distant["path"])
