@@ -257,7 +257,7 @@ class Stage:
         while True:
             near, distant = self._near.read(), self._far.read()
             found = {o["id"]: self._seen(direction, o, told[o["id"]], near, distant) for o in orders}
-            if all(_complete(found[o["id"]], logs(o)) for o in orders) or time.monotonic() > deadline:
+            if all(_complete(found[o["id"]], logs(o), direction) for o in orders) or time.monotonic() > deadline:
                 return found
             time.sleep(0.02)
 
@@ -279,12 +279,16 @@ class Stage:
         self._far.lines.clear()
 
 
-def _complete(seen: Seen, logs: bool | None) -> bool:
+def _complete(seen: Seen, logs: bool | None, direction: str) -> bool:
+    """Whether every line that is to come has come; of an outbound call to the Pod itself only the near one is read."""
     if logs is None:
         return True
     if not logs:
         return bool(seen.far)
-    return bool(seen.near) and (bool(seen.far) or not seen.near["host"] or seen.near["host"].startswith(ADDRESS))
+    if "UF" in (seen.near.get("flags") or ""):
+        return True  # nobody took it
+    host = seen.near.get("host") or ""
+    return bool(seen.near) and (bool(seen.far) or not host or (direction == "outbound" and host.startswith(ADDRESS)))
 
 
 def _wanted(view: Shown) -> Json:
