@@ -39,6 +39,10 @@ class DumpError(TidegateError):
     """The text is not a configuration dump, or lacks the section that was asked for."""
 
 
+class MissingSection(DumpError):
+    """The dump has no section of the kind that was asked for."""
+
+
 @lru_cache(maxsize=4096)
 def _camel(name: str) -> str:
     if "_" not in name or "." in name or name.startswith("@") or not name.islower():
@@ -72,7 +76,7 @@ class Dump:
     def section(self, type_url: str) -> list[dict[str, Any]]:
         found = self._sections.get(type_url)
         if found is None:
-            raise DumpError(f"config dump has no configuration type {type_url}")
+            raise MissingSection(f"config dump has no configuration type {type_url}")
         return found
 
     def raw_listeners(self) -> list[dict[str, Any]]:

@@ -65,16 +65,17 @@ def ecds(proxy: Proxy, output: str) -> None:
       tidegate proxy-config ecds client.entry -o yaml
     """
     from tidegate.dump import commands
-    from tidegate.dump.read import DumpError
+    from tidegate.dump.read import MissingSection
 
     try:
         click.echo(commands.ecds(proxy.load(), output), nl=False)
-    except DumpError:
+    except MissingSection:
         if proxy.file is not None:
             raise
-        click.echo(
-            "no extensions: an Envoy lists them only while a filter is discovered apart from its listener", err=True
-        )
+        if output != "short":
+            click.echo("{}")
+        told = "no extensions: Envoy lists them only while a filter is discovered apart from its listener"
+        click.echo(told, err=True)
 
 
 @click.command(name="all", cls=Command, short_help="All of it at once.")
