@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: setup setup-tests demo test lint check conformance bench lock clean help
+.PHONY: setup setup-tests demo test lint check conformance bench image lock clean help
 BIN := .venv/bin
 # Tests side by side, file by file: those of a lab wait more than they work.
 WORKERS ?= 2
@@ -33,6 +33,9 @@ conformance: setup ## Istio's cases, istiod's configuration, reported incidents:
 
 bench: setup-tests ## The figures: time from apply to effect, sizes, throughput
 	$(BIN)/python -m bench $(ARGS)
+
+image: ## The container image, into .cache/image; ARGS=FILE for an archive of it too (root)
+	@scripts/image $(ARGS)
 
 lock: setup ## Pin the newest Python packages that fit: rewrites requirements.lock
 	scripts/lock --upgrade

@@ -1,4 +1,4 @@
-"""All figures: of the pure core, of offline compilation, of many sidecars at once, and, as root, of a live lab.
+"""All figures: of the pure core, of offline compilation, of many sidecars at once, and, as root, of capture and a lab.
 
 Further arguments are the sizes, in services, of the core, the compilation and the lab.
 """
@@ -13,9 +13,9 @@ def main() -> int:
     sizes = sys.argv[1:]
     parts = [["bench.core", *sizes], ["bench.offline", *sizes], ["bench.clients"], ["bench.dns"], ["bench.injection"]]
     if os.geteuid() == 0:
-        parts.append(["bench.live", *sizes])
+        parts += [["bench.modes"], ["bench.live", *sizes]]
     else:
-        print("bench.live is left out: a lab needs root", file=sys.stderr)
+        print("bench.modes and bench.live are left out: network namespaces need root", file=sys.stderr)
     for part in parts:
         print(f"# {part[0]}", flush=True)
         done = subprocess.run([sys.executable, "-m", *part], check=False)

@@ -17,6 +17,7 @@ from tidegate.app import manifests, offline, proxyspec
 from tidegate.app.compile import Compiled, compile_proxy
 from tidegate.app.offline import Offline
 from tidegate.app.proxyspec import ProxySpec
+from tidegate.inject.settings import merged
 from tidegate.registry.model import (
     UNSPECIFIED,
     Endpoint,
@@ -107,8 +108,8 @@ class Case:
     def mesh_text(self) -> str:
         """The mesh configuration: what the case overrides, over the suite's default."""
         exact = self.raw.get("mesh_exact")
-        merged = exact if exact is not None else merge(self._default_mesh, self.raw.get("mesh_overrides") or {})
-        return _FINER.sub(r"\1s", json.dumps(merged))
+        mesh = exact if exact is not None else merged(self._default_mesh, self.raw.get("mesh_overrides") or {})
+        return _FINER.sub(r"\1s", json.dumps(mesh))
 
     def spec(self) -> ProxySpec:
         """The proxy as ``tidegate compile --proxy-spec`` takes it. Raises ValueError for a type that it has not."""
@@ -149,19 +150,6 @@ def load_all(suite: Path) -> Iterator[Case]:
     default = json.loads((suite / "default_mesh.json").read_text())
     for file in sorted((suite / "cases").glob("*.json")):
         yield Case(json.loads(file.read_text()), default)
-
-
-def merge(base: Json, over: Json) -> Json:
-    """``over`` on ``base``, message by message; null takes a default away."""
-    out = dict(base)
-    for key, value in over.items():
-        if value is None:
-            out.pop(key, None)
-        elif isinstance(value, dict) and isinstance(out.get(key), dict):
-            out[key] = merge(out[key], value)
-        else:
-            out[key] = value
-    return out
 
 
 # Registry entries that no object describes
@@ -271,4 +259,4 @@ def _endpoints(raw: Json) -> Iterator[Endpoint]:
         )
 
 
-__all__ = ["Case", "Registered", "load", "load_all", "merge", "proxyspec", "registered"]
+__all__ = ["Case", "Registered", "load", "load_all", "proxyspec", "registered"]

@@ -70,8 +70,13 @@ def _reduced(summary: Json) -> dict[str, Json]:
     return {
         "listener": {each["name"]: _listener(each) for each in summary["listeners"]},
         "cluster": {each["name"]: _cluster(each) for each in summary["clusters"]},
-        "route": {each["name"]: _route_config(each) for each in summary["routes"]},
+        "route": {each["name"]: _route_config(each) for each in sorted(summary["routes"], key=_size)},
     }
+
+
+def _size(route_config: Json) -> int:
+    """Of several of one name, which a case may list, the largest counts."""
+    return len(route_config.get("virtual_hosts") or ())
 
 
 def _listener(raw: Json) -> Json:

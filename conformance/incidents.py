@@ -19,7 +19,7 @@ from tidegate.app import proxyspec
 from tidegate.app.explain import explain, scene
 from tidegate.app.manifests import load
 from tidegate.app.offline import Settings, build
-from tidegate.rules.text import parse_save
+from tidegate.rules.saved import read_saved
 
 CASE, MESH, RULES = "case.yaml", "mesh.yaml", "iptables.txt"
 
@@ -46,7 +46,7 @@ def answer(folder: Path, case: Json, *, foreign: bool) -> Report:
     spec = proxyspec.read(folder / "proxies.json", case["proxy"])
     made = folder / "expected"
     dump = json.loads((made / f"{case['proxy']}.json").read_text()) if foreign else None
-    rules = parse_save((made / RULES).read_text()) if foreign and (made / RULES).exists() else None
+    rules = read_saved((made / RULES).read_text()) if foreign and (made / RULES).exists() else None
     asked = question(case["connection"])
     known = {f"{ref.name}.{ref.namespace}" for ref in world.hub.world.workloads}
     if asked.caller not in known:

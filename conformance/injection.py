@@ -22,7 +22,6 @@ from typing import Any
 import yaml
 
 from conformance import difference
-from conformance.cases import merge
 from conformance.suite import Json, Outcome, judged
 from tidegate.inject.context import Place
 from tidegate.inject.objects import Result, inject_object
@@ -55,7 +54,7 @@ class Case:
         env = self.raw.get("env") or {}
         return Settings(
             values=self._own_values(),
-            mesh=merge(self._mesh, self.raw.get("mesh_overrides") or {}),
+            mesh=merged(self._mesh, self.raw.get("mesh_overrides") or {}),
             native=_native(env.get("ENABLE_NATIVE_SIDECARS"), self.raw["oldest_node_version"]),
             platform=env.get("PLATFORM", ""),
             compliance_policy=env.get("COMPLIANCE_POLICY", ""),
@@ -137,7 +136,7 @@ def _pod(obj: Json, found: PodAt | None) -> Any:
         return None
     pod = dict(found.pod)
     if obj.get("kind") == "CronJob":
-        pod["metadata"] = merge(obj["spec"]["jobTemplate"].get("metadata") or {}, pod.get("metadata") or {})
+        pod["metadata"] = merged(obj["spec"]["jobTemplate"].get("metadata") or {}, pod.get("metadata") or {})
     return _normal({k: pod.get(k) for k in ("metadata", "spec")})
 
 

@@ -40,11 +40,16 @@ def calls(folder: Path) -> Iterator[Outcome]:
         if not case.raw["calls"]:
             continue
         try:
-            config: EnvoyConfig | None = read_config(case.compiled().config_dump())
+            config: EnvoyConfig | None = read_config(_with_secrets(case.compiled().config_dump()))
             broken = ""
         except Exception:
             config, broken = None, traceback.format_exc(limit=-8)
         yield from _of_case(case, config, broken)
+
+
+def _with_secrets(dump: Json) -> Json:
+    """As if every secret had been delivered: the cases give none, and istiod's simulation does not ask for them."""
+    return {**dump, "configs": [each for each in dump["configs"] if not each["@type"].endswith(".SecretsConfigDump")]}
 
 
 def _of_case(case: Case, config: EnvoyConfig | None, broken: str) -> Iterator[Outcome]:

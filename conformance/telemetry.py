@@ -1,10 +1,11 @@
-"""Access logs: which providers log, how a provider's log is configured, and names under which statistics count."""
+"""Access logs, spans, and names under which statistics count."""
 
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from google.protobuf import json_format
 
 from conformance import difference
@@ -21,6 +22,7 @@ from tidegate.envoy.stat_names import stat_name
 from tidegate.envoy.telemetry import BUILT_IN, for_proxy
 from tidegate.kit import naming
 from tidegate.registry.model import Port, Protocol, Registry, Resolution, Service, ServiceKey, labels_of
+from tidegate.scope.telemetry import KIND, TracingSettings, applicable, tracing
 from tidegate.snapshot.state import Snapshot
 from tidegate.snapshot.world import Event, Verb
 
@@ -44,9 +46,44 @@ def access_logs(folder: Path) -> Iterator[Outcome]:
         yield from judged(cases(folder / name), lambda c: str(c["name"]), judge)
 
 
-def others(folder: Path) -> int:
-    """Cases of tracing settings and of Istio's own statistics filters."""
-    return sum(len(cases(folder / f"{name}.json")) for name in ("tracing", "stats_filters"))
+def spans(folder: Path) -> Iterator[Outcome]:
+    """Who gets spans, as client and as server: provider, sampling and tags."""
+    yield from judged(cases(folder / "tracing.json"), lambda c: str(c["name"]), _spans)
+
+
+def statistics(folder: Path) -> int:
+    """Cases of Istio's own statistics filters, which upstream Envoy has not."""
+    return len(cases(folder / "stats_filters.json"))
+
+
+def _spans(case: Json) -> str:
+    mesh = {"defaultProviders": case["default_providers"], "enableTracing": case["mesh_tracing"]}
+    world, proxy = _world(mesh, case["telemetries"]), case["proxy"]
+    objects = applicable(
+        world.policies(KIND), world.mesh.root_namespace, proxy["namespace"], labels_of(proxy.get("labels") or {})
+    )
+    modes = {"client": WorkloadMode.CLIENT, "server": WorkloadMode.SERVER}
+    named = case["default_providers"].get("tracing") or ()
+    said = {name: tracing(objects, named, mode) for name, mode in modes.items()}
+    if None in said.values():
+        return difference.of(case["expect"], None)
+    return difference.of(case["expect"], {name: _shown(each) for name, each in said.items() if each is not None})
+
+
+def _shown(found: TracingSettings) -> Json:
+    return {
+        "provider": found.provider or None,
+        "disabled": found.disabled,
+        "sampling": found.sampling,
+        "custom_tags": {name: msgspec.to_builtins(tag) for name, tag in found.custom_tags},
+        "use_request_id": found.use_request_id,
+        "istio_tags": found.istio_tags,
+    }
+
+
+def _world(mesh: Json, telemetries: list[Json]) -> Snapshot:
+    objects = (stored(mesh_config_map(json.dumps(mesh))), *_in_order(telemetries))
+    return Snapshot.empty().apply(Event(Verb.PUT, each.ref, each) for each in objects)[0]
 
 
 def _providers(case: Json, providers: list[Json]) -> str:
@@ -55,10 +92,7 @@ def _providers(case: Json, providers: list[Json]) -> str:
         "defaultProviders": case["default_providers"],
         "enableTracing": case["mesh_tracing"],
     }
-    world = Snapshot.empty().apply(
-        Event(Verb.PUT, each.ref, each)
-        for each in (stored(mesh_config_map(json.dumps(mesh))), *_in_order(case["telemetries"]))
-    )[0]
+    world = _world(mesh, case["telemetries"])
     proxy, mode = case["proxy"], _MODES[case["listener_class"]]
     cut = slices(world.mesh, world.domain)
     found = for_proxy(cut, world, proxy["namespace"], labels_of(proxy.get("labels") or {}), mode)

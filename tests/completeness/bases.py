@@ -53,6 +53,21 @@ AROUND += [
         },
     },
     {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": "eastwest",
+            "namespace": "istio-system",
+            "uid": "eastwest",
+            "labels": {"topology.istio.io/network": "far"},
+        },
+        "spec": {
+            "clusterIP": "10.96.0.4",
+            "externalIPs": ["192.0.2.1"],
+            "ports": [{"name": "tls", "port": 15443}],
+        },
+    },
+    {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {

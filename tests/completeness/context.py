@@ -63,12 +63,15 @@ def _patched(kind: str, operation: str, value: dict[str, Any] | None) -> tuple[N
     return (N(f"{_PATCH}.applyTo", kind), N(f"{_MATCH}.context", "ANY"), N(f"{_PATCH}.patch", patch))
 
 
+_TWO = {"service": "two.example", "port": 80}
+_DATADOG = "data.mesh.extensionProviders[].datadog"
 _ZIPKIN = (
     N("data.mesh.extensionProviders[].name", "asked"),
-    N("data.mesh.extensionProviders[].zipkin", {"service": "two.example", "port": 80}),
+    N("data.mesh.extensionProviders[].zipkin", _TWO),
     N("data.mesh.defaultProviders.tracing[]", "asked"),
 )
-_LOG_SERVICES = r"(envoyHttpAls|envoyTcpAls|envoyOtelAls|zipkin)"
+_TRACERS = r"(zipkin|datadog|skywalking|opentelemetry)"
+_LOG_SERVICES = r"(envoyHttpAls|envoyTcpAls|envoyOtelAls|zipkin|datadog|skywalking|opentelemetry)"
 
 CONTEXTS: tuple[tuple[str, str, tuple[Needed, ...]], ...] = (
     # traffic policies of DestinationRules and of the mesh
@@ -268,7 +271,12 @@ CONTEXTS: tuple[tuple[str, str, tuple[Needed, ...]], ...] = (
         rf"^(.*extensionProviders\[\])\.{_LOG_SERVICES}",
         (N(r"\1.\2", {"service": "two.example", "port": 80}),),
     ),
-    ("MeshConfig", r"(defaultProviders\.tracing|extensionProviders\[\]\.zipkin\.)", _ZIPKIN),
+    ("MeshConfig", r"defaultProviders\.tracing", _ZIPKIN),
+    ("MeshConfig", r"defaultConfig\.tracing\.", (N("data.mesh.enableTracing", True),)),
+    ("MeshConfig", r"defaultConfig\.tracingServiceName", (*_ZIPKIN[::2], N(_DATADOG, _TWO))),
+    ("MeshConfig", rf"extensionProviders\[\]\.{_TRACERS}\.", _ZIPKIN[::2]),
+    ("MeshConfig", r"^(.*(?:[hH]eaders|initialMetadata)\[\])\.name", (N(r"\1.value", "x"),)),
+    ("MeshConfig", r"^(.*opentelemetry\.http)\.", (N(r"\1.path", "/one"),)),
     ("MeshConfig", r"defaultProviders\.accessLogging", (N("data.mesh.extensionProviders[].name", "asked"),)),
     (
         "MeshConfig",
@@ -323,6 +331,7 @@ VALUES: tuple[tuple[str, tuple[Any, ...], str], ...] = (
         ("client", "nobody"),
         "app",
     ),
+    (r"(ServiceEntry spec\.endpoints\[\]|WorkloadEntry spec)\.network", ("far", "near"), "-"),
     (r"Telemetry .*accessLogging\[\]\.providers\[\]\.name", ("envoy", "nothing"), "-"),
     (r"Telemetry .*tracing\[\]\.providers\[\]\.name", ("tracer", "nothing"), "-"),
     (r"Telemetry .*\.filter\.expression", ("response.code >= 400", "response.code >= 500"), "-"),
@@ -334,7 +343,7 @@ VALUES: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     (r"MeshConfig .*ingressS(elector|ervice)", ("ingressgateway", "other"), "-"),
     (r"MeshConfig .*defaultProviders\.(accessLogging|tracing)", ("asked", "other"), "-"),
     (rf"MeshConfig .*{_LOG_SERVICES}\.port", (80, 7000), "-"),
-    (rf"MeshConfig .*{_LOG_SERVICES}\.service", ("two.example", "b.example"), "-"),
+    (rf"MeshConfig .*{_LOG_SERVICES}\.service$", ("two.example", "b.example"), "-"),
     (r"(AuthorizationPolicy|RequestAuthentication|PeerAuthentication) spec\.selector", ("server", "nobody"), "app"),
     (r"AuthorizationPolicy spec\.action", ("ALLOW", "DENY", "AUDIT"), "-"),
     (r"AuthorizationPolicy .*[iI]pBlocks", ("10.1.0.0/16", "10.2.0.0/16"), "-"),

@@ -16,7 +16,16 @@ extensionProviders:
 - {name: http, envoyHttpAls: {service: shop/partner.example.com, port: 80}}
 - {name: tcp, envoyTcpAls: {service: shop/partner.example.com, port: 80}}
 - {name: otel, envoyOtelAls: {service: partner.example.com, port: 80, logFormat: {labels: {a: "%DURATION%"}}}}
-- {name: spans, zipkin: {service: partner.example.com, port: 80}}
+- {name: spans, zipkin: {service: partner.example.com, port: 80, timeout: 2s, headers: [{name: a, value: b}]}}
+- {name: datadog, datadog: {service: partner.example.com, port: 80}}
+- {name: skywalking, skywalking: {service: partner.example.com, port: 80, accessToken: secret}}
+- {name: otlp, opentelemetry: {service: partner.example.com, port: 80, grpc: {initialMetadata: [{name: a, value: b}]}}}
+- name: otlp-http
+  opentelemetry:
+    service: partner.example.com
+    port: 80
+    http: {path: /v1/traces}
+    resourceDetectors: {environment: {}}
 """
 TELEMETRY = """
 ---
@@ -35,10 +44,18 @@ spec:
       c: {header: {name: x-h, defaultValue: none}}
       d: {formatter: {value: "%REQ(:AUTHORITY)%"}}
 """
+TRACERS = ("datadog", "skywalking", "otlp", "otlp-http")
 HTTP_ONLY = TELEMETRY.replace("{name: text}, {name: json}, {name: otel}", "{name: http}")
 
 
-@pytest.mark.parametrize("telemetry", [TELEMETRY, HTTP_ONLY], ids=["files and otel", "http service"])
+CASES = {
+    "files and otel": TELEMETRY,
+    "http service": HTTP_ONLY,
+    **{name: TELEMETRY.replace("{name: spans}", f"{{name: {name}}}") for name in TRACERS},
+}
+
+
+@pytest.mark.parametrize("telemetry", CASES.values(), ids=CASES)
 def test_envoy_accepts_logs_and_spans(tmp_path: Path, telemetry: str) -> None:
     mesh = tmp_path / "mesh.yaml"
     mesh.write_text(MESH)

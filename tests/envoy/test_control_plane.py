@@ -6,6 +6,7 @@ import json
 import os
 import select
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from typing import Any
 import grpc
 import pytest
 
+from tests.certificates import Authority
 from tidegate.envoy import protos
 from tidegate.store.client import KubeStore
 from tidegate.store.model import StoreError
@@ -77,7 +79,11 @@ class Plane:
         self.folder, self.run_dir, self.state = folder, folder / "run", folder / "state"
         self.kubeconfig = self.state / "kubeconfig"
         self.api = self.start_api()
-        self.discovery = self.start_discovery()
+        try:
+            self.discovery = self.start_discovery()
+        except BaseException:
+            self.api.kill()
+            raise
 
     def start_api(self, port: str = "0") -> Process:
         return Process(self.folder, "apiserver", "--state-dir", str(self.state), "--port", port)
@@ -336,3 +342,31 @@ def test_a_taken_debug_port_is_told(plane: Plane) -> None:
     assert done.returncode != 0
     assert f"127.0.0.1:{port} cannot be listened on" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_second_one_is_refused_in_a_line(plane: Plane, tmp_path: Path) -> None:
+    """The socket and the network's address are the first one's: no traceback, and the first one goes on."""
+    pair, taken = Authority().issue("cp"), socket.create_server(("127.0.0.1", 0))
+    for name, text in (("tls.crt", pair.certificate), ("tls.key", pair.key)):
+        (tmp_path / name).write_bytes(text)
+    address = f"127.0.0.1:{taken.getsockname()[1]}"
+    network = [
+        "--tls-address",
+        address,
+        "--tls-cert",
+        str(tmp_path / "tls.crt"),
+        "--tls-key",
+        str(tmp_path / "tls.key"),
+    ]
+    with taken:
+        for more, reason in (
+            (["--run-dir", str(plane.run_dir)], "another server holds it; stop that one first"),
+            (["--run-dir", str(tmp_path), *network], f"{address}: cannot be listened on"),
+        ):
+            command = [sys.executable, "-m", "tidegate", "discovery", "--kubeconfig", str(plane.kubeconfig)]
+            done = subprocess.run(
+                [*command, "--monitoring-port", "0", *more], capture_output=True, text=True, timeout=DEADLINE
+            )
+            last = done.stderr.splitlines()[-1]
+            assert done.returncode == 1 and last.startswith("error: ") and reason in last, done.stderr
+    assert plane.discovery.running

@@ -1,4 +1,4 @@
-"""Worlds and connections drawn at random go through a real Envoy behind real packet rules.
+"""Worlds and connections drawn at random go through a real Envoy: a sidecar behind real packet rules, or a gateway.
 
 What explain says of each is what the access log, the far side and the client say. A failing one is kept as YAML, made
 small, in build/explain-judge.
@@ -10,7 +10,6 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +18,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.equivalence.live import judge, worlds
-from tests.equivalence.live.stage import Json, Stage, staged
+from tests.equivalence.live import gateways, judge, worlds
+from tests.equivalence.live.stage import Json, Mode, Stage, staged
 from tidegate.answer.question import Question
 
 pytestmark = [
@@ -29,18 +28,13 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
     pytest.mark.skipif(shutil.which("iptables-restore") is None, reason="iptables is not installed"),
 ]
-WORLDS, CONNECTIONS = 26, 20
-"""As many worlds, and connections in each; set $TIDEGATE_JUDGE_WORLDS for a longer run."""
+WORLDS: dict[Mode, int] = {"REDIRECT": 17, "TPROXY": 3, "NONE": 3, "ROUTER": 8}
+"""As many worlds of each make; set $TIDEGATE_JUDGE_TIMES for a longer run."""
+CONNECTIONS = 20
 LEAST = 500
-SECONDS = 60.0
+SECONDS = float(os.environ.get("TIDEGATE_JUDGE_SECONDS", "60"))
 """For making a failing world small."""
 FOLDER = Path(__file__).resolve().parents[2] / "build" / "explain-judge"
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    with staged() as found:
-        yield found
 
 
 class Drawn(NamedTuple):
@@ -52,26 +46,37 @@ class Drawn(NamedTuple):
 
 
 @st.composite
-def cases(draw: Any) -> Drawn:
-    documents = draw(worlds.worlds())
-    questions = st.lists(worlds.questions(documents), min_size=CONNECTIONS, max_size=CONNECTIONS, unique_by=repr)
-    return Drawn(documents, draw(questions))
+def cases(draw: Any, mode: Mode) -> Drawn:
+    documents = draw(gateways.makes() if mode == "ROUTER" else worlds.worlds(mode))
+    asked = gateways.questions(documents) if mode == "ROUTER" else worlds.questions(documents)
+    return Drawn(documents, draw(st.lists(asked, min_size=CONNECTIONS, max_size=CONNECTIONS, unique_by=repr)))
 
 
-def test_connections_end_as_explain_says(stage: Stage, request: pytest.FixtureRequest) -> None:
+def test_connections_end_as_explain_says(request: pytest.FixtureRequest) -> None:
     number = int(request.config.getoption("--hypothesis-seed", None) or random.randrange(2**32))
     print(f"--hypothesis-seed={number}")
+    only = os.environ.get("TIDEGATE_JUDGE_ONLY", "")
+    count = 0
+    for mode in WORLDS:
+        if only in ("", mode):
+            with staged(mode) as stage:
+                count += played(stage, number)
+    assert only or count >= LEAST
+
+
+def played(stage: Stage, number: int) -> int:
+    """Worlds of one make, and how many connections went through them."""
     count, tally = 0, dict[str, int]()
 
     @seed(number)
     @settings(
-        max_examples=int(os.environ.get("TIDEGATE_JUDGE_WORLDS", WORLDS)),
+        max_examples=int(WORLDS[stage.mode] * float(os.environ.get("TIDEGATE_JUDGE_TIMES", "1"))),
         phases=[Phase.generate],
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(cases())
+    @given(cases(stage.mode))
     def run(case: Drawn) -> None:
         nonlocal count
         documents, questions = case
@@ -88,8 +93,8 @@ def test_connections_end_as_explain_says(stage: Stage, request: pytest.FixtureRe
                 pytest.fail(told(stage, documents, each, number), pytrace=False)
 
     run()
-    print(f"{count} connections: {tally}")
-    assert count >= LEAST
+    print(f"{stage.mode}: {count} connections: {tally}")
+    return count
 
 
 def told(stage: Stage, documents: list[Json], case: judge.Case, number: int) -> str:

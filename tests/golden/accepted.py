@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from tests.golden.compare import ABSENT, Difference
 
@@ -15,8 +16,18 @@ class Accepted:
     """Pattern that the resource's whole name matches."""
     path: str
     """Pattern that is found in the difference's path."""
+    general: bool = True
+    """False: it is no difference in general, but what one recording shows by the order in which it was made."""
+    values: tuple[Any, ...] = ()
+    """The only values that may differ, where not any may."""
+    mixed: bool = False
+    """It is accepted only where proxies of one scenario are to tell servers the attempt, and others not to."""
 
-    def covers(self, difference: Difference) -> bool:
+    def covers(self, difference: Difference, *, mixed: bool = False) -> bool:
+        if self.mixed and not mixed:
+            return False
+        if self.values and not {difference.expected, difference.actual} <= set(self.values):
+            return False
         return bool(re.fullmatch(self.resource, difference.name) and re.search(self.path, difference.path))
 
 
@@ -46,6 +57,9 @@ ACCEPTED = (
         "all whether servers are told the attempt",
         r"\d+",
         r"^virtual_hosts\[\d+\]\.include_request_attempt_count$",
+        general=False,
+        values=(True, ABSENT),
+        mixed=True,
     ),
     Accepted(
         "empty-http2-options",
@@ -56,12 +70,19 @@ ACCEPTED = (
 )
 
 
-def reason(difference: Difference) -> Accepted | None:
-    return next((entry for entry in ACCEPTED if entry.covers(difference)), None)
+def reason(difference: Difference, *, mixed: bool = False) -> Accepted | None:
+    """The entry that accepts a difference. mixed: of a scenario with both sorts of ``Accepted.mixed``."""
+    return next((entry for entry in ACCEPTED if entry.covers(difference, mixed=mixed)), None)
 
 
-def unaccepted(differences: Iterable[Difference]) -> list[Difference]:
-    return [each for each in differences if reason(each) is None]
+def unaccepted(differences: Iterable[Difference], *, mixed: bool = False) -> list[Difference]:
+    return [each for each in differences if reason(each, mixed=mixed) is None]
 
 
-__all__ = ["ABSENT", "ACCEPTED", "Accepted", "reason", "unaccepted"]
+def special(differences: Iterable[Difference], *, mixed: bool = False) -> list[Difference]:
+    """Those that no general entry accepts."""
+    found = ((each, reason(each, mixed=mixed)) for each in differences)
+    return [each for each, entry in found if entry is None or not entry.general]
+
+
+__all__ = ["ABSENT", "ACCEPTED", "Accepted", "reason", "special", "unaccepted"]

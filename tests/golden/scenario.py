@@ -10,9 +10,11 @@ from tidegate.app.compile import Compiled, compile_proxy
 from tidegate.app.findings import Severity
 from tidegate.app.offline import Offline
 from tidegate.app.proxyspec import ProxySpec
-from tidegate.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from tidegate.envoy.resource import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, SECRET
 
-SECTIONS = {"cds": CLUSTER, "eds": ENDPOINT, "lds": LISTENER, "rds": ROUTE}
+SECTIONS = {"cds": CLUSTER, "eds": ENDPOINT, "lds": LISTENER, "rds": ROUTE, "sds": SECRET, "ecds": EXTENSION}
+ASKED_FOR = ("rds", "sds")
+"""Sections of what proxies ask for by name."""
 
 
 class Scenario:
@@ -51,11 +53,17 @@ class Scenario:
     def compiled(self, spec: ProxySpec) -> Compiled:
         return compile_proxy(self.offline, spec)
 
-    def resources(self, compiled: Compiled, route_names: list[str]) -> dict[str, dict[str, bytes]]:
-        """By section of the expected file, name to body; routes are those that were asked for by name."""
+    @cached_property
+    def mixed(self) -> bool:
+        """Whether some proxies are to tell servers which attempt a request is, and others are not to."""
+        return len({self.compiled(spec).proxy.kind.headers.attempt_count for spec in self.proxies()}) > 1
+
+    def resources(self, compiled: Compiled, expected: dict[str, Any]) -> dict[str, dict[str, bytes]]:
+        """By section of the expected file, name to body; routes and secrets are those that the proxy asked for."""
         out: dict[str, dict[str, bytes]] = {}
         for section, url in SECTIONS.items():
-            found = compiled.resources(url, iter(route_names) if section == "rds" else None)
+            asked = iter([each["name"] for each in expected[section] or ()]) if section in ASKED_FOR else None
+            found = compiled.resources(url, asked)
             out[section] = {name: each.body for name, each in found.items()}
         return out
 

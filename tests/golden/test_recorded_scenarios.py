@@ -17,10 +17,11 @@ def differences(folder: Path) -> list[str]:
     found = []
     for spec in scenario.proxies():
         expected = scenario.expected(spec)
-        actual = scenario.resources(scenario.compiled(spec), [route["name"] for route in expected["rds"]])
+        actual = scenario.resources(scenario.compiled(spec), expected)
         for section, url in SECTIONS.items():
             wanted = translated(expected[section] or [])
-            found += [f"{spec.name} {each}" for each in unaccepted(compare_resources(wanted, actual[section], url))]
+            compared = compare_resources(wanted, actual[section], url)
+            found += [f"{spec.name} {each}" for each in unaccepted(compared, mixed=scenario.mixed)]
     return found
 
 

@@ -1,6 +1,7 @@
 """A real Kubernetes API server for tests: the binary of ``control-plane/``, built once per state of its sources."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import select
@@ -8,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -18,39 +19,50 @@ BUILD_SECONDS = 1800
 START_SECONDS = 180
 
 
-def cached() -> Path:
+def cached(sources: Path = SOURCES) -> Path:
     """Where the binary of the present sources is, or will be."""
     digest = hashlib.sha256()
-    for path in sorted(SOURCES.iterdir()):
+    for path in sorted(sources.iterdir()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return ROOT / ".cache" / "kubetest" / digest.hexdigest()[:16] / "kubetest"
 
 
-def unavailable() -> str:
+def unavailable(sources: Path = SOURCES) -> str:
     """Why there can be no real API server here; "" when there can."""
-    if cached().exists() or shutil.which("go"):
+    if cached(sources).exists() or shutil.which("go"):
         return ""
-    return f"no real Kubernetes API server: Go is not on the PATH and {cached()} was not built before"
+    return f"no real Kubernetes {sources.name}: Go is not on the PATH and {cached(sources)} was not built before"
 
 
-def binary() -> Path:
+def binary(sources: Path = SOURCES) -> Path:
     """The built binary; builds it when absent (minutes)."""
-    path = cached()
+    path = cached(sources)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            made = Path(folder) / "kubetest"
-            subprocess.run([SOURCES / "build", made], check=True, timeout=BUILD_SECONDS)
-            made.replace(path)
+        with (path.parent / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # tests run side by side, and need it once
+            _build(sources, path)
     return path
 
 
+def _build(sources: Path, path: Path) -> None:
+    if not path.exists():
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            made = Path(folder) / "kubetest"
+            subprocess.run([sources / "build", made], check=True, timeout=BUILD_SECONDS)
+            made.replace(path)
+
+
 @contextlib.contextmanager
-def control_plane(folder: Path) -> Iterator[Path]:
-    """Run etcd, API server and controller manager with their state in ``folder``; gives the kubeconfig's path."""
+def control_plane(folder: Path, *options: str, within: Sequence[str] = ()) -> Iterator[Path]:
+    """Run etcd, API server and controller manager with their state in ``folder``; gives the kubeconfig's path.
+
+    ``options`` are those of ``kubetest up``, such as --scheduler; ``within`` is a command that runs it elsewhere, as in
+    another network namespace.
+    """
     with (folder / "kubetest.err").open("w+") as errors:
         process = subprocess.Popen(
-            [binary(), "up", "--dir", folder / "state"],
+            [*within, binary(), "up", "--dir", folder / "state", *options],
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,

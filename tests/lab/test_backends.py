@@ -5,19 +5,23 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import pytest
 
-from tidegate.capture import CaptureError, install, uninstall
+from tests.lab.two_pods import P, Pair, flooded, serving, tables, two_pods
+from tidegate.capture import CaptureError, apply, install, uninstall
+from tidegate.capture import kernel as kernel_module
 from tidegate.capture.backend import Backend, choose, holds_mesh_rules
 from tidegate.capture.install import planned_removal, verified
-from tidegate.capture.kernel import Kernel
+from tidegate.capture.kernel import Binary, Kernel
 from tidegate.capture.native import _become, read_native
 from tidegate.rules.capture_rules import rule_set
 from tidegate.rules.native import NativeRule, NativeTable, native_tables
 from tidegate.rules.options import ALL, CaptureOptions, Surroundings
-from tidegate.rules.text import table_to_restore
+from tidegate.rules.text import parse_rule
 
 pytestmark = [
     pytest.mark.lab,
@@ -26,8 +30,6 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("iptables-save") is None, reason="iptables is not installed"),
 ]
 
-POD, OTHER = f"n1-{os.getpid()}p", f"n1-{os.getpid()}q"
-P, Q, P6, Q6 = "10.67.0.2", "10.67.0.3", "fd67::2", "fd67::3"
 BOTH = Surroundings(ipv6=True, dns_servers_v4=("10.0.0.53",), dns_servers_v6=("fd00::53",))
 REDIRECT = CaptureOptions(inbound_ports=ALL, local_exclude_ports=("15020",), service_cidr=ALL)
 TPROXY = msgspec.structs.replace(REDIRECT, inbound_interception_mode="TPROXY")
@@ -38,7 +40,7 @@ EVERYTHING = CaptureOptions(
     service_exclude_cidr=("192.0.2.0/24", "192.0.2.9", "2001:db8:1::/48"),
     outbound_ports=("5432",),
     local_outbound_ports_exclude=("22",),
-    exclude_interfaces=("eth7", "wg+"),
+    exclude_interfaces=("eth7", "wg+", "tcp", "a;b$c"),
     kube_virt_interfaces=("vif0", "vif1"),
     outbound_owner_groups=("daemon", "77"),
     redirect_dns=True,
@@ -59,73 +61,17 @@ add rule inet mine output tcp dport 4444 counter return
 add table inet istio-proxylike
 """
 
-SERVER = """
-import selectors, socket, sys
-chosen = selectors.DefaultSelector()
-for port in map(int, sys.argv[1].split(",")):
-    server = socket.socket(socket.AF_INET6)
-    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    server.setsockopt(socket.IPPROTO_IPV6, 75, 1)
-    server.setsockopt(socket.SOL_IP, 19, 1)
-    server.bind(("::", port))
-    server.listen(512)
-    chosen.register(server, selectors.EVENT_READ, port)
-print("ready", flush=True)
-while True:
-    for key, _ in chosen.select():
-        connection, _ = key.fileobj.accept()
-        connection.sendall(str(key.data).encode())
-        connection.close()
-"""
-FLOOD = """
-import collections, encodings.idna, os, select, socket, sys
-host, port, uid = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-os.setuid(uid)
-seen = collections.Counter()
-print("ready", flush=True)
-while not select.select([0], [], [], 0)[0]:
-    try:
-        with socket.create_connection((host, port), timeout=5) as peer:
-            seen[peer.recv(16).decode()] += 1
-    except OSError as error:
-        seen[type(error).__name__] += 1
-print(dict(seen))
-"""
-
-
-def ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True)
-
-
-def started(name: str, *command: str) -> "subprocess.Popen[str]":
-    made = subprocess.Popen(
-        ["ip", "netns", "exec", name, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert made.stdout is not None and made.stdout.readline() == "ready\n"
-    return made
-
 
 @pytest.fixture(scope="module")
-def pods() -> Iterator[None]:
-    try:
-        for name in (POD, OTHER):
-            ip("netns", "add", name)
-            ip("-n", name, "link", "set", "lo", "up")
-        ip("-n", POD, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", OTHER)
-        for name, four, six in ((POD, P, P6), (OTHER, Q, Q6)):
-            ip("-n", name, "addr", "add", f"{four}/24", "dev", "eth0")
-            ip("-n", name, "addr", "add", f"{six}/64", "dev", "eth0", "nodad")
-            ip("-n", name, "link", "set", "eth0", "up")
-        yield
-    finally:
-        for name in (POD, OTHER):
-            subprocess.run(["ip", "netns", "del", name], check=False)
+def pods() -> Iterator[Pair]:
+    with two_pods("n1-") as pair:
+        yield pair
 
 
 @pytest.fixture
-def kernel(pods: None) -> Iterator[Kernel]:
+def kernel(pods: Pair) -> Iterator[Kernel]:
     """The Pod's tables, with a table of somebody else's; emptied afterwards."""
-    found = Kernel(netns=POD)
+    found = Kernel(netns=pods.pod)
     found.nft("-f", "-", text=FOREIGN)
     yield found
     uninstall(TPROXY, kernel=found)
@@ -205,6 +151,76 @@ def test_what_the_kernel_understood_otherwise_is_put_back(kernel: Kernel) -> Non
     assert sorted(kernel.nft("-s", "list", "ruleset").splitlines()) == sorted(before.splitlines())
 
 
+class Lacking(NamedTuple):
+    """A kernel without something: what is refused in place of a part of the rules, and what is told."""
+
+    binary: Binary
+    backend: Backend
+    options: CaptureOptions
+    refused: str
+    """As sed has it. This kernel lacks LED and queue, and no iptables has a match "nosuch"."""
+    instead: str
+    """For what, where the answer names it."""
+    told: str
+
+
+RESTORE = ("iptables-restore", "iptables-legacy-restore", "ip6tables-restore", "ip6tables-legacy-restore")
+NO_TPROXY = "s/-j TPROXY.*/-j LED --led-trigger-id x/"
+INSTEAD_OF_TPROXY = "the TPROXY target: .*use interception mode REDIRECT"
+LACKING = {
+    "TPROXY, iptables-nft": Lacking("", "iptables", TPROXY, NO_TPROXY, "TPROXY", INSTEAD_OF_TPROXY),
+    "TPROXY, iptables-legacy": Lacking("legacy", "iptables", TPROXY, NO_TPROXY, "TPROXY", INSTEAD_OF_TPROXY),
+    "TPROXY, nft": Lacking("", "nftables", TPROXY, "s/tproxy ip.*/queue/", "", INSTEAD_OF_TPROXY),
+    "owner": Lacking(
+        "", "iptables", REDIRECT, "s/-m owner.*-j/-m nosuch -j/", "owner", "the owner match: .*use --native-nftables"
+    ),
+    "zones": Lacking(
+        "legacy",
+        "iptables",
+        VARIANTS["all dns"],
+        "s/-j CT .*/-j LED --led-trigger-id x/",
+        "CT",
+        "conntrack zones .*use rules without DNS capture",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LACKING)
+def test_what_a_kernel_lacks_is_told_and_nothing_is_changed(
+    kernel: Kernel, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The programs are the real ones; of what they read, one part is replaced by one that is refused."""
+    lacking = LACKING[name]
+    for program in RESTORE if lacking.backend == "iptables" else ("nft",):
+        script = tmp_path / program
+        script.write_text(
+            f'#!/bin/sh\nsed "{lacking.refused}" | {shutil.which(program)} "$@" 2>{tmp_path}/said; code=$?\n'
+            f'sed "s/LED/{lacking.instead}/; s/nosuch/{lacking.instead}/" {tmp_path}/said >&2; exit $code\n'
+        )
+        script.chmod(0o755)
+    kind = msgspec.structs.replace(kernel, binary=lacking.binary)
+    install(REDIRECT, BOTH, kind, lacking.backend)
+    before = everything(kind)
+    with monkeypatch.context() as changed:
+        changed.setattr(kernel_module, "_SEARCH_PATH", f"{tmp_path}:{kernel_module._SEARCH_PATH}")
+        with pytest.raises(CaptureError, match=f"the kernel seems to lack {lacking.told}") as caught:
+            install(lacking.options, BOTH, kind, lacking.backend, force=True)
+    told = ("every table was put back as it was", "no table was changed", "nothing was changed")
+    assert str(caught.value).endswith(told)
+    assert everything(kind) == before
+    uninstall(REDIRECT, BOTH, kind)
+
+
+def everything(kernel: Kernel) -> list[list[str]]:
+    """Rules of every kind and routing rules."""
+    shown = (kernel.nft("-s", "list", "ruleset"), kernel.save("ipv4"), kernel.save("ipv6"), routing(kernel, "rule"))
+    return list(map(rules_of, shown))
+
+
+def routing(kernel: Kernel, *arguments: str) -> str:
+    return kernel.run(["ip", *arguments])
+
+
 def test_tproxy_leaves_nothing_behind_in_redirect_mode(kernel: Kernel) -> None:
     """Rules in built-in chains and the policy route go with the mode, also where mangle is still needed."""
     install(TPROXY, BOTH, kernel)
@@ -215,7 +231,9 @@ def test_tproxy_leaves_nothing_behind_in_redirect_mode(kernel: Kernel) -> None:
         "-A ISTIO_DROP -j DROP",
     ]
     for family in ("-4", "-6"):
-        rules = subprocess.run(["ip", family, "-n", POD, "rule"], capture_output=True, text=True, check=True).stdout
+        rules = subprocess.run(
+            ["ip", family, "-n", str(kernel.netns), "rule"], capture_output=True, text=True, check=True
+        ).stdout
         assert "0x539" not in rules
 
 
@@ -226,7 +244,9 @@ def test_rules_that_cannot_be_made_leave_no_route(kernel: Kernel, backend: Backe
         install(msgspec.structs.replace(TPROXY, outbound_owner_groups=("no-such-group",)), BOTH, kernel, backend)
     assert held(kernel) == before
     for arguments in (["rule"], ["addr", "show", "lo"]):
-        shown = subprocess.run(["ip", "-n", POD, *arguments], capture_output=True, text=True, check=True).stdout
+        shown = subprocess.run(
+            ["ip", "-n", str(kernel.netns), *arguments], capture_output=True, text=True, check=True
+        ).stdout
         assert "0x539" not in shown and "::6/" not in shown
 
 
@@ -256,13 +276,6 @@ def test_an_interface_that_an_earlier_set_excluded_is_told(kernel: Kernel) -> No
     assert install(REDIRECT, BOTH, kernel).bypasses == ()
 
 
-def istio_written(kernel: Kernel) -> None:
-    """Rules as Istio's tool leaves them: an older, smaller set, put there by nobody of ours."""
-    old = CaptureOptions(inbound_ports=ALL, service_cidr=ALL, redirect_dns=True, capture_all_dns=True)
-    for table in rule_set(old, BOTH).tables:
-        kernel.write("ipv4", table_to_restore(table))
-
-
 STEPS: dict[str, list[tuple[CaptureOptions, Backend]]] = {
     "iptables": [(VARIANTS["dns"], "iptables"), (REDIRECT, "iptables")],
     "nftables": [(VARIANTS["dns"], "nftables"), (REDIRECT, "nftables")],
@@ -271,35 +284,101 @@ STEPS: dict[str, list[tuple[CaptureOptions, Backend]]] = {
 }
 
 
+OLDER = """*nat
+:ISTIO_INBOUND - [0:0]
+:ISTIO_IN_REDIRECT - [0:0]
+:ISTIO_OUTPUT - [0:0]
+:ISTIO_REDIRECT - [0:0]
+:ISTIO_OLD_EXTRA - [0:0]
+-A PREROUTING -p tcp -j ISTIO_INBOUND
+-A OUTPUT -p tcp -j ISTIO_OUTPUT
+-A ISTIO_INBOUND -p tcp --dport 22 -j RETURN
+-A ISTIO_INBOUND -p tcp -j ISTIO_IN_REDIRECT
+-A ISTIO_IN_REDIRECT -p tcp -j REDIRECT --to-ports 15006
+-A ISTIO_OUTPUT -s PASSTHROUGH -o lo -j RETURN
+-A ISTIO_OUTPUT ! -d LOOPBACK -o lo -m owner --uid-owner 1337 -j ISTIO_IN_REDIRECT
+-A ISTIO_OUTPUT -o lo -m owner ! --uid-owner 1337 -j RETURN
+-A ISTIO_OUTPUT -m owner --uid-owner 1337 -j RETURN
+-A ISTIO_OUTPUT -d LOOPBACK -j RETURN
+-A ISTIO_OUTPUT -j ISTIO_REDIRECT
+-A ISTIO_REDIRECT -p tcp -j REDIRECT --to-ports 15001
+COMMIT
+"""
+"""As an older tool wrote them: fewer conditions, another jump, a port and a chain that are no more."""
+OLDER_NFT = """add table inet istio-proxy-nat
+add chain inet istio-proxy-nat prerouting { type nat hook prerouting priority -100 ; }
+add chain inet istio-proxy-nat output { type nat hook output priority -100 ; }
+add chain inet istio-proxy-nat istio-output
+add chain inet istio-proxy-nat istio-old-extra
+add rule inet istio-proxy-nat prerouting meta l4proto tcp tcp dport != 22 counter redirect to :15006
+add rule inet istio-proxy-nat output meta l4proto tcp counter jump istio-output
+add rule inet istio-proxy-nat istio-output oifname lo counter return
+add rule inet istio-proxy-nat istio-output skuid 1337 counter return
+add rule inet istio-proxy-nat istio-output meta l4proto tcp counter redirect to :15001
+"""
+
+
+def older_written(kernel: Kernel, form: str) -> None:
+    """Rules that are none of this version's, put there by nobody of ours."""
+    if form == "nft":
+        kernel.nft("-f", "-", text=OLDER_NFT)
+        return
+    kind = msgspec.structs.replace(kernel, binary="legacy" if form == "iptables-legacy" else "")
+    kind.write("ipv4", OLDER.replace("PASSTHROUGH", "127.0.0.6/32").replace("LOOPBACK", "127.0.0.1/32"))
+    kind.write("ipv6", OLDER.replace("PASSTHROUGH", "::6/128").replace("LOOPBACK", "::1/128"))
+
+
+NAMED = {
+    ("iptables", "iptables"): ("ISTIO_OLD_EXTRA: an unexpected chain", 'unexpected rule "-p tcp -m tcp --dport 22'),
+    ("nft", "nftables"): ("istio-old-extra: an unexpected chain", "istio-inbound: the chain is missing"),
+    ("iptables-legacy", "iptables"): ("rules of a mesh are held by iptables-legacy too", "the chain is missing"),
+    ("nft", "iptables"): ("rules of a mesh are held by native nftables too", "the chain is missing"),
+    ("iptables", "nftables"): ("rules of a mesh are held by iptables-nft too", "the table is missing"),
+    ("iptables-legacy", "nftables"): ("rules of a mesh are held by iptables-legacy too", "the table is missing"),
+}
+"""Rules that stand, and what is to be: what differs."""
+
+
+@pytest.mark.parametrize(("form", "backend"), NAMED)
+def test_an_older_set_is_named_and_replaced_under_traffic(
+    pods: Pair, kernel: Kernel, form: str, backend: Backend
+) -> None:
+    older_written(kernel, form)
+    before = "\n".join(verified(REDIRECT, BOTH, kernel, backend))
+    assert all(part in before for part in NAMED[form, backend]), before
+    with serving(pods), flooded(pods):
+        assert install(REDIRECT, BOTH, kernel, backend).changed
+    assert verified(REDIRECT, BOTH, kernel, backend) == []
+    left = kernel.nft("list", "ruleset") + tables(msgspec.structs.replace(kernel, binary="legacy"))
+    assert "OLD" not in left.upper(), "nothing of the older set is left, whoever wrote it"
+    assert "table inet mine" in left
+
+
+def test_a_failure_leaves_an_older_set_as_it_was(kernel: Kernel) -> None:
+    """The last table of the second family is refused; all of the others have been written by then."""
+    older_written(kernel, "iptables")
+    before = [kernel.save("ipv4"), kernel.save("ipv6")]
+    good = rule_set(VARIANTS["dns"], BOTH)
+    raw = rule_set(VARIANTS["dns"], BOTH, "ipv6").table("raw")
+    bad = msgspec.structs.replace(raw, rules=(*raw.rules, parse_rule("-A ISTIO_OUTPUT_DNS -j NOWHERE")))
+    with pytest.raises(CaptureError, match=r"ip6tables.*-j NOWHERE.*every table was put back as it was"):
+        apply((good, msgspec.structs.replace(good, family="ipv6", tables=(bad,))), kernel)
+    assert list(map(rules_of, (kernel.save("ipv4"), kernel.save("ipv6")))) == list(map(rules_of, before))
+
+
+def rules_of(saved: str) -> list[str]:
+    """Without chains, and without tables that are empty: iptables-legacy lists each that was ever asked for."""
+    return [line for line in saved.splitlines() if not line.startswith(("#", ":", "*", "COMMIT"))]
+
+
 @pytest.mark.parametrize("name", STEPS)
-def test_nothing_escapes_while_rules_are_replaced(kernel: Kernel, name: str) -> None:
+def test_nothing_escapes_while_rules_are_replaced(pods: Pair, kernel: Kernel, name: str) -> None:
     """Connections in both directions and families, without a pause, while one rule set takes another's place."""
-    istio_written(kernel)
     install(REDIRECT, BOTH, kernel)
-    running = [
-        started(POD, sys.executable, "-c", SERVER, "9080,15001,15006"),
-        started(OTHER, sys.executable, "-c", SERVER, "9080"),
-    ]
-    floods = {
-        started(where, sys.executable, "-c", FLOOD, host, "9080", uid): port
-        for where, host, uid, port in (
-            (OTHER, P, "0", "15006"),
-            (OTHER, P6, "0", "15006"),
-            (POD, Q, "1000", "15001"),
-            (POD, Q6, "1000", "15001"),
-        )
-    }
-    try:
+    with serving(pods), flooded(pods):
         for _ in range(2):
             for options, backend in STEPS[name]:
                 install(options, BOTH, kernel, backend)
-        for flood, port in floods.items():
-            seen = flood.communicate(timeout=30)[0].strip()  # which closes its input, and so ends it
-            assert seen.startswith(f"{{'{port}': ") and "," not in seen, seen
-    finally:
-        for process in (*floods, *running):
-            process.kill()
-            process.communicate()
 
 
 def test_table_model_is_the_same_for_both_backends() -> None:
@@ -311,9 +390,10 @@ def test_table_model_is_the_same_for_both_backends() -> None:
         assert iptables == native
 
 
-@pytest.mark.parametrize("backend", [(), ("--native-nftables",)])
+@pytest.mark.parametrize("backend", [(), ("--native-nftables", "-m", "TPROXY"), ("--cni-mode", "--redirect-dns")])
 def test_command_line(kernel: Kernel, backend: tuple[str, ...]) -> None:
-    options = ["--network-namespace", POD, "-b", "*", "-i", "*", "-u", "1337", *backend]
+    where = f"/run/netns/{kernel.netns}" if "--cni-mode" in backend else str(kernel.netns)
+    options = ["--network-namespace", where, "-b", "*", "-i", "*", "-u", "1337", *backend]
 
     def tidegate(command: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         line = [sys.executable, "-m", "tidegate", command, *options, *arguments]

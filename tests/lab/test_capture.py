@@ -1,5 +1,6 @@
 """Packet rules in real network namespaces: applied, verified, rolled back, removed, and counted."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,9 +10,14 @@ from dataclasses import dataclass
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
+from tests.lab.two_pods import P, Pair, Q, ask, serving, tables, two_pods
+from tests.unit.cli.test_capture import NINE
 from tidegate.capture import CaptureError, apply, install, observe, uninstall
+from tidegate.capture.backend import Backend
 from tidegate.capture.kernel import Kernel
+from tidegate.cli.main import cli
 from tidegate.rules.capture_rules import rule_set
 from tidegate.rules.compare import canonical, difference
 from tidegate.rules.model import RuleSet, Table
@@ -24,8 +30,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("iptables-save") is None, reason="iptables is not installed"),
 ]
 
-POD, OTHER = f"tgcap{os.getpid()}p", f"tgcap{os.getpid()}q"
-P, Q, V = "10.66.0.2", "10.66.0.3", "10.96.0.10"
+V = "10.96.0.10"
 SIDECAR = CaptureOptions(
     inbound_ports=ALL, local_exclude_ports=("15090", "15021", "15020"), service_cidr=ALL, inbound_interception_mode=""
 )
@@ -41,28 +46,6 @@ COMMIT
 *raw
 -A OUTPUT -d 192.0.2.1/32 -j NOTRACK
 COMMIT
-"""
-
-SERVER = """
-import selectors, socket, sys
-chosen = selectors.DefaultSelector()
-for port in map(int, sys.argv[1].split(",")):
-    chosen.register(socket.create_server(("0.0.0.0", port)), selectors.EVENT_READ, port)
-print("ready", flush=True)
-while True:
-    for key, _ in chosen.select():
-        connection, _ = key.fileobj.accept()
-        connection.sendall(str(key.data).encode())
-        connection.close()
-"""
-CLIENT = """
-import encodings.idna, os, socket, sys
-host, port, source, uid, gid = sys.argv[1:]
-os.setgroups([])
-os.setgid(int(gid))
-os.setuid(int(uid))
-with socket.create_connection((host, int(port)), timeout=5, source_address=(source, 0) if source else None) as peer:
-    print(peer.recv(16).decode())
 """
 
 
@@ -99,67 +82,21 @@ TABLE = {
 }
 
 
-def in_netns(name: str, *command: str) -> list[str]:
-    return ["ip", "netns", "exec", name, *command]
-
-
-def ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True)
-
-
-def serve(name: str, ports: str) -> "subprocess.Popen[str]":
-    command = in_netns(name, sys.executable, "-c", SERVER, ports)
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert server.stdout is not None and server.stdout.readline() == "ready\n"
-    return server
-
-
-def ask(name: str, host: str, port: int = 9080, source: str = "", owner: tuple[int, int] = (0, 0)) -> str:
-    command = in_netns(name, sys.executable, "-c", CLIENT, host, str(port), source, str(owner[0]), str(owner[1]))
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
 @pytest.fixture(scope="module")
-def pods() -> Iterator[None]:
-    """Two Pods on one wire; the other one is also the way to everywhere else."""
-    servers = []
-    try:
-        for name in (POD, OTHER):
-            ip("netns", "add", name)
-            ip("-n", name, "link", "set", "lo", "up")
-        ip("-n", POD, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", OTHER)
-        for name, address in ((POD, P), (OTHER, Q)):
-            ip("-n", name, "addr", "add", f"{address}/24", "dev", "eth0")
-            ip("-n", name, "link", "set", "eth0", "up")
-        ip("-n", POD, "route", "add", "default", "via", Q)
-        servers = [serve(POD, "9080,15001,15006,15020"), serve(OTHER, "9080")]
-        yield
-    finally:
-        for server in servers:
-            server.kill()
-            server.wait()
-            assert server.stdout is not None
-            server.stdout.close()
-        for name in (POD, OTHER):
-            subprocess.run(["ip", "netns", "del", name], check=False)
+def pods() -> Iterator[Pair]:
+    with two_pods("tgcap") as pair, serving(pair):
+        yield pair
 
 
 @pytest.fixture
-def kernel(pods: None) -> Iterator[Kernel]:
+def kernel(pods: Pair) -> Iterator[Kernel]:
     """The Pod's tables, with rules of somebody else in them; flushed afterwards."""
-    found = Kernel(netns=POD)
+    found = Kernel(netns=pods.pod)
     found.write("ipv4", FOREIGN)
     yield found
     for table in ("filter", "mangle", "nat", "raw"):
         found.replace("ipv4", f"*{table}\nCOMMIT\n")
         found.replace("ipv6", f"*{table}\nCOMMIT\n")
-
-
-def tables(kernel: Kernel) -> str:
-    """What iptables-save prints, without comments and counters."""
-    text = kernel.run([kernel.program("ipv4", "save")])
-    lines = [line for line in text.splitlines() if not line.startswith("#")]
-    return "\n".join(line.partition(" [")[0] if line.startswith(":") else line for line in lines)
 
 
 VARIANTS = {
@@ -262,11 +199,11 @@ def moved(before: dict[object, int], after: dict[object, int]) -> set[object]:
 
 @pytest.mark.claim("C000-1", "C001-2")
 @pytest.mark.parametrize("name", TABLE)
-def test_outbound_truth_table(kernel: Kernel, name: str) -> None:
+def test_outbound_truth_table(pods: Pair, kernel: Kernel, name: str) -> None:
     install(SIDECAR, Surroundings(), kernel)
     probe = TABLE[name]
     before = counted(kernel, "nat", "ISTIO_OUTPUT")
-    assert ask(POD, probe.host, source=probe.source, owner=(probe.uid, probe.gid)) == probe.arrives_at
+    assert ask(pods.pod, probe.host, source=probe.source, owner=(probe.uid, probe.gid)) == probe.arrives_at
     after = counted(kernel, "nat", "ISTIO_OUTPUT")
     assert moved(before, after) == {canonical(parse_rule(f"-A ISTIO_OUTPUT {probe.decided_by}"))}
 
@@ -279,25 +216,36 @@ def test_outbound_truth_table(kernel: Kernel, name: str) -> None:
         (15020, "-p tcp --dport 15020 -j RETURN", "15020"),
     ],
 )
-def test_inbound_truth_table(kernel: Kernel, port: int, decided_by: str, arrives_at: str) -> None:
+def test_inbound_truth_table(pods: Pair, kernel: Kernel, port: int, decided_by: str, arrives_at: str) -> None:
     install(SIDECAR, Surroundings(), kernel)
     before = counted(kernel, "nat", "ISTIO_INBOUND")
-    assert ask(OTHER, P, port) == arrives_at
+    assert ask(pods.other, P, port) == arrives_at
     after = counted(kernel, "nat", "ISTIO_INBOUND")
     assert moved(before, after) == {canonical(parse_rule(f"-A ISTIO_INBOUND {decided_by}"))}
 
 
-def test_localhost_rule_counts_when_a_captured_range_holds_loopback(kernel: Kernel) -> None:
+def test_localhost_rule_counts_when_a_captured_range_holds_loopback(pods: Pair, kernel: Kernel) -> None:
     """Rule 8: with loopback captured the early return of the application's own calls is gone."""
     install(msgspec.structs.replace(SIDECAR, service_cidr=("127.0.0.0/8",)), Surroundings(), kernel)
     before = counted(kernel, "nat", "ISTIO_OUTPUT")
-    assert ask(POD, "127.0.0.1", owner=(1000, 1000)) == "9080"
+    assert ask(pods.pod, "127.0.0.1", owner=(1000, 1000)) == "9080"
     after = counted(kernel, "nat", "ISTIO_OUTPUT")
     assert moved(before, after) == {canonical(parse_rule("-A ISTIO_OUTPUT -d 127.0.0.1/32 -j RETURN"))}
 
 
 def test_command_line(kernel: Kernel) -> None:
-    command = [sys.executable, "-m", "tidegate", "iptables", "--network-namespace", POD, "-b", "*", "-i", "*"]
+    command = [
+        sys.executable,
+        "-m",
+        "tidegate",
+        "iptables",
+        "--network-namespace",
+        str(kernel.netns),
+        "-b",
+        "*",
+        "-i",
+        "*",
+    ]
     before = tables(kernel)
     shown = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, check=True).stdout
     assert "-A ISTIO_OUTPUT -j ISTIO_REDIRECT\nCOMMIT\n" in shown
@@ -310,3 +258,56 @@ def test_command_line(kernel: Kernel) -> None:
     assert "--istio-inbound-ports: expected a port from 1 to 65535 (got 'nothing')" in refused.stderr
     subprocess.run([*command, "--cleanup-only"], capture_output=True, check=True)
     assert tables(kernel) == before
+
+
+def told(kernel: Kernel, command: str, *arguments: str) -> str:
+    """What `tidegate capture` prints of the Pod."""
+    where = ("--network-namespace", str(kernel.netns))
+    result = CliRunner().invoke(cli, ["capture", command, *where, *arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.mark.parametrize("backend", ["iptables", "nftables"])
+def test_show_lists_the_nine_rules_with_what_they_serve_and_their_counters(
+    pods: Pair, kernel: Kernel, backend: Backend
+) -> None:
+    install(SIDECAR, Surroundings(), kernel, backend)
+    for _ in range(3):
+        ask(pods.pod, Q, owner=(1000, 1000))
+    rows = json.loads(told(kernel, "show", "--chain", "ISTIO_OUTPUT", "-o", "json"))
+    assert tuple(row["serves"] for row in rows) == NINE
+    assert [row["packets"] for row in rows] == [0] * 8 + [3]
+    assert rows[8]["bytes"] == 180, "three first packets of 60 bytes"
+    table = told(kernel, "show", "--chain", "ISTIO_OUTPUT", "--counted").splitlines()
+    assert table[0].split() == ["FAMILY", "TABLE", "CHAIN", "#", "PACKETS", "BYTES", "RULE", "SERVES"]
+    assert len(table) == 2 and table[1].endswith("everything else goes to Envoy")
+    everything = told(kernel, "show")
+    assert "192.0.2.1/32" in everything, "rules of others are told too"
+    uninstall(SIDECAR, Surroundings(), kernel)
+
+
+@pytest.mark.parametrize("backend", ["iptables", "nftables"])
+def test_trace_names_the_rule_that_really_decides(pods: Pair, kernel: Kernel, backend: Backend) -> None:
+    """Of each row of the truth table; the kernel's counters agree in the test of the table itself."""
+    install(SIDECAR, Surroundings(), kernel, backend)
+    for name, probe in TABLE.items():
+        sender = ("--from-user", str(probe.uid), "--from-group", str(probe.gid))
+        source = ("--from", probe.source) if probe.source else ()
+        said = json.loads(told(kernel, "trace", *sender, *source, "--to", f"{probe.host}:9080", "-o", "json"))
+        assert said["deciding"]["number"] == int(name[0]), name
+        assert said["deciding"]["serves"] == NINE[int(name[0]) - 1]
+        captured = probe.arrives_at != "9080"
+        assert (said["verdict"], said["toPort"]) == (("redirect", int(probe.arrives_at)) if captured else ("accept", 0))
+    uninstall(SIDECAR, Surroundings(), kernel)
+
+
+def test_trace_tells_the_way_of_what_comes_in(pods: Pair, kernel: Kernel) -> None:
+    install(VARIANTS["tproxy"], Surroundings(), kernel)
+    text = told(kernel, "trace", "--inbound", "--from", Q, "--to", f"{P}:9080")
+    assert text.startswith("tproxy: the packet goes to port 15006, Envoy's inbound listener with its addresses kept\n")
+    assert "because of mangle ISTIO_INBOUND rule " in text
+    assert "decides" in text
+    probe = told(kernel, "trace", "--inbound", "--from", Q, "--to", f"{P}:15021")
+    assert "port 15021 is left alone: Envoy's health" in probe
+    uninstall(VARIANTS["tproxy"], Surroundings(), kernel)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.lab.labs import _SPEC as DEFAULT_SPEC
 from tests.lab.labs import NEEDS, OUTSIDE_ECHO, OUTSIDE_WEB, VIP, Lab, running_lab, until
 
 pytestmark = NEEDS
@@ -16,9 +17,16 @@ ECHO = f"{OUTSIDE_ECHO}:9000"
 REGISTRY_ONLY = {"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}}
 
 
+SPEC = f"{DEFAULT_SPEC}  sidecar: {{{{interceptionMode: TPROXY}}}}\n".replace(
+    "  labels: {{app: client}}\n",
+    "  labels: {{app: client}}\n  sidecar: {{excludeOutboundPorts: '15090'}}\n",
+)
+"""The second server is captured by TPROXY; the client's connections to one port are not captured."""
+
+
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    with running_lab() as made:
+    with running_lab(SPEC) as made:
         yield made
 
 
@@ -113,3 +121,49 @@ def test_the_table_names_the_labs_members_and_says_what_to_do(lab):
         done = lab.run("connections", *places, "client.front", "--port", "9000")
     assert f"{ECHO} (echo)" in done.stdout
     assert "bypassed: no leg by way of the sidecar" in done.stderr
+
+
+def address(lab: Lab, workload: str) -> str:
+    return next(member.address for member in lab.state.plan.members if member.key == workload)
+
+
+def told(lab: Lab, *arguments: str) -> list[tuple[str, str, str]]:
+    """Verdict, rule and why, as the table has them."""
+    places = ("--run-dir", str(lab.folders.run), "--state-dir", str(lab.folders.state))
+    head, *lines = lab.must("connections", *places, *arguments).splitlines() or ["VERDICT RULE WHY"]
+    starts = [head.index(column) for column in ("VERDICT", "RULE", "WHY")]
+    return [tuple(line[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)) for line in lines]
+
+
+def forget(lab: Lab, workload: str, destination: str) -> None:
+    """Let the kernel drop what it knows of connections to there, as it does two minutes after their end."""
+    netns = f"/run/netns/tg-{lab.name}-{workload}"
+    command = ["nsenter", f"--net={netns}", "--", "conntrack", "-D", "--orig-dst", destination]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def test_rule_and_why_of_what_is_captured_and_of_what_goes_around(lab):
+    """By a captured process, by one with the proxy's user, to an excluded port, and by the proxy itself."""
+    own = ("nat ISTIO_OUTPUT rule 6", "the proxy's own connections (user 1337) leave as they are")
+    excluded = ("nat ISTIO_OUTPUT rule 1", "tcp to port 15090 is excluded")
+    with held(lab, "client.front", ECHO), held(lab, "client.front", f"{address(lab, 'v1.shop')}:15090"):
+        everything_else = ("nat ISTIO_OUTPUT rule 11", "everything else goes to Envoy")
+        until(lambda: ("through", *everything_else) in told(lab, "client.front", "--port", "9000"))
+        until(lambda: told(lab, "client.front", "--port", "15090") == [("bypassed", *excluded)])
+    with held(lab, "client.front", ECHO, uid=1337):
+        until(lambda: ("bypassed", *own) in told(lab, "client.front", "--port", "9000"))
+    assert lab.probe("client.front").get(f"http://{VIP}:8000/")["status"] == 200
+    forget(lab, "client.front", VIP)
+    pooled = until(lambda: told(lab, "client.front", "--port", "8000", "--verdict", "pooled"))
+    assert set(pooled) == {("pooled", *own)}
+
+
+def test_rule_and_why_of_what_comes_in_by_tproxy(lab):
+    """The server sees its client's address, and is told to have been reached by way of the sidecar all the same."""
+    client, server = address(lab, "client.front"), address(lab, "v2.shop")
+    answer = lab.probe("client.front").get(f"http://{server}:8000/")
+    assert answer["status"] == 200
+    found = until(lambda: rows(lab, "v2.shop", "--verdict", "through", "--port", "8000"))
+    assert {row["source"].rpartition(":")[0] for row in found} == {client}
+    assert {row["rule"] for row in found} == {"mangle ISTIO_INBOUND rule 8"}
+    assert {row["because"] for row in found} == {"everything else that comes in goes to Envoy, its addresses kept"}

@@ -13,10 +13,9 @@ from typing import Any
 
 PROGRAMS = Path(__file__).parent / "programs"
 PROXY = 1337
-ANSWER_SECONDS = 10
-SINK_PORTS = (15001, 15006, 15053)
-APPLICATION_PORTS = (9080, 9082, 15008, 15020, 15021, 15090)
-FAR_PORTS = (53, 80, 443, 9080, 9083)
+ANSWER_SECONDS = 30
+NAME = "web.shop.svc.cluster.local"
+"""What the workload's own name server knows."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,11 @@ class Places:
     pod: str
     other: str
     service: str
+    """Of a Service whose endpoint is the other host's port 9080."""
+    own_service: str
+    """Of a Service whose endpoint is the workload itself."""
+    empty_service: str
+    """Of one without endpoints."""
     outside: str
     excluded: str
     excluded_range: str
@@ -37,28 +41,32 @@ class Places:
 
 PLACES = {
     "ipv4": Places(
-        "10.66.0.2",
-        "10.66.0.3",
-        "10.96.0.10",
-        "203.0.113.9",
-        "192.0.2.9",
-        "192.0.2.0/24",
-        "10.96.0.53",
-        "127.0.0.1",
-        "127.0.0.6",
-        24,
+        pod="10.66.0.2",
+        other="10.66.0.3",
+        service="10.96.0.10",
+        own_service="10.96.0.11",
+        empty_service="10.96.0.12",
+        outside="203.0.113.9",
+        excluded="192.0.2.9",
+        excluded_range="192.0.2.0/24",
+        resolver="10.96.0.53",
+        loopback="127.0.0.1",
+        passthrough="127.0.0.6",
+        prefix=24,
     ),
     "ipv6": Places(
-        "fd66::2",
-        "fd66::3",
-        "fd96::10",
-        "2001:db8:1::9",
-        "2001:db8:2::9",
-        "2001:db8:2::/64",
-        "fd96::53",
-        "::1",
-        "::6",
-        64,
+        pod="fd66::2",
+        other="fd66::3",
+        service="fd96::10",
+        own_service="fd96::11",
+        empty_service="fd96::12",
+        outside="2001:db8:1::9",
+        excluded="2001:db8:2::9",
+        excluded_range="2001:db8:2::/64",
+        resolver="fd96::53",
+        loopback="::1",
+        passthrough="::6",
+        prefix=64,
     ),
 }
 
@@ -70,6 +78,8 @@ class Program:
         entering = ["nsenter", f"--net=/run/netns/{netns}", "--"]
         command = [*entering, sys.executable, str(PROGRAMS / f"{name}.py"), *arguments]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ready(self) -> None:
         assert self._line() == "ready"
 
     def ask(self, given: Any = "") -> Any:
@@ -89,30 +99,24 @@ class Program:
         self._process.communicate()
 
 
-class Wire:
-    """Both namespaces and their programs."""
+class Network:
+    """Both namespaces, and in each a program that calls."""
 
-    def __init__(self, family: str, *, tproxy: bool, stack: ExitStack) -> None:
-        self.family, self.places = family, PLACES[family]
+    def __init__(self, family: str, stack: ExitStack) -> None:
+        self.family, self.places, self._stack = family, PLACES[family], stack
         self.pod, self.far = f"tgpkt{os.getpid()}p", f"tgpkt{os.getpid()}q"
         for name in (self.pod, self.far):
             _ip("netns", "add", name)
             stack.callback(_ip, "netns", "del", name)
         self._connect()
-        shape = {"family": 6 if family == "ipv6" else 4}
+        self.inside, self.outside = self.started(self.pod, "caller"), self.started(self.far, "caller")
+        self.inside.ready()
+        self.outside.ready()
 
-        def started(netns: str, name: str, *arguments: str) -> Program:
-            made = Program(netns, name, *arguments)
-            stack.callback(made.close)
-            return made
-
-        proxy = {**shape, "proxy": True, "tproxy": tproxy, "gid": PROXY, "tcp": SINK_PORTS, "udp": [15053]}
-        proxy["name_server"] = self.places.loopback
-        self.proxy = started(self.pod, "sink", json.dumps(proxy))
-        self.application = started(self.pod, "sink", json.dumps({**shape, "tcp": APPLICATION_PORTS}))
-        far = {**shape, "tcp": FAR_PORTS, "udp": [53], "name_server": self.places.resolver}
-        self.others = started(self.far, "sink", json.dumps(far))
-        self.inside, self.outside = started(self.pod, "caller"), started(self.far, "caller")
+    def started(self, netns: str, name: str, **given: Any) -> Program:
+        made = Program(netns, name, json.dumps(given))
+        self._stack.callback(made.close)
+        return made
 
     def _connect(self) -> None:
         places = self.places
@@ -128,14 +132,32 @@ class Wire:
         _ip("-n", self.pod, "route", "add", "default", "via", places.other)
 
     def _far(self) -> list[str]:
+        """The other host has every address but the workload's: what is let go arrives there."""
         places = self.places
-        return [places.other, places.service, places.outside, places.excluded, places.resolver]
+        services = [places.service, places.own_service, places.empty_service]
+        return [places.other, *services, places.outside, places.excluded, places.resolver]
+
+
+class Wire(Network):
+    """With servers on both sides, and the workload's name server; its proxy is not among them."""
+
+    def __init__(self, family: str, stack: ExitStack) -> None:
+        super().__init__(family, stack)
+        places, shape = self.places, {"family": 6 if family == "ipv6" else 4}
+        own = {"address": places.loopback, "knows": NAME, "means": places.service}
+        self.names = self.started(self.pod, "names", **own, resolver=places.resolver, group=PROXY)
+        here = {**shape, "tcp": [9080, 9082], "http": [15008, 15020]}
+        far = {**shape, "tcp": [80, 443, 9080, 9083], "dns": [53], "dns_address": places.resolver}
+        self.application = self.started(self.pod, "sink", said_by="application", **here)
+        self.others = self.started(self.far, "sink", said_by="other", **far)
+        for program in (self.names, self.application, self.others):
+            program.ready()
 
 
 @contextmanager
-def wire(family: str, *, tproxy: bool) -> Iterator[Wire]:
+def wire(family: str) -> Iterator[Wire]:
     with ExitStack() as stack:
-        yield Wire(family, tproxy=tproxy, stack=stack)
+        yield Wire(family, stack)
 
 
 def _ip(*arguments: str) -> None:

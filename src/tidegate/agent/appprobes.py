@@ -5,9 +5,12 @@ https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-pro
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
+import os
+import secrets
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Literal
 
 import grpc
@@ -100,9 +103,15 @@ class AppProbes:
     async def _open(
         self, host: str, port: int | str, context: ssl.SSLContext | None = None
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """From the address that the rules let pass; where there are none, lo may lack that of IPv6: then from any."""
         where = host or self._address
         source = _source(where)
-        return await asyncio.open_connection(where, port, ssl=context, local_addr=(source, 0) if source else None)
+        try:
+            return await asyncio.open_connection(where, port, ssl=context, local_addr=(source, 0) if source else None)
+        except OSError as error:
+            if source != SOURCE[6] or error.errno != errno.EADDRNOTAVAIL:
+                raise
+        return await asyncio.open_connection(where, port, ssl=context)
 
     async def _http(self, wanted: HttpGet) -> Response:
         reader, writer = await self._open(wanted.host, wanted.port, _unverified() if wanted.scheme == "HTTPS" else None)
@@ -126,8 +135,10 @@ class AppProbes:
         """grpc.health.v1.Health/Check; a request's only field is the service's name."""
         name = (wanted.service or "").encode()[:127]
         request = b"\x0a" + bytes([len(name)]) + name if name else b""
-        host = f"[{self._address}]" if ":" in self._address else self._address
-        async with grpc.aio.insecure_channel(f"{host}:{wanted.port}", options=_GRPC_OPTIONS) as channel:
+        async with (
+            self._passage(wanted.port) as target,
+            grpc.aio.insecure_channel(target, options=_GRPC_OPTIONS) as channel,
+        ):
             check = channel.unary_unary("/grpc.health.v1.Health/Check", None, None)
             try:
                 answer: bytes = await check(request)
@@ -136,6 +147,27 @@ class AppProbes:
         if answer[:2] == bytes((8, _SERVING)):
             return Response()
         return Response(503, b"the application says that it does not serve\n")
+
+    @contextlib.asynccontextmanager
+    async def _passage(self, port: int | str) -> AsyncIterator[str]:
+        """A socket of this process' own that leads to the application: gRPC cannot choose where it comes from."""
+        name = f"tidegate-probe-{os.getpid()}-{secrets.token_hex(8)}"
+
+        async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(OSError), contextlib.closing(writer):
+                far_reader, far_writer = await self._open("", port)
+                with contextlib.closing(far_writer):
+                    await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+
+        async with await asyncio.start_unix_server(lead, f"\0{name}"):
+            yield f"unix-abstract:{name}"
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(_CHUNK):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
 
 
 _GRPC_OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
@@ -163,7 +195,7 @@ def _source(host: str) -> str:
         found = ipaddress.ip_address(host)
     except ValueError:
         return ""
-    return SOURCE[4] if found.version == 4 else ""
+    return SOURCE[found.version]
 
 
 def _unverified() -> ssl.SSLContext:
@@ -193,4 +225,5 @@ def parse(environment: Mapping[str, str]) -> dict[str, Probe]:
 
 def address_of(environment: Mapping[str, str], address: str) -> str:
     """Whom probes ask: the pod's address, or loopback where the mesh's inbound traffic goes there."""
-    return "127.0.0.1" if environment.get(LOCALHOST, "").lower() == "true" else address
+    loopback = "::1" if ":" in address else "127.0.0.1"
+    return loopback if environment.get(LOCALHOST, "").lower() == "true" else address

@@ -12,7 +12,7 @@ from tidegate.agent.settings import Settings
 
 _TYPE = "type.googleapis.com/envoy."
 _LOOPBACK = "127.0.0.1"
-_EVERYWHERE = "0.0.0.0"  # noqa: S104 (inside the workload's own namespace, where probes and scrapers come from)
+_EVERYWHERE, _EVERYWHERE_V6 = "0.0.0.0", "::"  # noqa: S104 (the workload's own namespace, where scrapers come from)
 _BUFFER_LIMIT = 32768
 _FOREVER = "0s"
 """As an initial fetch timeout: wait until the control plane has answered."""
@@ -46,8 +46,9 @@ def bootstrap(settings: Settings) -> dict[str, Any]:
         "node": _node(settings),
         "admin": {"address": _address(_LOOPBACK, settings.ports.admin)},
         "dynamic_resources": _dynamic_resources(),
+        **_cluster_manager(settings.outlier_log_path),
         "static_resources": {"clusters": _clusters(settings), "listeners": _listeners(settings)},
-        "layered_runtime": _runtime(),
+        "layered_runtime": _runtime(settings.runtime_values),
         "overload_manager": _overload(),
         "stats_config": _stats_config(),
         "stats_flush_interval": "5s",
@@ -65,13 +66,19 @@ def _node(settings: Settings) -> dict[str, Any]:
         **settings.metadata,
         "NAME": settings.name,
         "NAMESPACE": settings.namespace,
-        "INSTANCE_IPS": settings.address,
+        "INSTANCE_IPS": ",".join((settings.address, *settings.other_addresses)),
         **({"INTERCEPTION_MODE": settings.interception_mode} if settings.type == "sidecar" else {}),
         "ENVOY_STATUS_PORT": str(settings.ports.readiness),
         "ENVOY_PROMETHEUS_PORT": str(settings.ports.prometheus),
         "TIDEGATE_VERSION": __version__,
     }
-    return {"id": settings.node_id, "cluster": settings.full_name, "metadata": metadata}
+    return {"id": settings.node_id, "cluster": settings.service_cluster or settings.full_name, "metadata": metadata}
+
+
+def _cluster_manager(outlier_log: str) -> dict[str, Any]:
+    if not outlier_log:
+        return {}
+    return {"cluster_manager": {"outlier_detection": {"event_log_path": outlier_log}}}
 
 
 def _dynamic_resources() -> dict[str, Any]:
@@ -117,13 +124,24 @@ def _cluster(name: str, address: dict[str, Any]) -> dict[str, Any]:
 
 
 def _listeners(settings: Settings) -> list[dict[str, Any]]:
+    scrapes = _everywhere(settings.ports.prometheus, settings)
+    probes = _everywhere(settings.ports.readiness, settings)
     return [
-        _listener("prometheus", settings.ports.prometheus, "/stats/prometheus", "prometheus_stats", compressed=True),
-        _listener("agent", settings.ports.readiness, "/healthz/ready", "agent", compressed=False),
+        _listener(
+            "prometheus", scrapes, "/stats/prometheus", "prometheus_stats", compressed=settings.stats_compression
+        ),
+        _listener("agent", probes, "/healthz/ready", "agent", compressed=False),
     ]
 
 
-def _listener(name: str, port: int, path: str, cluster: str, *, compressed: bool) -> dict[str, Any]:
+def _everywhere(port: int, settings: Settings) -> dict[str, Any]:
+    """All addresses of the workload; of both families where it has one of IPv6."""
+    if not settings.ipv6:
+        return _address(_EVERYWHERE, port)
+    return {"socket_address": {"address": _EVERYWHERE_V6, "port_value": port, "ipv4_compat": True}}
+
+
+def _listener(name: str, address: dict[str, Any], path: str, cluster: str, *, compressed: bool) -> dict[str, Any]:
     """A listener that passes one path on to one cluster and answers 404 to everything else."""
     route = {"match": {"path": path}, "route": {"cluster": cluster}}
     router = {"name": "envoy.filters.http.router", "typed_config": _typed("extensions.filters.http.router.v3.Router")}
@@ -137,7 +155,7 @@ def _listener(name: str, port: int, path: str, cluster: str, *, compressed: bool
     chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
     return {
         "name": f"static_{name}",
-        "address": _address(_EVERYWHERE, port),
+        "address": address,
         "per_connection_buffer_limit_bytes": _BUFFER_LIMIT,
         "filter_chains": [chain],
     }
@@ -160,11 +178,12 @@ def _compressors() -> list[dict[str, Any]]:
     ]
 
 
-def _runtime() -> dict[str, Any]:
-    layer = {
+def _runtime(given: dict[str, str]) -> dict[str, Any]:
+    own: dict[str, Any] = {
         "re2.max_program_size.error_level": 32768,
         "envoy.reloadable_features.http_reject_path_with_fragment": False,
     }
+    layer = {name: value for name, value in (own | given).items() if value != ""}
     return {
         "layers": [
             {"name": "global config", "static_layer": layer},

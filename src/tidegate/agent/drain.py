@@ -18,10 +18,10 @@ _QUESTION = f"/stats?usedonly&filter={quote(f'^{OPEN_CONNECTIONS}$')}"
 _MAX = 4 * 1024 * 1024
 
 
-async def drain(admin: Client, seconds: float, *, until_idle: bool) -> None:
+async def drain(admin: Client, seconds: float, *, until_idle: bool, at_least: float = 0.0) -> None:
     """Fail Envoy's health check, let its listeners close gently, and wait.
 
-    ``until_idle`` ends the wait as soon as no connection is open.
+    ``until_idle`` ends the wait as soon as no connection is open, but not before ``at_least`` seconds.
     """
     for target in ("/healthcheck/fail", "/drain_listeners?graceful"):
         try:
@@ -31,12 +31,13 @@ async def drain(admin: Client, seconds: float, *, until_idle: bool) -> None:
             return
     log.info("draining for %s s", seconds)
     try:
-        await asyncio.wait_for(_until_idle(admin) if until_idle else asyncio.sleep(seconds), seconds)
+        await asyncio.wait_for(_until_idle(admin, at_least) if until_idle else asyncio.sleep(seconds), seconds)
     except TimeoutError:
         return
 
 
-async def _until_idle(admin: Client) -> None:
+async def _until_idle(admin: Client, at_least: float) -> None:
+    await asyncio.sleep(at_least)
     while not await _idle(admin):  # noqa: ASYNC110 (Envoy sends no event for it)
         await asyncio.sleep(POLL_SECONDS)
 

@@ -6,7 +6,7 @@ Made for a handful of probes, scrapes and administrative questions, in a process
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from urllib.parse import SplitResult, urlsplit
 
 import h11
@@ -30,6 +30,8 @@ class Request(msgspec.Struct, frozen=True):
     query: str
     peer: str
     """The client's address; empty on a Unix socket."""
+    headers: Mapping[str, str] = {}
+    """By name in small letters."""
 
     @property
     def target(self) -> str:
@@ -84,7 +86,8 @@ async def _request(connection: h11.Connection, reader: asyncio.StreamReader, pee
                 raise h11.RemoteProtocolError("the request's body is too large", 413)
         elif isinstance(event, h11.EndOfMessage) and head is not None:
             target = _target(head)
-            return Request(head.method.decode("ascii"), target.path, target.query, peer)
+            headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in head.headers}
+            return Request(head.method.decode("ascii"), target.path, target.query, peer, headers)
         else:
             return None
 
@@ -146,6 +149,9 @@ async def _close(writer: asyncio.StreamWriter) -> None:
         await asyncio.wait_for(writer.wait_closed(), 1.0)
 
 
+_NONE: Mapping[str, str] = {}
+
+
 class Client:
     """Asks one HTTP server, a connection a question."""
 
@@ -159,9 +165,11 @@ class Client:
     async def post(self, target: str, limit: int = MAX_BODY) -> tuple[int, bytes]:
         return await self._whole("POST", target, limit)
 
-    async def stream(self, target: str, limit: int) -> tuple[int, str, AsyncGenerator[bytes, None]]:
+    async def stream(
+        self, target: str, limit: int, headers: Mapping[str, str] = _NONE
+    ) -> tuple[int, str, AsyncGenerator[bytes, None]]:
         """Status, content type and the body as it comes, cut with an error after ``limit`` bytes."""
-        reader, writer, connection = await self._ask("GET", target)
+        reader, writer, connection = await self._ask("GET", target, headers)
         try:
             head = await self._event(connection, reader)
         except BaseException:
@@ -170,7 +178,11 @@ class Client:
         if not isinstance(head, h11.Response):
             await _close(writer)
             raise UpstreamHttpError(f"{self} did not answer")
-        kind = next((v.decode("latin-1") for k, v in head.headers if k == b"content-type"), "text/plain")
+        told = {k: v.decode("latin-1") for k, v in head.headers}
+        if (coding := told.get(b"content-encoding", "identity")) != "identity":
+            await _close(writer)
+            raise UpstreamHttpError(f"{self} answers in encoding {coding!r}, which was not asked for")
+        kind = told.get(b"content-type", "text/plain")
         return head.status_code, kind, self._body(connection, reader, writer, limit)
 
     def __str__(self) -> str:
@@ -188,9 +200,12 @@ class Client:
             raise UpstreamHttpError(f"{self} did not answer")
         return head.status_code, body
 
-    async def _ask(self, method: str, target: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, h11.Connection]:
+    async def _ask(
+        self, method: str, target: str, more: Mapping[str, str] = _NONE
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, h11.Connection]:
         connection = h11.Connection(h11.CLIENT)
-        headers = [("host", self.host), ("connection", "close"), ("content-length", "0")]
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        headers = [("host", host), ("connection", "close"), ("content-length", "0"), *more.items()]
         try:
             reader, writer = await asyncio.wait_for(asyncio.open_connection(self.host, self.port), self.timeout)
             await _write(writer, connection.send(h11.Request(method=method, target=target, headers=headers)))

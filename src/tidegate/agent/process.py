@@ -5,14 +5,16 @@ it by its pid file or by its command line and adopts it.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import msgspec
 
@@ -174,8 +176,7 @@ class Envoy:
 
     def _start(self) -> None:
         self.starts += 1
-        with self.settings.log_file.open("ab", buffering=0) as output:
-            _give(self.settings.log_file, self.settings.identity)
+        with self._output() as output:
             binary = os.open(self.settings.envoy, os.O_RDONLY)
             path = str(self.settings.envoy) if open_to_all(self.settings.envoy) else f"/proc/self/fd/{binary}"
             try:
@@ -195,6 +196,16 @@ class Envoy:
                 os.close(binary)
         self.running = procfs.Process.of(self._child.pid)
         procfs.keep(self.settings.pid_file, self.running)
+
+    @contextlib.contextmanager
+    def _output(self) -> Iterator[IO[bytes] | None]:
+        """Where Envoy writes: its log file, or None for where the agent itself does."""
+        if not self.settings.own_log_file:
+            yield None
+            return
+        with self.settings.log_file.open("ab", buffering=0) as output:
+            _give(self.settings.log_file, self.settings.identity)
+            yield output
 
     async def _until_it_ends(self) -> None:
         if self.running is None:
@@ -223,17 +234,34 @@ def arguments(settings: Settings, binary: str) -> list[str]:
         "--log-level",
         settings.log_level,
         "--log-format",
-        "%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t",
+        _JSON_FORMAT if settings.log_as_json else _TEXT_FORMAT,
         "--local-address-ip-version",
-        "v4",
+        "v6" if settings.ipv6 else "v4",
         "--drain-time-s",
-        "45",
+        str(settings.envoy_drain_seconds),
         "--drain-strategy",
         "immediate",
         "--file-flush-interval-msec",
-        "250",
+        str(round(settings.flush_seconds * 1000)),
         "--disable-hot-restart",
+        *(("--component-log-level", settings.component_log_level) if settings.component_log_level else ()),
+        *(("--file-flush-min-size-kb", str(settings.flush_kilobytes)) if settings.flush_kilobytes else ()),
+        *_override(settings.bootstrap_override),
     ]
+
+
+_TEXT_FORMAT = "%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t"
+_JSON_FORMAT = '{"level":"%l","time":"%Y-%m-%dT%T.%fZ","scope":"envoy %n","msg":"%j","caller":"%g:%#","thread":"%t"}'
+
+
+def _override(path: Path | None) -> list[str]:
+    """A further bootstrap, which Envoy merges over the file's. Raises EnvoyStartError when it cannot be read."""
+    if path is None:
+        return []
+    try:
+        return ["--config-yaml", path.read_text()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise EnvoyStartError(f"bootstrap override {path} cannot be read: {error}") from error
 
 
 def as_user(settings: Settings) -> list[str]:

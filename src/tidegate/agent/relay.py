@@ -23,6 +23,7 @@ from grpc.aio import EOF  # type: ignore[attr-defined]  # the stubs lack it
 from tidegate.agent.acceptance import Acceptance, Change
 from tidegate.agent.lastgood import LastGood
 from tidegate.agent.namefeed import NameFeed, Received
+from tidegate.agent.upstream import CONNECT_SECONDS, MAX_MESSAGE, Upstream
 from tidegate.kit.errors import TidegateError
 from tidegate.xds.session import ProtocolError
 from tidegate.xds.wire import WireError
@@ -32,13 +33,10 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
-CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
 """How long the control plane may say nothing to a new stream before the last accepted set answers."""
 FIRST_DELAY, LAST_DELAY = 0.1, 10.0
 """Seconds between attempts to reach the control plane."""
-MAX_MESSAGE = 256 * 1024 * 1024
-"""Bytes; a mesh of 10,000 services sends some 60 MB at once."""
 MAX_TOKEN = 65536
 
 _OPTIONS = (
@@ -107,7 +105,7 @@ class Downstream:
         await self._context.write(response)
 
 
-class Upstream:
+class UpstreamCall:
     """The control plane's side of one stream: Envoy's requests and the agent's own are written one at a time."""
 
     def __init__(self, call: Any) -> None:
@@ -124,7 +122,7 @@ class Upstream:
 class Relay:
     """The discovery server of one workload."""
 
-    def __init__(self, upstream: Path, token_file: Path, store: LastGood, feed: NameFeed | None = None) -> None:
+    def __init__(self, upstream: Upstream, token_file: Path, store: LastGood, feed: NameFeed | None = None) -> None:
         self._upstream, self._token_file, self._store, self._feed = upstream, token_file, store, feed
         self._writer = ThreadPoolExecutor(1, "lastgood")
         self._server = grpc.aio.server(options=_OPTIONS)
@@ -185,10 +183,9 @@ class Relay:
         self._failures += 1
         self.counters["upstream_failures"] += 1
         source = await self._substitute(downstream)
-        self.state = f"{source}; control plane: {reason}"
-        log.warning("control plane: %s; Envoy goes on with %s", reason, source)
+        self._told(source, reason)
         answering = self._from_store(downstream) if source == _LAST_ACCEPTED else _ignore(downstream)
-        await _first(answering, self._until_back())
+        await _first(answering, self._until_back(source, reason))
 
     async def _substitute(self, downstream: Downstream) -> str:
         """What Envoy goes on with while the control plane is away.
@@ -207,14 +204,18 @@ class Relay:
             token = read_token(self._token_file)
         except TokenError as error:
             return str(error)
-        if not await _accepts(self._upstream):
-            return f"{self._upstream} does not accept connections"
-        async with _channel(self._upstream) as channel:
+        if problem := await self._upstream.problem():
+            return problem
+        try:
+            opened = self._upstream.channel()
+        except OSError as error:
+            return str(error)
+        async with opened as channel:
             call = channel.stream_stream(METHOD)(metadata=(("authorization", f"Bearer {token}"),))
             return await self._relayed(downstream, call)
 
     async def _relayed(self, downstream: Downstream, call: Any) -> str:
-        acceptance, upstream = Acceptance(), Upstream(call)
+        acceptance, upstream = Acceptance(), UpstreamCall(call)
         try:
             await _first(
                 self._to_upstream(downstream, upstream, acceptance),
@@ -229,7 +230,7 @@ class Relay:
         finally:
             call.cancel()
 
-    async def _to_upstream(self, downstream: Downstream, upstream: "Upstream", acceptance: Acceptance) -> None:
+    async def _to_upstream(self, downstream: Downstream, upstream: UpstreamCall, acceptance: Acceptance) -> None:
         subscribed = self._feed is None
         while (request := await downstream.next()) is not None:
             self.counters["requests"] += 1
@@ -241,7 +242,7 @@ class Relay:
             if change is not None:
                 await self._note(change)
 
-    async def _to_envoy(self, downstream: Downstream, upstream: "Upstream", acceptance: Acceptance) -> None:
+    async def _to_envoy(self, downstream: Downstream, upstream: UpstreamCall, acceptance: Acceptance) -> None:
         while (response := await upstream.read()) is not EOF:
             if self.connected_since is None:
                 self.connected_since, self._failures, self.state = time.time(), 0, "the control plane"
@@ -301,12 +302,21 @@ class Relay:
             for response in responses:
                 await downstream.write(response)
 
-    async def _until_back(self) -> None:
-        """Wait, longer after each failure in a row, until the control plane accepts connections."""
-        await asyncio.sleep(delay_after(self._failures, random.random()))  # noqa: S311 (spreads agents, hides nothing)
-        while not await _accepts(self._upstream):
+    async def _until_back(self, source: str, reason: str) -> None:
+        """Wait, longer after each failure in a row, until the control plane can be reached."""
+        while True:
+            await asyncio.sleep(delay_after(self._failures, random.random()))  # noqa: S311 (spreads agents, hides nothing)
+            problem = await self._upstream.problem()
+            if not problem:
+                return
             self._failures += 1
-            await asyncio.sleep(delay_after(self._failures, random.random()))  # noqa: S311
+            if problem != reason:
+                reason = problem
+                self._told(source, reason)
+
+    def _told(self, source: str, reason: str) -> None:
+        self.state = f"{source}; control plane: {reason}"
+        log.warning("control plane: %s; Envoy goes on with %s", reason, source)
 
 
 class _SilentError(Exception):
@@ -338,21 +348,6 @@ async def _status(call: Any, error: Exception) -> str:
     except TimeoutError:
         return str(error)
     return f"{code.name}: {details}" if code is not grpc.StatusCode.OK else "the stream ended"
-
-
-def _channel(upstream: Path) -> Any:
-    """A channel for one stream: the next one starts without this one's back-off."""
-    return grpc.aio.insecure_channel(f"unix:{upstream}", options=_OPTIONS)
-
-
-async def _accepts(socket: Path) -> bool:
-    """Whether somebody listens there; a dead process' socket says no at once."""
-    try:
-        _, writer = await asyncio.wait_for(asyncio.open_unix_connection(socket), CONNECT_SECONDS)
-    except (OSError, TimeoutError):
-        return False
-    writer.close()
-    return True
 
 
 async def _ignore(downstream: Downstream) -> None:

@@ -1,9 +1,11 @@
 """What one agent was told at its start, and where its files are."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
+
+from tidegate.kit.hostport import HostPort
 
 PROXY_ID = 1337
 """User and group of Envoy: the packet rules know its connections by them."""
@@ -23,6 +25,16 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     prometheus: int = 15090
 
 
+class Network(msgspec.Struct, frozen=True):
+    """A control plane of another machine."""
+
+    address: HostPort
+    roots: Path
+    """File of the root certificates, PEM, that its own must come from."""
+    server_name: str
+    """The name that its certificate must have."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """One workload's agent."""
 
@@ -34,8 +46,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     run_dir: Path
     state_dir: Path
     token_file: Path
-    upstream: Path
-    """The control plane's Unix socket."""
+    upstream: Path | Network
+    """The control plane: its Unix socket, or where it is in the network."""
     envoy: Path
     domain: str = "cluster.local"
     type: ProxyType = "sidecar"
@@ -43,13 +55,40 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int = 2
     drain_seconds: float = 5.0
     """How long open connections may go on once the agent was told to end."""
+    minimum_drain_seconds: float = 0.0
+    """No drain that ends with the last connection is shorter: others may still learn that the workload goes."""
     exit_on_zero_connections: bool = False
     """End the drain as soon as no connection is open."""
+    envoy_drain_seconds: int = 45
+    """How long Envoy takes to close the connections of a listener that was changed or removed."""
     hold_file: Path | None = None
     """Made when the proxy is ready; whoever starts the application waits for it."""
     log_level: str = "warning"
-    metadata: dict[str, str] = {}
+    component_log_level: str = ""
+    """Envoy's levels of single loggers, ``misc:error,dns:debug``."""
+    log_as_json: bool = False
+    own_log_file: bool = True
+    """Envoy writes to a file of its own, and goes on when the agent dies. In a container it writes where the agent
+    does: the two live and die together."""
+    alone: bool = False
+    """The folders are this proxy's alone, as in a container: nothing in them is called after it."""
+    service_cluster: str = ""
+    """Envoy's node.cluster; "" for the workload's name."""
+    outlier_log_path: str = ""
+    """Where Envoy logs endpoints that it ejects; "" for nowhere."""
+    bootstrap_override: Path | None = None
+    """A file whose bootstrap Envoy merges over the one made here."""
+    runtime_values: dict[str, str] = {}
+    """Envoy's runtime settings over those made here; "" takes one away."""
+    stats_compression: bool = True
+    """Scrapes of Envoy's own port may be answered compressed."""
+    flush_seconds: float = 0.25
+    flush_kilobytes: int = 0
+    """When access logs are written to their files: after so long, or with so much; 0 is Envoy's default."""
+    metadata: dict[str, Any] = {}
     """Further node metadata."""
+    other_addresses: tuple[str, ...] = ()
+    """The workload's further addresses."""
     ports: Ports = Ports()
     proxy_id: int | None = PROXY_ID
     """Numeric user and group for Envoy; None leaves it the agent's own."""
@@ -66,9 +105,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return (0 if self.interception_mode == "TPROXY" else self.proxy_id), self.proxy_id
 
     @property
+    def ipv6(self) -> bool:
+        """The workload's first address is one of IPv6."""
+        return ":" in self.address
+
+    @property
+    def loopback(self) -> str:
+        """Where the application answers beside its own address."""
+        return "::1" if self.ipv6 else "127.0.0.1"
+
+    @property
     def answers_dns(self) -> bool:
         """The application's DNS is captured and answered here: node metadata DNS_CAPTURE, as Istio has it."""
-        captured = self.metadata.get("DNS_CAPTURE", "").lower() in ("true", "1")
+        captured = str(self.metadata.get("DNS_CAPTURE", "")).lower() in ("true", "1")
         return captured and self.type == "sidecar"
 
     @property
@@ -84,12 +133,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sockets(self) -> Path:
         """The folder of this agent's sockets."""
-        return self.run_dir / "proxies" / self.full_name
+        return self.run_dir if self.alone else self.run_dir / "proxies" / self.full_name
 
     @property
     def files(self) -> Path:
         """The folder of what this agent keeps."""
-        return self.state_dir / "proxies" / self.full_name
+        return self.state_dir if self.alone else self.state_dir / "proxies" / self.full_name
 
     @property
     def xds_socket(self) -> Path:

@@ -1,10 +1,9 @@
 """What an agent tells: readiness, merged statistics, its own state, Envoy's admin port read-only, its log levels."""
 
 import asyncio
-import contextlib
 import logging
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,19 +12,18 @@ import msgspec
 
 from tidegate.agent.appprobes import AppProbes
 from tidegate.agent.http import Client, Handler, Request, Response, UpstreamHttpError, serve_connection
+from tidegate.agent.metrics import MAX_STATS, Metrics
 from tidegate.dump.loggers import is_query
 
 log = logging.getLogger(__name__)
 
 MAX_ADMIN_BODY = 1 << 30
 """Bytes of an admin answer that are passed on; a full dump of a large mesh is some 100 MB."""
-MAX_STATS = 64 * 1024 * 1024
 _LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 _WATCHED = (
     r"^(cluster_manager\.cds|listener_manager\.lds)\.update_(success|rejected)$"
     r"|^server\.state$|^listener_manager\.workers_started$"
 )
-_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Readiness:
@@ -87,7 +85,8 @@ class Status:
     """The handlers behind port 15020 and behind the agent's socket."""
 
     def __init__(self, admin: Client, prometheus: Client, readiness: Readiness, report: Callable[[], Any]) -> None:
-        self._admin, self._prometheus, self._readiness, self._report = admin, prometheus, readiness, report
+        self._admin, self._readiness, self._report = admin, readiness, report
+        self.metrics = Metrics(prometheus)
         self.on_quit: Callable[[], None] = lambda: None
         self.on_drain: Callable[[], Awaitable[None]] | None = None
         self.application: AppProbes | None = None
@@ -99,7 +98,7 @@ class Status:
             problem = await self._readiness.problem()
             return Response(503, f"{problem}\n".encode()) if problem else Response()
         if request.path in ("/stats/prometheus", "/metrics"):
-            return await self._metrics()
+            return await self.metrics.answer(request, await self._report())
         if request.path in ("/quitquitquit", "/drain"):
             return await self._told(request)
         if self.application is not None and request.path.startswith(("/app-health/", "/app-lifecycle/")):
@@ -142,44 +141,14 @@ class Status:
             self.on_quit()
         return Response(200, b"OK")
 
-    async def _metrics(self) -> Response:
-        own = exposition(await self._report())
-        try:
-            status, _, envoy = await self._prometheus.stream("/stats/prometheus", MAX_STATS)
-        except UpstreamHttpError as error:
-            log.info("Envoy's statistics are left out: %s", error)
-            return Response(200, own, _PROMETHEUS)
-        return Response(200, _joined(own, envoy) if status == 200 else own, _PROMETHEUS)
-
-
-async def _joined(own: bytes, envoy: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    async with contextlib.aclosing(envoy) as parts:
-        yield own
-        async for part in parts:
-            yield part
-
-
-def exposition(report: dict[str, Any]) -> bytes:
-    """The agent's own numbers in Prometheus' text format."""
-    relay, envoy = report["relay"], report["envoy"]
-    numbers = {
-        "tidegate_agent_start_time_seconds": ("gauge", report["started"]),
-        "tidegate_agent_envoy_starts_total": ("counter", envoy["starts"]),
-        "tidegate_agent_upstream_connected": ("gauge", int(relay["connectedSince"] is not None)),
-        **{f"tidegate_agent_xds_{name}_total": ("counter", value) for name, value in relay["counters"].items()},
-    }
-    for name, value in report.get("dns", {}).get("counters", {}).items():
-        numbers[f"tidegate_agent_dns_{name}_total"] = ("counter", value)
-    return "".join(f"# TYPE {name} {kind}\n{name} {value}\n" for name, (kind, value) in numbers.items()).encode()
-
 
 def _unknown(request: Request) -> Response:
     return Response(404, f"{request.path} is not served here\n".encode())
 
 
-async def serve_tcp(handler: Handler, host: str, port: int) -> asyncio.Server:
-    """Serve on a port."""
-    return await asyncio.start_server(lambda reader, writer: serve_connection(handler, reader, writer), host, port)
+async def serve_tcp(handler: Handler, hosts: Sequence[str], port: int) -> asyncio.Server:
+    """Serve on a port of several addresses."""
+    return await asyncio.start_server(lambda reader, writer: serve_connection(handler, reader, writer), hosts, port)
 
 
 async def serve_unix(handler: Handler, path: Path) -> asyncio.Server:

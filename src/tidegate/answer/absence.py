@@ -5,9 +5,12 @@ from collections.abc import Iterable
 import msgspec
 
 from tidegate.answer.intent import Intent, holds
-from tidegate.api.objects import Ref
+from tidegate.api.networking import VirtualService
+from tidegate.api.objects import Object, Ref
 from tidegate.kit import hosts
+from tidegate.registry.addresses import is_ip
 from tidegate.registry.model import Resolution, Service
+from tidegate.registry.traffic import EXPORT_TO
 from tidegate.scope import choice
 from tidegate.scope.egress import EgressListener, egress_listeners
 from tidegate.scope.proxy import ProxyKind
@@ -43,7 +46,8 @@ def absences(world: World, kind: ProxyKind, intent: Intent, left_out: Iterable[L
     found = [*_refused(intent, left_out)]
     chosen = intent.preferred
     if chosen is None:
-        found += (_unexported(service, kind) for service in intent.services)
+        found += (_unexported(world, service, kind) for service in intent.services)
+        found += _at_other_address(world, kind, intent)
         return tuple(found)
     found += _unimported(world, kind, chosen)
     found += _portless(intent, chosen)
@@ -58,10 +62,13 @@ def _refused(intent: Intent, left_out: Iterable[LeftOut]) -> Iterable[Absence]:
             yield Absence(each.ref, "spec", f"is not valid and counts for nothing: {each.reason}")
 
 
-def _unexported(service: Service, kind: ProxyKind) -> Absence:
-    scopes = ", ".join(sorted(service.export_to)) if service.export_to else "the mesh's default"
-    words = f"declares {service.host}, but exportTo ({scopes}) does not show it to namespace {kind.namespace}"
-    return Absence(service.sources[0], "spec.exportTo", words)
+def _unexported(world: World, service: Service, kind: ProxyKind) -> Absence:
+    ref = service.sources[0]
+    field = f"metadata.annotations[{EXPORT_TO}]" if ref.kind == "Service" else "spec.exportTo"
+    by = f"exportTo ({', '.join(sorted(service.export_to or ()))})"
+    if not service.export_to:
+        field, by = "", f"the mesh's defaultServiceExportTo ({', '.join(world.mesh.default_service_export_to)})"
+    return Absence(ref, field, f"declares {service.host}, but {by} does not show it to namespace {kind.namespace}")
 
 
 def _unimported(world: World, kind: ProxyKind, service: Service) -> Iterable[Absence]:
@@ -103,6 +110,25 @@ def _ruled_out(world: World, intent: Intent, chosen: Service) -> Iterable[Absenc
         if listed and choice.covers_host(rule, name) and not any(hosts.covers(each, name) for each in listed):
             words = f"routes TLS for {', '.join(sorted(set(listed)))} and not for {name}"
             yield Absence(rule.ref, "spec.tls", words)
+
+
+def _at_other_address(world: World, kind: ProxyKind, intent: Intent) -> Iterable[Absence]:
+    """Of a name that no service has: a rule that routes its TLS to a service, which is known by an address of its own
+    that the connection does not go to."""
+    name = intent.to.lower()
+    for rule in world.virtual_services_for(name) if intent.ip and not is_ip(name) else ():
+        if not choice.covers_host(rule, name) or not choice.sees_virtual_service(world, kind, rule):
+            continue
+        for service in _tls_destinations(world, kind, rule):
+            listed = (*service.addresses, *(service.auto_addresses if kind.dns_capture else ()))
+            if service.sources and listed and not holds(listed, intent.ip):
+                words = f"has the address {', '.join(listed)}: {rule.ref} routes TLS for {name} to it only there"
+                yield Absence(service.sources[0], "spec.addresses", f"{words}; the connection is to {intent.ip}")
+
+
+def _tls_destinations(world: World, kind: ProxyKind, rule: Object[VirtualService]) -> Iterable[Service]:
+    found = (each.destination.host for route in rule.spec.tls for each in route.route if each.destination)
+    return (s for host in dict.fromkeys(found) for s in choice.service_candidates(world, kind, host)[:1])
 
 
 def _elsewhere(intent: Intent, chosen: Service) -> Iterable[Absence]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from tidegate.answer.absence import Absence, LeftOut, absences
+from tidegate.answer.ineffective import ineffective
 from tidegate.answer.intent import Intent
 from tidegate.answer.pods import PodFacts
 from tidegate.answer.provenance import config_of, last, policy_of, services_of
@@ -54,17 +55,40 @@ def chosen_endpoints(case: Case, service: Service | None) -> tuple[Endpoint, ...
 def reasons(case: Case) -> tuple[Absence, ...]:
     """Why the service that the caller means does not answer; of what a workload receives nothing is meant."""
     if case.connection.direction == "inbound":
-        return ()
-    return (*absences(case.world, case.proxy.kind, case.intent, case.left_out), *_misdeclared(case))
+        return tuple(_misnumbered(case))
+    world, kind = case.world, case.proxy.kind
+    return (
+        *absences(world, kind, case.intent, case.left_out),
+        *_misdeclared(case),
+        *ineffective(world, kind, case.intent, case.connection, rule_of(case)),
+    )
 
 
 def _misdeclared(case: Case) -> Iterator[Absence]:
-    """The client speaks TLS, and the port that is meant is declared to speak plain HTTP."""
+    """The client speaks TLS, and the port that is meant is declared to speak plain HTTP; or the other way round."""
     meant, connection = case.intent.preferred, case.connection
     port = meant.port(connection.port) if meant is not None and meant.sources else None
-    if meant is not None and port is not None and port.protocol.is_http and connection.tls is not None:
-        words = f"declares port {port.number} as {port.protocol}, and the client speaks TLS"
+    if meant is None or port is None or connection.transport != "tcp":
+        return
+    declared = f"declares port {port.number} as {port.protocol}"
+    if port.protocol.is_http and connection.tls is not None:
+        yield Absence(meant.sources[0], "spec.ports", f"{declared}, and the client speaks TLS")
+    elif port.protocol.is_tls and connection.tls is None:
+        words = f"{declared}, and the client does not begin with TLS; one that negotiates it later needs TCP"
         yield Absence(meant.sources[0], "spec.ports", words)
+
+
+def _misnumbered(case: Case) -> Iterator[Absence]:
+    """Mutual TLS is set for the Service's port, and counts by the workload's own."""
+    modes = peer_modes(case.world, case.proxy.kind.namespace, case.proxy.labels)
+    listed = {number for number, _ in modes.ports}
+    if modes.port_source is None or case.connection.port in listed:
+        return
+    for target in targets_of(case):
+        if target.port.number in listed:
+            own = f"it counts by the workload's own, {target.endpoint_port}"
+            words = f"names port {target.port.number}, the Service's; {own}"
+            yield Absence(modes.port_source, "spec.portLevelMtls", words, strong=False)
 
 
 def blamed(case: Case) -> tuple[Ref, str]:

@@ -6,6 +6,7 @@ from tidegate.answer.case import Case, authority, targets_of
 from tidegate.api.networking import Gateway, Server, VirtualService
 from tidegate.api.objects import Object, Ref
 from tidegate.kit import hosts
+from tidegate.registry.model import Service
 
 
 def gateway_of(case: Case) -> Ref | None:
@@ -44,6 +45,14 @@ def unrouted_by(case: Case) -> Ref | None:
         if (bound := _bound(case, rule)) is not None:
             return bound
     return rules[0].ref if rules else gateway_of(case) or _naming(case)
+
+
+def returns(case: Case, service: Service) -> bool:
+    """Whether a gateway sends on to a service that it serves itself: a loop."""
+    workload = case.world.workloads.get(case.proxy.workload) if case.proxy.workload is not None else None
+    if case.connection.direction != "gateway" or workload is None:
+        return False
+    return any(target.service.key == service.key for target in case.world.targets(workload))
 
 
 def _bound(case: Case, rule: Object[VirtualService]) -> Ref | None:

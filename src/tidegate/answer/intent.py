@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import msgspec
 
@@ -105,13 +106,16 @@ def _with_address(services: Iterable[Service], address: str, *, exact: bool) -> 
 def holds(listed: Iterable[str], address: str) -> bool:
     """Whether one of the addresses or CIDRs is, or holds, ``address``."""
     given = ipaddress.ip_address(address)
-    for each in listed:
-        try:
-            if given in ipaddress.ip_network(each, strict=False):
-                return True
-        except ValueError:
-            continue
-    return False
+    return any((network := _network(each)) is not None and given in network for each in listed)
+
+
+@lru_cache(maxsize=65536)
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """Read once: a world has thousands, and every connection to an unknown address is held against all of them."""
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return None
 
 
 def declares(service: Service, name: str, domain: str) -> bool:

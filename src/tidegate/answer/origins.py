@@ -1,8 +1,8 @@
 """Where a piece of Envoy configuration comes from: by the builders' own record, or by what the configuration tells."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -62,36 +62,57 @@ class Recorded:
     def __init__(self, find: Callable[[str, str], Resource | None], world: World) -> None:
         """find: a resource by type URL and name."""
         self._find, self._told = find, Told(world)
+        self._records: dict[tuple[str, str], _Record] = {}
 
     def of(self, step: Step, holder: str, name: str) -> Source | None:
-        found = self._resource(holder, name)
-        best = nearest(found.all_origins(), step.path) if found is not None else None
+        best = self._record(holder, name).parts.nearest(step.path)
         return Source(best.ref, best.field) if best is not None else self._told.of(step, holder, name)
 
     def decisions(self, holder: str, name: str) -> Iterable[Decision]:
-        found = self._resource(holder, name)
-        return found.all_decisions() if found is not None else ()
+        return self._record(holder, name).decisions
 
-    def _resource(self, holder: str, name: str) -> Resource | None:
-        url = TYPES.get(holder)
-        return self._find(url, name) if url is not None else None
-
-
-def nearest(origins: Iterable[Origin], path: str) -> Origin | None:
-    """The origin of the smallest part that holds ``path``; without one, the first inside of it."""
-    wanted = list(_parts(_CAMEL.sub("_", path).lower()))
-    around: list[tuple[int, Origin]] = []
-    inside: list[Origin] = []
-    for each in origins:
-        has = list(_parts(each.path))
-        if wanted[: len(has)] == has:
-            around.append((len(has), each))
-        elif has[: len(wanted)] == wanted:
-            inside.append(each)
-    if around:
-        return max(around, key=lambda found: found[0])[1]
-    return inside[0] if inside else None
+    def _record(self, holder: str, name: str) -> "_Record":
+        """Made once for a resource: a route table of thousands of hosts is looked at by every question."""
+        found = self._records.get((holder, name))
+        if found is None:
+            url = TYPES.get(holder)
+            made = self._find(url, name) if url is not None else None
+            found = _Record(Parts(made.all_origins()), tuple(made.all_decisions())) if made else _NOTHING
+            self._records[holder, name] = found
+        return found
 
 
-def _parts(path: str) -> Iterator[str]:
-    return (part for part in path.split(".") if part)
+class Parts:
+    """The origins of one resource, by the path of the part that each is of."""
+
+    def __init__(self, origins: Iterable[Origin]) -> None:
+        self._at: dict[tuple[str, ...], Origin] = {}
+        self._within: dict[tuple[str, ...], Origin] = {}
+        for each in origins:
+            path = _parts(each.path)
+            self._at.setdefault(path, each)
+            for length in range(len(path)):
+                self._within.setdefault(path[:length], each)
+
+    def nearest(self, path: str) -> Origin | None:
+        """The origin of the smallest part that holds ``path``; without one, the first inside of it."""
+        wanted = _parts(_CAMEL.sub("_", path).lower())
+        for length in range(len(wanted), -1, -1):
+            found = self._at.get(wanted[:length])
+            if found is not None:
+                return found
+        return self._within.get(wanted)
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    return tuple(part for part in path.split(".") if part)
+
+
+class _Record(NamedTuple):
+    """What the builders wrote down beside one resource."""
+
+    parts: Parts
+    decisions: tuple[Decision, ...]
+
+
+_NOTHING = _Record(Parts(()), ())

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from tidegate.api.objects import Ref
+from tidegate.registry.workloads import PROXY_CONTAINER
 
 _INJECT = "sidecar.istio.io/inject"
 
@@ -17,21 +18,48 @@ class PodFacts(msgspec.Struct, frozen=True):
     """It shares its node's network, so that nothing redirects its connections."""
     uninjected: str = ""
     """The field that says that it gets no sidecar; "" where nothing says so."""
+    user: int | None = None
+    """User id of its application; None: its image tells it."""
+    user_field: str = ""
+    """Where ``user`` is written."""
+    group: int | None = None
+    group_field: str = ""
 
 
-def pod_facts(raws: Iterable[Any]) -> dict[Ref, PodFacts]:
-    """Of every Pod among decoded manifests; what cannot be read counts as not said."""
-    return {Ref("Pod", *_named(raw)): _facts(raw) for raw in raws if isinstance(raw, dict) and raw.get("kind") == "Pod"}
+def pod_facts(raws: Iterable[tuple[Ref, Any]]) -> dict[Ref, PodFacts]:
+    """Of every Pod with the decoded manifest that describes it: its own, or that of the object which makes it. What
+    cannot be read counts as not said."""
+    return {ref: _facts(_described(raw)) for ref, raw in raws if ref.kind == "Pod" and isinstance(raw, dict)}
 
 
-def _named(raw: Mapping[str, Any]) -> tuple[str, str]:
-    meta = _mapping(raw.get("metadata"))
-    return str(meta.get("namespace") or "default"), str(meta.get("name") or "")
+def _described(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    return raw if raw.get("kind") == "Pod" else _mapping(_mapping(raw.get("spec")).get("template"))
 
 
 def _facts(raw: Mapping[str, Any]) -> PodFacts:
     spec, meta = _mapping(raw.get("spec")), _mapping(raw.get("metadata"))
-    return PodFacts(frozenset(_ports(spec)), spec.get("hostNetwork") is True, _uninjected(meta))
+    user, user_field = _runs_as(spec, "runAsUser")
+    group, group_field = _runs_as(spec, "runAsGroup")
+    return PodFacts(
+        ports=frozenset(_ports(spec)),
+        host_network=spec.get("hostNetwork") is True,
+        uninjected=_uninjected(meta),
+        user=user,
+        user_field=user_field,
+        group=group,
+        group_field=group_field,
+    )
+
+
+def _runs_as(spec: Mapping[str, Any], key: str) -> tuple[int | None, str]:
+    """User or group of the first container beside the proxy, and the field that says so: its own before the Pod's."""
+    own = (n for n, c in enumerate(_listed(spec.get("containers"))) if _mapping(c).get("name") != PROXY_CONTAINER)
+    for number in list(own)[:1]:
+        found = _mapping(_mapping(spec["containers"][number]).get("securityContext")).get(key)
+        if isinstance(found, int):
+            return found, f"spec.containers[{number}].securityContext.{key}"
+    found = _mapping(spec.get("securityContext")).get(key)
+    return (found, f"spec.securityContext.{key}") if isinstance(found, int) else (None, "")
 
 
 def _ports(spec: Mapping[str, Any]) -> Iterable[int]:

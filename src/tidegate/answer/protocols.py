@@ -33,6 +33,16 @@ def fault(case: Case, service: Service | None) -> Fault | None:
     return "HTTP/1.1 is made HTTP/2 for a server that is declared to speak HTTP/1.1", deciding, ""
 
 
+def unproxied(case: Case) -> Fault | None:
+    """A request for a forward proxy comes to a port that is declared HTTP: routes do not answer CONNECT."""
+    request, meant = case.connection.http, case.intent.preferred
+    port = meant.port(case.connection.port) if meant is not None else None
+    if request is None or request.method != "CONNECT" or meant is None or port is None or not meant.sources:
+        return None
+    words = f"CONNECT is for a forward proxy, and port {port.number} is declared {port.protocol}: declare it TCP"
+    return words, meant.sources[0], "spec.ports"
+
+
 def _declared_http1(case: Case, service: Service) -> bool:
     parsed = naming.parse_cluster(case.end.cluster)
     port = service.port(parsed.port) if parsed is not None else None

@@ -1,6 +1,7 @@
 """A question as people ask it, and the connection that it is about."""
 
-from typing import Literal
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -18,6 +19,10 @@ from tidegate.snapshot.world import World
 
 Protocol = Literal["http", "https", "http2", "grpc", "tls", "tcp", "udp"]
 PROTOCOLS: tuple[Protocol, ...] = ("http", "https", "http2", "grpc", "tls", "tcp", "udp")
+NameServer = Callable[[str], tuple[str, ...] | None]
+"""The addresses that a proxy's own name server answers with; None: it does not know the name and passes queries on."""
+USER = 1000
+"""User id of a process of which nothing else is known."""
 SOMEWHERE = "192.0.0.8"
 """Stands for an address that only DNS knows: the dummy address of RFC 7600, which no listener names."""
 
@@ -48,8 +53,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     the caller has a sidecar and the called port does not refuse mutual TLS, its identity."""
     unresolved: bool = False
     """The name has no address, as far as the caller knows."""
-    user: int = 1000
-    """User id of the calling process: the proxy's own is not captured."""
+    user: int | None = None
+    """User id of the calling process: the proxy's own is not captured. None: what its Pod says, else 1000."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,11 +67,14 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """How the name became the address, in words."""
     known_address: bool = True
     """False: only DNS knows it, and :data:`SOMEWHERE` stands for it."""
+    others: tuple[str, ...] = ()
+    """Further addresses that the name has: a client may dial any of them instead."""
 
 
-def ask(world: World, proxy: Proxy, question: Question) -> Asked:
+def ask(world: World, proxy: Proxy, question: Question, names: NameServer | None = None) -> Asked:
     """The connection that the question is about.
 
+    names: what the proxy answers the workload's own queries with, where it does.
     Raises TidegateError that names the part of the question that cannot be.
     """
     _check(question)
@@ -74,15 +82,23 @@ def ask(world: World, proxy: Proxy, question: Question) -> Asked:
         question = msgspec.structs.replace(question, direction="gateway")
     question = _called_by(world, proxy, question)
     meant = intent(world, proxy.kind, question.to, question.ip, question.port)
-    address, words, known = _resolve(world, proxy, question, meant)
+    found = _resolve(world, proxy, question, meant, names)
+    address = found.addresses[0] if found.addresses else ""
     meant = msgspec.structs.replace(meant, ip=address)
+    connection, words = _through_service(world, proxy, _connection(question, address))
     return Asked(
         question=question,
-        connection=_connection(question, address),
+        connection=connection,
         intent=meant,
-        resolved=words,
-        known_address=known,
+        resolved=found.words + words,
+        known_address=found.known,
+        others=found.addresses[1:],
     )
+
+
+def at(question: Question, address: str) -> Question:
+    """The same question about another address of the name that is called."""
+    return msgspec.structs.replace(question, ip=address)
 
 
 def _check(question: Question) -> None:
@@ -127,44 +143,77 @@ def _called_by(world: World, proxy: Proxy, question: Question) -> Question:
 # The address
 
 
-def _resolve(world: World, proxy: Proxy, question: Question, meant: Intent) -> tuple[str, str, bool]:
-    """The address that the client dials, how it is known, and whether it is known at all."""
+class _Resolved(NamedTuple):
+    """What a name leads to, the address that is dialled first, how it is known, and whether it is known at all."""
+
+    addresses: tuple[str, ...]
+    words: str
+    known: bool = True
+
+
+def _resolve(world: World, proxy: Proxy, question: Question, meant: Intent, names: NameServer | None) -> _Resolved:
     if question.direction == "inbound" and not question.ip:
         address = question.to if is_ip(question.to) else proxy.addresses[0]
-        return address, f"{address} is the workload's own", True
+        return _Resolved((address,), f"{address} is the workload's own")
     if question.ip:
-        return question.ip, f"{question.to} is {question.ip}, as the question says", True
+        return _Resolved((question.ip,), f"{question.to} is {question.ip}, as the question says")
     if is_ip(question.to):
-        return question.to, f"{question.to} is dialled by its address", True
+        return _Resolved((question.to,), f"{question.to} is dialled by its address")
     if question.direction == "gateway":
-        return proxy.addresses[0], f"{proxy.addresses[0]} is the gateway's own", True
-    return _by_name(world, proxy, question, meant)
+        return _Resolved((proxy.addresses[0],), f"{proxy.addresses[0]} is the gateway's own")
+    answered = names(question.to) if names is not None else None
+    if answered is not None:
+        return _answered(question, meant, answered)
+    return _by_name(world, proxy, question, meant, answers=proxy.kind.dns_capture and names is None)
 
 
-def _by_name(world: World, proxy: Proxy, question: Question, meant: Intent) -> tuple[str, str, bool]:
+def _answered(question: Question, meant: Intent, answered: tuple[str, ...]) -> _Resolved:
+    """What the proxy's own name server says."""
+    owner = next((s for s in meant.services if {*s.addresses, *s.auto_addresses} & {*answered}), None)
+    if not answered:
+        return _Resolved((), f"{question.to} has no address: the proxy's name server knows it without one")
+    if owner is None or not owner.sources:
+        return _named(question, answered, "as the proxy's name server answers")
+    allocated = answered[0] in owner.auto_addresses and answered[0] not in owner.addresses
+    return _named(question, answered, f"{'allocated to' if allocated else 'the address of'} {owner.sources[0]}")
+
+
+def _named(question: Question, addresses: Iterable[str], how: str) -> _Resolved:
+    first, *others = dict.fromkeys(addresses)
+    more = f" (or {', '.join(others)})" if others else ""
+    return _Resolved((first, *others), f"{question.to} is {first}{more}, {how}")
+
+
+def _by_name(world: World, proxy: Proxy, question: Question, meant: Intent, *, answers: bool) -> _Resolved:
+    """answers: the proxy answers queries itself, and with what is not told."""
     service = meant.services[0] if meant.services else None
     cluster_dns = service is not None and service.registry is Registry.KUBERNETES
     if question.unresolved and not proxy.kind.dns_capture and not cluster_dns:
-        return "", f"{question.to} has no address", False
+        return _Resolved((), f"{question.to} has no address", known=False)
     unknown = f"only DNS knows the address of {question.to}: one that no service has is assumed"
     if service is None:
-        return ("" if question.unresolved else SOMEWHERE), unknown, False
-    listed = [each for each in service.addresses if is_ip(each)]
-    if listed and (cluster_dns or proxy.kind.dns_capture):
-        return listed[0], f"{question.to} is {listed[0]}, the address of {service.sources[0]}", True
-    if proxy.kind.dns_capture and service.auto_addresses:
-        allocated = service.auto_addresses[0]
-        return allocated, f"{question.to} is {allocated}, allocated to {service.sources[0]}", True
+        return _Resolved(() if question.unresolved else (SOMEWHERE,), unknown, known=False)
+    listed = _of_family(proxy, (each for each in service.addresses if is_ip(each)))
+    if listed and (cluster_dns or answers):
+        return _named(question, listed, f"the address of {service.sources[0]}")
+    if answers and service.auto_addresses:
+        return _named(question, _of_family(proxy, service.auto_addresses), f"allocated to {service.sources[0]}")
     if service.headless and (pod := _member(world, service, question.to)) is not None:
-        return pod.address, f"{question.to} is {pod.address}, a member of {service.sources[0]}", True
+        return _named(question, (pod.address,), f"a member of {service.sources[0]}")
     if service.headless and service.selector:
-        return "", f"{question.to} has no address: no member of {service.sources[0]} is ready", False
+        return _Resolved((), f"{question.to} has no address: no member of {service.sources[0]} is ready", known=False)
     if listed:
         words = f"{listed[0]} of {service.sources[0]} is assumed for {question.to}: DNS may give another one"
-        return listed[0], words, True
+        return _Resolved(listed[:1], words)
     if question.unresolved:
-        return "", f"{question.to} has no address: the proxy's DNS has none for it either", False
-    return SOMEWHERE, unknown, False
+        return _Resolved((), f"{question.to} has no address: the proxy's DNS has none for it either", known=False)
+    return _Resolved((SOMEWHERE,), unknown, known=False)
+
+
+def _of_family(proxy: Proxy, addresses: Iterable[str]) -> tuple[str, ...]:
+    """Those that the workload can dial first: of its own address families."""
+    found = tuple(addresses)
+    return tuple(sorted(found, key=lambda each: not (proxy.kind.ipv6 if ":" in each else proxy.kind.ipv4)))
 
 
 def _member(world: World, service: Service, name: str) -> Endpoint | None:
@@ -189,6 +238,22 @@ def _connection(question: Question, address: str) -> Connection:
         server_first=question.server_first,
         plain_bytes=question.protocol in ("tcp", "udp") and not question.server_first,
     )
+
+
+def _through_service(world: World, proxy: Proxy, connection: Connection) -> tuple[Connection, str]:
+    """A connection to the public port of a gateway's Service as it comes to the gateway, and how in words."""
+    workload = world.workloads.get(proxy.workload) if proxy.workload is not None else None
+    if connection.direction != "gateway" or workload is None:
+        return connection, ""
+    targets = world.targets(workload)
+    if any(target.endpoint_port == connection.port for target in targets):
+        return connection, ""
+    for target in targets:
+        if target.port.number == connection.port and target.service.sources:
+            arrived = msgspec.structs.replace(connection, ip=proxy.addresses[0], port=target.endpoint_port)
+            words = f"; port {connection.port} of {target.service.sources[0]} leads to its port {arrived.port}"
+            return arrived, words
+    return connection, ""
 
 
 def _tls(question: Question) -> TlsHello | None:

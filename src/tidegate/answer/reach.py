@@ -7,6 +7,8 @@ from tidegate.answer.case import Case, Fault, chosen_endpoints, egress_policy, o
 from tidegate.answer.receiver import receiver_of
 from tidegate.registry.addresses import is_ip
 from tidegate.registry.model import Endpoint, Service
+from tidegate.scope import choice
+from tidegate.scope.proxy import Interception
 
 _UNROUTABLE = tuple(ipaddress.ip_network(each) for each in ("240.0.0.0/4", "0.0.0.0/32", "2001:2::/48"))
 """Reserved (RFC 1112), unspecified, and for benchmarks (RFC 5180): no host answers there. A mesh allocates addresses
@@ -22,7 +24,9 @@ def fault(case: Case, service: Service | None) -> Fault | None:
         return f"no host answers at {ends[0].address}", owner_of(case) or owner, ""
     if ends and _other_family(case, [_host(end.address) for end in ends]):
         return f"{ends[0].address} is of an address family that the proxy's workload has not got", owner, ""
-    if service is None or case.connection.direction == "inbound":
+    if case.connection.direction == "inbound":
+        return inbound_fault(case)
+    if service is None:
         return None
     known = [end for end in chosen_endpoints(case, service) if end.source is not None]
     if known and len(known) == len(ends) and all(_closed(case, end) for end in known):
@@ -33,15 +37,41 @@ def fault(case: Case, service: Service | None) -> Fault | None:
 
 
 def inbound_fault(case: Case) -> Fault | None:
-    """The workload's own containers declare ports, and not the one that the connection comes to."""
+    """The workload's own containers declare ports, and not the one that the connection is handed to; or it is handed
+    to an address that cannot answer."""
+    if (transparent := _answers_nobody(case)) is not None:
+        return transparent
     ref = case.proxy.workload
     facts = case.pods.get(ref) if ref is not None else None
-    ports = facts.ports if facts is not None else frozenset()
-    if not ports or case.connection.port in ports:
+    ports, port = facts.ports if facts is not None else frozenset(), _handed_to(case)
+    if not ports or port is None or port in ports:
         return None
     listed = ", ".join(map(str, sorted(ports)))
-    words = f"no container of {ref} listens on port {case.connection.port}: they declare {listed}"
-    return words, receiver_of(case), ""
+    words = f"no container of {ref} listens on port {port}: they declare {listed}"
+    sidecar = choice.sidecar(case.world, case.proxy.kind.namespace, case.proxy.labels)
+    if port != case.connection.port and sidecar is not None:
+        return words, sidecar.ref, "spec.ingress"
+    return words, receiver_of(case), _PORTS
+
+
+def _answers_nobody(case: Case) -> Fault | None:
+    """With TPROXY the application sees its caller's own address, and what listens on loopback has no route to that:
+    the kernel sends nothing from a loopback address to another interface."""
+    sidecar = choice.sidecar(case.world, case.proxy.kind.namespace, case.proxy.labels)
+    ends = [_host(end.address) for end in case.end.endpoints]
+    loopback = bool(ends) and all(is_ip(each) and ipaddress.ip_address(each).is_loopback for each in ends)
+    if case.proxy.kind.interception is not Interception.TPROXY or not loopback or sidecar is None:
+        return None
+    words = f"{ends[0]} cannot answer a caller whose address is kept (TPROXY): 0.0.0.0 names the workload's own address"
+    return words, sidecar.ref, "spec.ingress"
+
+
+def _handed_to(case: Case) -> int | None:
+    """The application's port: the one that is dialled, or another that a Sidecar names; None where it has no port."""
+    if case.end.cluster_type == "ORIGINAL_DST" or not case.end.endpoints:
+        return case.connection.port
+    number = case.end.endpoints[0].address.rpartition(":")[2]
+    return int(number) if number.isdigit() else None
 
 
 def nobody_at_dialled(case: Case) -> bool:

@@ -4,7 +4,7 @@ The fields are those of schema :data:`SCHEMA`; docs/explain.md describes them. F
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -12,9 +12,12 @@ from tidegate.answer.case import Case
 from tidegate.answer.origins import Origins, Place, Source
 from tidegate.answer.provenance import last
 from tidegate.answer.question import Asked
+from tidegate.answer.tls import MTLS
 from tidegate.answer.verdict import Outcome, Verdict, verdict
 from tidegate.api.objects import Ref
 from tidegate.explain.trace import End, Step
+from tidegate.rules import words
+from tidegate.rules.model import Table
 from tidegate.rules.walk import Visit, Walk
 from tidegate.scope.proxy import Proxy
 
@@ -93,6 +96,24 @@ class Reason(Document, frozen=True, kw_only=True):
     at: str = ""
 
 
+class Captured(NamedTuple):
+    """The way of a connection's first packet through the packet rules."""
+
+    walk: Walk
+    tables: tuple[Table, ...]
+    """Of its address family, as they are known."""
+
+
+class Elsewhere(Document, frozen=True, kw_only=True):
+    """The same question at another address of the name that is called."""
+
+    address: str
+    outcome: str
+    verdict: str
+    deciding_object: str
+    at: str = ""
+
+
 class Report(Document, frozen=True, kw_only=True):
     """What becomes of one connection, and which line decides it."""
 
@@ -117,9 +138,21 @@ class Report(Document, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...] = ()
     unknown: tuple[str, ...] = ()
     """What could not be judged; the answer holds if it lets the connection pass."""
+    other_addresses: tuple[Elsewhere, ...] = ()
+    """Of a name with several addresses, those at which something else becomes of the connection."""
 
 
-def report(case: Case, asked: Asked, origins: Origins, place: Place, captured: Walk | None = None) -> Report:
+def elsewhere(found: Report, others: Iterable[tuple[str, Report]]) -> Report:
+    """The answer with what differs at further addresses."""
+    differing = (
+        Elsewhere(address=ip, outcome=o.outcome, verdict=o.verdict, deciding_object=o.deciding_object, at=o.at)
+        for ip, o in others
+        if (o.outcome, o.cluster) != (found.outcome, found.cluster)
+    )
+    return msgspec.structs.replace(found, other_addresses=tuple(differing))
+
+
+def report(case: Case, asked: Asked, origins: Origins, place: Place, captured: Captured | None = None) -> Report:
     """The whole answer.
 
     captured: the way of the first packet through the packet rules, where they are known.
@@ -153,21 +186,38 @@ def report(case: Case, asked: Asked, origins: Origins, place: Place, captured: W
     )
 
 
-def bypassed(asked: Asked, proxy: str, captured: Walk, deciding: Source | None, place: Place) -> Report:
+def bypassed(asked: Asked, proxy: str, captured: Captured, deciding: Source | None, place: Place) -> Report:
     """The answer for a connection that packet rules never bring to the proxy."""
-    rule = captured.deciding
-    where = f"{rule.chain} rule {rule.number}" if rule is not None else "no rule"
-    to = f"{asked.connection.ip}:{asked.connection.port}"
-    dropped = captured.verdict == "drop"
-    words = f"is dropped by {where}" if dropped else f"is not intercepted: {where} lets it go straight to {to}"
-    found = _untouched(asked, proxy, words, deciding or Source(_workload(proxy)), place)
+    rule = captured.walk.deciding
+    where = f"{rule.chain} rule {rule.number}" if rule is not None else "the chain's policy"
+    if captured.walk.verdict == "drop":
+        said = f"is dropped by {where}"
+    else:
+        passes = f"{where} lets it go" if rule is not None else "no packet rule takes it, so that it goes"
+        said = f"is not intercepted: {passes} straight to {_target(asked)}"
+    why = f" ({_serves(rule, captured.tables)})" if rule is not None else ""
+    found = _untouched(asked, proxy, said + why, deciding or Source(_workload(proxy)), place)
     return msgspec.structs.replace(found, steps=tuple(_before(asked, captured)))
 
 
 def unproxied(asked: Asked, proxy: str, source: Source, why: str, place: Place) -> Report:
     """The answer for a connection of a workload that no proxy stands before."""
-    to = f"{asked.connection.ip}:{asked.connection.port}"
-    return _untouched(asked, proxy, f"is not intercepted: {why}; it goes straight to {to}", source, place)
+    words = f"is not intercepted: {why}; it goes straight to {_target(asked)}"
+    return _untouched(asked, proxy, words, source, place)
+
+
+def refused(found: Report, by: Ref | None, place: Place) -> Report:
+    """The answer for a connection past the proxy, where whoever it comes to takes mutual TLS only."""
+    if by is None:
+        return found
+    reason = Reason(object=str(by), field=MTLS, words="demands mutual TLS of every caller", at=place(by, MTLS))
+    verdict = f"{found.verdict}, where {by} demands mutual TLS: it is refused"
+    return msgspec.structs.replace(found, verdict=verdict, reasons=(reason,))
+
+
+def _target(asked: Asked) -> str:
+    ip, port = asked.connection.ip, asked.connection.port
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
 
 
 def _untouched(asked: Asked, proxy: str, words: str, source: Source, place: Place) -> Report:
@@ -215,18 +265,28 @@ def _line(found: Verdict, end: End) -> str:
     return found.words + likely
 
 
-def _before(asked: Asked, captured: Walk | None) -> Iterator[ReportStep]:
+def _before(asked: Asked, captured: Captured | None) -> Iterator[ReportStep]:
     yield ReportStep(stage="name", name=asked.question.to, words=asked.resolved)
     if captured is None:
         return
-    rule = captured.deciding
-    target = f" to port {captured.to_port}" if captured.to_port else ""
+    walk = captured.walk
+    rule = words.speaking(walk)
+    why = f"{_serves(rule, captured.tables)} ({rule.rule.specification})" if rule else _silence(walk)
     yield ReportStep(
         stage="packet_rules",
-        name=f"{rule.table} {rule.chain} rule {rule.number}" if rule else "",
-        words=f"{captured.verdict}{target}: {rule.rule.specification if rule else 'no rule matches'}",
-        lost=tuple(_passed(captured.visits, rule)),
+        name=rule.place if rule else "",
+        words=f"{words.outcome(walk)}: {why}",
+        lost=tuple(_passed(walk.visits, walk.deciding)),
     )
+
+
+def _serves(visit: Visit, tables: tuple[Table, ...]) -> str:
+    """What a rule is there for."""
+    return words.purpose(visit.rule, next((each for each in tables if each.name == visit.table), Table(visit.table)))
+
+
+def _silence(walk: Walk) -> str:
+    return "no rule matches" if walk.visits else "there are no rules that it would meet"
 
 
 def _passed(visits: Iterable[Visit], deciding: Visit | None) -> Iterator[Lost]:

@@ -14,8 +14,10 @@ from tidegate.answer.case import (
     targets_of,
 )
 from tidegate.answer.gateways import gateway_of, rule_for
+from tidegate.answer.interception import left_alone, refuser
 from tidegate.answer.provenance import last
 from tidegate.answer.receiver import receiver_of
+from tidegate.api.networking import ClientTLSSettingsMode
 from tidegate.api.objects import Ref
 from tidegate.api.security import MutualTLSMode
 from tidegate.explain.trace import UpstreamTls
@@ -25,6 +27,7 @@ from tidegate.registry.workloads import TLS_MODE
 from tidegate.scope.authentication import TLS_ISTIO, peer_modes
 
 _FIELD = "spec.trafficPolicy.tls"
+MTLS = "spec.mtls"
 _SECURE_PORTS = frozenset({443, 8443, 6443, 9443})
 """Where a server is taken to speak TLS although its port is declared to be plain HTTP."""
 _PLAIN = UpstreamTls()
@@ -44,6 +47,17 @@ def fault(case: Case, service: Service | None) -> Fault | None:
     return _unread(case, service, upstream)
 
 
+def unmanaged_fault(case: Case) -> Fault | None:
+    """What passes through unmanaged reaches, as the client sends it, those who take mutual TLS of the mesh only."""
+    if case.connection.direction == "inbound" or (case.end.upstream_tls or _PLAIN).mode != "none":
+        return None
+    strict = refuser(case.world, case.connection.ip, case.connection.port)
+    if strict is None or case.connection.ip in case.proxy.addresses:
+        return None
+    to = f"{case.connection.ip}:{case.connection.port}"
+    return f"passes through, unmanaged, to {to}, where {strict} demands mutual TLS", strict, MTLS
+
+
 def unaccepted(case: Case) -> Fault | None:
     """Why no filter chain takes a connection that comes in: each of them wants TLS and it is plain text, or the other
     way round."""
@@ -51,10 +65,15 @@ def unaccepted(case: Case) -> Fault | None:
     lost = " ".join(each.why for each in step.rejected) if step is not None else ""
     if case.connection.tls is None:
         if "another transport protocol" in lost or "another server name" in lost:
-            return "plain text comes to a port that takes TLS only", gateway_of(case) or inbound_policy(case), ""
+            gateway = gateway_of(case)
+            return "plain text comes to a port that takes TLS only", gateway or inbound_policy(case), _field(gateway)
     elif case.connection.direction == "inbound" and "another transport protocol" in lost:
         return "TLS that is not the mesh's comes to a port that takes plain text beside it", receiver_of(case), ""
     return None
+
+
+def _field(gateway: Ref | None) -> str:
+    return "spec.servers" if gateway is not None else MTLS
 
 
 # The client's own TLS
@@ -97,10 +116,20 @@ def _bare(case: Case, service: Service | None) -> Fault | None:
     if strict is not None:
         rule = policy_rule(case)
         words = f"plain text reaches a workload where {strict} demands mutual TLS"
-        return (words, rule, _FIELD) if rule is not None else (words, strict, "spec.mtls")
+        return (words, rule, _FIELD) if rule is not None else (words, strict, MTLS)
     if service is not None and _expects_tls(case, service):
+        rule = policy_rule(case)
+        if rule is not None and _asks_for_none(case, rule):
+            return f"plain text, as {rule} wants it, reaches a port that expects TLS", rule, _FIELD
         return "plain text reaches a port that expects TLS", rule_of(case) or _ruler(case), ""
     return None
+
+
+def _asks_for_none(case: Case, ref: Ref) -> bool:
+    """Whether a DestinationRule switches TLS off, rather than leaving it unsaid."""
+    rule = case.world.destination_rules.get(ref)
+    policy = rule.spec.traffic_policy if rule is not None else None
+    return policy is not None and policy.tls is not None and policy.tls.mode is ClientTLSSettingsMode.DISABLE
 
 
 def _demanded(case: Case, service: Service | None) -> Ref | None:
@@ -130,6 +159,8 @@ def _unread(case: Case, service: Service | None, upstream: UpstreamTls) -> Fault
     if service is None:
         return None
     if _mesh(upstream):
+        if (fault := _uncaptured(case, service)) is not None:
+            return fault
         if _speak_mesh(case, service):
             return None
         return "the server behind it does not speak the mesh's mutual TLS", _ruler(case), _FIELD
@@ -139,6 +170,19 @@ def _unread(case: Case, service: Service | None, upstream: UpstreamTls) -> Fault
     if service.external and not all(end.address.endswith(":80") for end in case.end.endpoints):
         return None
     return f"the proxy begins TLS towards a port that speaks plain {port.protocol}", _ruler(case), _FIELD
+
+
+def _uncaptured(case: Case, service: Service) -> Fault | None:
+    """The mesh's mutual TLS comes to Pods whose proxies are kept from the port, so that nobody takes it off."""
+    found: Fault | None = None
+    for end in chosen_endpoints(case, service):
+        workload = case.world.workloads.get(end.source) if end.source is not None else None
+        field = left_alone(workload, end.port) if workload is not None else ""
+        if workload is None or not field:
+            return None
+        words = f"comes to port {end.port}, which {workload.ref} keeps from its proxy: nobody reads it"
+        found = found or (f"the mesh's mutual TLS {words}", workload.ref, field)
+    return found
 
 
 def _mesh(upstream: UpstreamTls) -> bool:

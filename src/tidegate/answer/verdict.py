@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from tidegate.answer import protocols, reach, strangers, tls
+from tidegate.answer import denials, gateways, protocols, reach, strangers, subsets, tls
 from tidegate.answer.absence import PORTS, Absence, absences
 from tidegate.answer.case import (
     LOCALITY,
@@ -31,7 +31,6 @@ from tidegate.answer.gateways import gateway_of, rule_for, unrouted_by
 from tidegate.answer.intent import Intent, declares, holds
 from tidegate.answer.provenance import config_of, last
 from tidegate.answer.receiver import detector, receiver_of
-from tidegate.api.networking import DestinationRule
 from tidegate.api.objects import Object, Ref
 from tidegate.api.security import Action
 from tidegate.kit import hosts, naming
@@ -101,6 +100,10 @@ def _said(case: Case, outcome: Outcome, words: str, deciding: Ref, field: str = 
     return Verdict(outcome=outcome, words=words, deciding=deciding, field=field, reasons=reasons(case))
 
 
+def _because(found: Verdict, more: Iterable[Absence]) -> Verdict:
+    return msgspec.structs.replace(found, reasons=tuple(dict.fromkeys((*found.reasons, *more))))
+
+
 # Forwarded
 
 
@@ -114,7 +117,7 @@ def _forwarded(case: Case) -> Verdict:
         fault = judge(case, service)
         if fault is not None:
             return _said(case, outcome, *fault)
-    return _said(case, Outcome.REACHES, f"reaches {end.cluster}", _sender(case))
+    return _because(_said(case, Outcome.REACHES, f"reaches {end.cluster}", _sender(case)), subsets.unmirrored(case))
 
 
 def _sender(case: Case) -> Ref:
@@ -125,6 +128,9 @@ def _captured(case: Case, service: Service | None) -> Fault | None:
     if case.connection.direction == "outbound" and not _meant(case, service):
         taker = owner_of(case) or _sender(case)
         return f"goes to {case.end.cluster} of {taker}, which is not meant by {case.intent.to}", taker, ""
+    if service is not None and gateways.returns(case, service):
+        words = f"comes back to this gateway itself, by {case.end.cluster}: what sends it here holds at the gateway too"
+        return words, _sender(case), ""
     if service is not None and _foreign(case, service):
         owner = owner_of(case) or _sender(case)
         return f"goes to the endpoints that {owner} of another namespace gives {service.host}", owner, ""
@@ -159,6 +165,8 @@ def _forwarded_unmanaged(case: Case) -> Verdict:
     if reach.nobody_at_dialled(case):
         words = f"passes through to {case.connection.ip}, an address that only the mesh gives out: no host has it"
         return _said(case, Outcome.UPSTREAM_UNREACHABLE, words, deciding, field)
+    if (refused := tls.unmanaged_fault(case)) is not None:
+        return _said(case, Outcome.TLS_MISMATCH, *refused)
     words = f"passes through, unmanaged, to {case.connection.ip}:{case.connection.port}"
     return _said(case, Outcome.PASSTHROUGH, words, rule or deciding, field)
 
@@ -247,7 +255,7 @@ def _closed(case: Case) -> Verdict:
     if cluster_services(case):
         deciding = owner_of(case) or rule_of(case) or egress_policy(case)
         words = f"{end.cluster} has no endpoint that can be chosen"
-        return _said(case, Outcome.NO_ENDPOINTS, words, _distributor(case) or deciding)
+        return _because(_said(case, Outcome.NO_ENDPOINTS, words, _distributor(case) or deciding), subsets.empty(case))
     if end.kind == "closed" and not end.cluster:
         return _said(case, Outcome.BLACKHOLE, end.why, rule_of(case) or egress_policy(case))
     deciding, field = blamed(case)
@@ -283,12 +291,19 @@ def _no_cluster(case: Case) -> Verdict:
     words = f"the route names {end.cluster}, which this proxy has not got"
     missing = tuple(_missing(case, parsed)) if parsed is not None else ()
     if not missing:
-        return _said(case, Outcome.NO_CLUSTER, words, rule or egress_policy(case))
+        found = _said(case, Outcome.NO_CLUSTER, words, rule or egress_policy(case))
+        return _because(found, _undefined(case, parsed))
     first = missing[0]
     named_wrongly = first.field == PORTS and rule is not None  # the rule has only to name a port that is there
     deciding = rule if named_wrongly and rule is not None else first.ref
-    found = _said(case, Outcome.NO_CLUSTER, f"{words}: {first.ref} {first.words}", deciding)
-    return msgspec.structs.replace(found, reasons=(*found.reasons, *missing))
+    return _because(_said(case, Outcome.NO_CLUSTER, f"{words}: {first.ref} {first.words}", deciding), missing)
+
+
+def _undefined(case: Case, wanted: naming.ClusterName | None) -> Iterable[Absence]:
+    if wanted is None or not wanted.subset:
+        return ()
+    seen = choice.service_candidates(case.world, case.proxy.kind, wanted.host)
+    return subsets.undefined(case, wanted, seen[0] if seen else None)
 
 
 def _missing(case: Case, wanted: naming.ClusterName) -> Iterator[Absence]:
@@ -301,31 +316,15 @@ def _missing(case: Case, wanted: naming.ClusterName) -> Iterator[Absence]:
     meant = msgspec.structs.replace(meant, services=services, visible=len(seen))
     yield from absences(case.world, kind, meant, case.left_out)
     if wanted.subset:
-        yield from _without_subset(case, wanted, meant.preferred)
-
-
-def _without_subset(case: Case, wanted: naming.ClusterName, service: Service | None) -> Iterator[Absence]:
-    """The rule that is looked at and lacks the subset, where another one has it; and that other one."""
-    having = [
-        rule
-        for rule in case.world.destination_rules.values()
-        if hosts.covers(rule.spec.host, wanted.host) and _has_subset(rule, wanted.subset)
-    ]
-    chosen = choice.destination_rule(case.world, case.proxy.kind, service) if service is not None else None
-    if having and chosen is not None:
-        yield Absence(chosen.ref, "spec.subsets", f"is the rule in force here and has no subset {wanted.subset}")
-    for rule in having:
-        yield Absence(rule.ref, "spec.subsets", f"defines subset {wanted.subset}, and this proxy does not look there")
-
-
-def _has_subset(rule: Object[DestinationRule], name: str) -> bool:
-    return any(subset.name == name for subset in rule.spec.subsets)
+        yield from subsets.without(case, wanted, meant.preferred)
 
 
 def _unrouted(case: Case) -> Verdict:
     direction, end = case.connection.direction, case.end
     if direction != "outbound" and end.kind == "no_filter_chain" and (fault := tls.unaccepted(case)) is not None:
         return _said(case, Outcome.TLS_MISMATCH, *fault)
+    if direction == "outbound" and (fault := protocols.unproxied(case)) is not None:
+        return _said(case, Outcome.NO_ROUTE, *fault)
     rule = rule_of(case) or (unrouted_by(case) if direction == "gateway" else _host_rule(case))
     if rule is None and direction == "inbound":
         rule = inbound_policy(case)
@@ -372,7 +371,9 @@ def _denied(case: Case) -> Verdict:
         found = [p for kind in kinds for p in _holding(case, kind)]
         allowing = [p for p in found if getattr(p.spec, "action", Action.ALLOW) is Action.ALLOW]
         ruled = allowing[-1].ref if allowing else ruled
-    return _said(case, Outcome.REJECTED_BY_POLICY, case.end.why, ruled or inbound_policy(case))
+        denied = _said(case, Outcome.REJECTED_BY_POLICY, case.end.why, ruled or inbound_policy(case))
+        return _because(denied, denials.unmatchable(case))
+    return _said(case, Outcome.REJECTED_BY_POLICY, case.end.why, ruled)
 
 
 def _holding(case: Case, kind: str) -> tuple[Object[Any], ...]:

@@ -86,6 +86,22 @@ class ServiceSpec(Message, frozen=True):
     publish_not_ready_addresses: bool = False
     traffic_distribution: str = ""
     session_affinity: str = "None"
+    external_i_ps: tuple[str, ...] = msgspec.field(default=(), name="externalIPs")
+
+
+class LoadBalancerIngress(Message, frozen=True):
+    ip: str = ""
+    hostname: str = ""
+
+
+class LoadBalancerStatus(Message, frozen=True):
+    ingress: tuple[LoadBalancerIngress, ...] = ()
+
+
+class ServiceStatus(Message, frozen=True):
+    """core/v1 ServiceStatus: where a Service is reached from outside."""
+
+    load_balancer: LoadBalancerStatus = LoadBalancerStatus()
 
 
 class EndpointPort(Message, frozen=True):

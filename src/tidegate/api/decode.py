@@ -22,7 +22,7 @@ __all__ = ["Admitted", "admit", "api_version_kind", "stored", "walk"]
 T = TypeVar("T")
 
 _DIGEST = msgspec.json.Encoder(enc_hook=encode_hook, order="deterministic")
-_STATUS_COUNTS = frozenset({"Pod", "Node", "ServiceEntry", "WorkloadEntry"})
+_STATUS_COUNTS = frozenset({"Pod", "Node", "Service", "ServiceEntry", "WorkloadEntry"})
 """Kinds whose status decides what Envoys get: readiness, addresses, health."""
 
 

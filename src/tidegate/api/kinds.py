@@ -120,7 +120,7 @@ KINDS: dict[str, Kind] = {
         _core("Namespace", "namespaces", core.NamespaceSpec, ("ns",), namespaced=False),
         _core("Node", "nodes", core.NamespaceSpec, ("no",), namespaced=False, status=core.NodeStatus),
         _core("Pod", "pods", core.PodSpec, ("po",), status=core.PodStatus),
-        _core("Service", "services", core.ServiceSpec, ("svc",)),
+        _core("Service", "services", core.ServiceSpec, ("svc",), status=core.ServiceStatus),
         _core("Endpoints", "endpoints", core.EndpointsBody, ("ep",), body_at=""),
         _core("ConfigMap", "configmaps", core.ConfigMapBody, ("cm",), body_at=""),
         _core("Secret", "secrets", core.SecretBody, body_at=""),

@@ -3,6 +3,7 @@
 Defaults: https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 from tidegate.api import unacted, validation
 from tidegate.api.core import ConfigMapBody
 from tidegate.api.fields import decode_hook
-from tidegate.api.mesh import MeshConfig
+from tidegate.api.mesh import MeshConfig, MeshConfigOutboundTrafficPolicyMode
 from tidegate.api.meshnetworks import MeshNetworks
 from tidegate.api.networking import HTTPRetry
 from tidegate.api.shapes import MessageShape, shape_of
@@ -128,21 +129,38 @@ def _mesh_advice(text: str) -> tuple[str, ...]:
     return _read(text)[1]
 
 
+def parse_networks(text: str) -> MeshNetworks:
+    """MeshNetworks as YAML; none for "". Raises InvalidObjectError with paths into the YAML."""
+    return _read_networks(text)[0]
+
+
 def _networks_advice(text: str) -> tuple[str, ...]:
     """Warnings about the text of MeshNetworks. Raises InvalidObjectError."""
+    return _read_networks(text)[1]
+
+
+def _read_networks(text: str) -> tuple[MeshNetworks, tuple[str, ...]]:
     try:
         document = read_yaml(text)
     except YamlError as error:
         raise _refused(list(error.errors)) from error
     normal, errors, unknown = walk(MeshNetworks, document, "")
-    if not errors:
-        out = Findings()
-        check_mesh_networks(msgspec.convert(normal, MeshNetworks, dec_hook=decode_hook), out)
-        errors = out.errors
     if errors:
         raise _refused(errors)
-    unacted_on = ("networks: endpoints of other networks are not reached by gateways: not acted on",)
-    return (*(f"{path}: unknown field" for path in unknown), *(unacted_on if normal.get("networks") else ()))
+    found = msgspec.convert(normal, MeshNetworks, dec_hook=decode_hook)
+    out = Findings()
+    check_mesh_networks(found, out)
+    if out.errors:
+        raise _refused(out.errors)
+    return found, (*(f"{path}: unknown field" for path in unknown), *out.warnings, *_unacted_networks(found))
+
+
+def _unacted_networks(mesh: MeshNetworks) -> Iterator[str]:
+    for name, network in mesh.networks.items():
+        for index, gateway in enumerate(network.gateways):
+            if gateway.locality:
+                text = "a gateway counts to the locality of the endpoints behind it: not acted on"
+                yield f"networks.{name}.gateways[{index}].locality: {text}"
 
 
 def _within(key: str, path: str) -> str:
@@ -165,7 +183,15 @@ def _read(text: str) -> tuple[MeshConfig, tuple[str, ...]]:
     if errors:
         raise _refused(errors)
     warnings = [f"{path}: unknown field" for path in unknown] + advice + unacted.warnings("MeshConfig", normal)
+    warnings += _idle(config)
     return _with_retries(config), tuple(warnings)
+
+
+def _idle(config: MeshConfig) -> Iterator[str]:
+    """Settings that mean nothing beside the others."""
+    policy, dynamic = config.outbound_traffic_policy, MeshConfigOutboundTrafficPolicyMode.ALLOW_ANY_DYNAMIC_DNS
+    if policy is not None and policy.tls is not None and policy.mode is not dynamic:
+        yield f"outboundTrafficPolicy.tls: not acted on with mode {policy.mode.value}, only with {dynamic.value}"
 
 
 def _refused(errors: list[FieldError]) -> InvalidObjectError:

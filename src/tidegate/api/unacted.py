@@ -44,9 +44,8 @@ _INBOUND_RETRIES = (
     "defaultInboundHttpRetryPolicy.retryRemoteLocalities",
     "defaultInboundHttpRetryPolicy.retryIgnorePreviousHosts",
 )
-_TELEMETRY = "only access logs, spans for Zipkin and Envoy's own statistics are made"
+_TELEMETRY = "only access logs, spans and Envoy's own statistics are made"
 _AT_ONCE = "a Pod counts as available once it is ready"
-_NETWORKS = "endpoints of other networks are called directly; only subsets and failoverPriority heed it, as a label"
 
 
 _NOBODY = "no certificates are issued, so no caller has an identity"
@@ -55,18 +54,13 @@ _SOURCES = ("principals", "namespaces", "serviceAccounts", "trustDomains")
 _NOT_SOURCES = ("notPrincipals", "notNamespaces", "notServiceAccounts", "notTrustDomains")
 _IDENTITIES = ("source.principal", "source.namespace", "source.serviceAccount", "source.trustDomain")
 _OTHER_PROVIDERS = (
-    "zipkin.timeout",
-    "zipkin.headers",
-    "lightstep",
-    "datadog",
-    "stackdriver",
-    "opencensus",
-    "skywalking",
-    "opentelemetry",
     "prometheus",
     "sds",
 )
-_READ = ("proxyHeaders", "gatewayTopology")
+_TRACERLESS = ("lightstep", "stackdriver", "opencensus")
+_TRACER_HEADERS = ("zipkin.headers", "opentelemetry.http.headers", "opentelemetry.grpc.initialMetadata")
+_OLD_TRACERS = ("zipkin", "lightstep", "datadog", "stackdriver", "openCensusAgent", "tlsSettings")
+_READ = ("proxyHeaders", "gatewayTopology", "tracing", "tracingServiceName")
 """Of ``defaultConfig``, by the control plane."""
 _BOOTSTRAP = tuple(f"defaultConfig.{name}" for name in shape_of(ProxyConfig).members if name not in _READ)
 _OTHER_HEADERS = ("metadataExchangeHeaders", "preserveHttp1HeaderCase", "xForwardedHost")
@@ -119,14 +113,8 @@ def _mesh(effect: str, *names: str) -> tuple[Unacted, ...]:
 
 
 UNACTED: dict[str, tuple[Unacted, ...]] = {
-    "ServiceEntry": (
-        Unacted("spec.endpoints[].network", _NETWORKS),
-        Unacted("spec.endpoints[].serviceAccount", _CERTIFICATES),
-    ),
-    "WorkloadEntry": (
-        Unacted("spec.network", _NETWORKS),
-        Unacted("spec.serviceAccount", _CERTIFICATES),
-    ),
+    "ServiceEntry": (Unacted("spec.endpoints[].serviceAccount", _CERTIFICATES),),
+    "WorkloadEntry": (Unacted("spec.serviceAccount", _CERTIFICATES),),
     "WorkloadGroup": (Unacted("spec", "workloads are not registered from groups; create WorkloadEntries"),),
     "Gateway": (
         Unacted("spec.servers[].defaultEndpoint", "nothing is sent to it; bind a VirtualService to the Gateway"),
@@ -187,6 +175,16 @@ UNACTED: dict[str, tuple[Unacted, ...]] = {
         *_mesh("HBONE is not spoken", "hboneIdleTimeout"),
         *_mesh(_TELEMETRY, "enableEnvoyAccessLogService", "defaultProviders.metrics"),
         *_mesh(_TELEMETRY, *(f"extensionProviders[].{name}" for name in _OTHER_PROVIDERS)),
+        *_mesh("Envoy has no such tracer", *(f"extensionProviders[].{name}" for name in _TRACERLESS)),
+        *_mesh(
+            "the control plane's environment is not read",
+            *(f"extensionProviders[].{name}[].envName" for name in _TRACER_HEADERS),
+        ),
+        *_mesh("Envoy's own sampling decides", "extensionProviders[].opentelemetry.dynatraceSampler"),
+        *_mesh(
+            "spans go to a provider: give one under extensionProviders and name it in defaultProviders.tracing",
+            *(f"defaultConfig.tracing.{name}" for name in _OLD_TRACERS),
+        ),
         *_mesh(_TELEMETRY, "enablePrometheusMerge"),
         *_mesh("bootstraps are made from the agent's options", *_BOOTSTRAP),
         *_mesh("the header is not made", *(f"defaultConfig.proxyHeaders.{name}" for name in _OTHER_HEADERS)),

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from tidegate.agent import appprobes, logfile
+from tidegate.agent import appprobes, logfile, scrape
 from tidegate.agent.appprobes import AppProbes
 from tidegate.agent.bootstrap import encoded
 from tidegate.agent.dnsforward import read_resolv_conf
@@ -22,8 +22,9 @@ from tidegate.agent.lastgood import LastGood
 from tidegate.agent.namefeed import NameFeed
 from tidegate.agent.process import Envoy
 from tidegate.agent.relay import Relay
-from tidegate.agent.settings import Settings
+from tidegate.agent.settings import Network, Settings
 from tidegate.agent.status import Readiness, Status, serve_tcp, serve_unix
+from tidegate.agent.upstream import upstream
 from tidegate.kit.errors import TidegateError
 from tidegate.kit.nametable import TYPE_URL as NAMES
 
@@ -50,7 +51,10 @@ class Agent:
         self.settings = settings
         self.started, self._since = time.time(), time.monotonic()
         self.stop = asyncio.Event()
-        self.drained = False
+        self._startup: float | None = None
+        """Seconds until the proxy was ready for the first time."""
+        self._quitting = False
+        self._draining: asyncio.Task[None] | None = None
         self._lock = prepare(settings)
         self.envoy = Envoy(settings)
         self.admin = Client("127.0.0.1", settings.ports.admin)
@@ -59,6 +63,7 @@ class Agent:
         self.dns = names_server(settings)
         asked = appprobes.address_of(os.environ, settings.address)
         self.status.application = AppProbes(appprobes.parse(os.environ), asked)
+        self.status.metrics.applications = scrape.Applications(scraped(settings), settings.loopback)
         self.status.on_quit = self._quit
         self.status.on_drain = self._drain
 
@@ -70,7 +75,8 @@ class Agent:
         settings = self.settings
         store = LastGood(settings.last_good_file)
         feed = NameFeed(self.dns.replace) if self.dns is not None else None
-        self.relay = Relay(settings.upstream, settings.token_file, store, feed)
+        use_proxy_group(settings)
+        self.relay = Relay(upstream(settings.upstream), settings.token_file, store, feed)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(store.close)
             if self.dns is not None and feed is not None:
@@ -85,7 +91,7 @@ class Agent:
             stack.callback(local.close)
             own(settings.agent_socket, None)
             await local.start_serving()
-            public = await serve_tcp(self.status.public, "0.0.0.0", settings.ports.status)  # noqa: S104 (its namespace)
+            public = await serve_tcp(self.status.public, everywhere(settings), settings.ports.status)
             stack.callback(public.close)
             await self._supervise()
         forget_sockets(settings)
@@ -100,6 +106,7 @@ class Agent:
             "pid": os.getpid(),
             "started": self.started,
             "uptime": time.monotonic() - self._since,
+            "startup": self._startup,
             "ready": not await self.readiness.problem(),
             "envoy": {
                 "pid": running.pid if running else None,
@@ -117,10 +124,9 @@ class Agent:
 
     async def _supervise(self) -> None:
         life = asyncio.create_task(self.envoy.run())
-        others = [
-            asyncio.create_task(self._announce()),
-            asyncio.create_task(logfile.keep_small(self.settings.log_file)),
-        ]
+        others = [asyncio.create_task(self._announce())]
+        if self.settings.own_log_file:
+            others.append(asyncio.create_task(logfile.keep_small(self.settings.log_file)))
         stopping: asyncio.Task[Any] = asyncio.create_task(self.stop.wait())
         try:
             await asyncio.wait({life, stopping, *others}, return_when=asyncio.FIRST_COMPLETED)
@@ -135,16 +141,27 @@ class Agent:
 
     async def _end(self) -> None:
         self.envoy.stopping = True
-        if not self.drained and self.envoy.running is not None:
+        if not self._quitting and self.envoy.running is not None:
             await self._drain()
+            await asyncio.gather(self._draining or asyncio.sleep(0), return_exceptions=True)
         await self.envoy.end()
 
     async def _drain(self) -> None:
-        self.readiness.draining = self.drained = True
-        await drain(self.admin, self.settings.drain_seconds, until_idle=self.settings.exit_on_zero_connections)
+        """Begin to drain, once; a pod's preStop hook asks for it, and its end waits for it."""
+        self.readiness.draining = True
+        if self._draining is None:
+            settings = self.settings
+            self._draining = asyncio.create_task(
+                drain(
+                    self.admin,
+                    settings.drain_seconds,
+                    until_idle=settings.exit_on_zero_connections,
+                    at_least=settings.minimum_drain_seconds,
+                )
+            )
 
     def _quit(self) -> None:
-        self.drained = True
+        self._quitting = True
         self.stop.set()
 
     async def _announce(self) -> None:
@@ -169,6 +186,7 @@ class Agent:
             problem = await self.readiness.problem() or self._names_missing()
             if not problem:
                 log.info("the proxy is ready")
+                self._startup = self._startup or time.monotonic() - self._since
                 if self.settings.hold_file is not None:
                     release(self.settings.hold_file)
                 return
@@ -184,6 +202,28 @@ def names_server(settings: Settings) -> DnsServer | None:
         return None
     group = settings.proxy_id if os.geteuid() == 0 else None
     return DnsServer(settings.domain_of_names, read_resolv_conf(RESOLV_CONF), group)
+
+
+def scraped(settings: Settings) -> tuple[scrape.Target, ...]:
+    """The application's statistics; an annotation that is wrong costs them, and not the proxy."""
+    try:
+        return scrape.targets(os.environ, settings.ports.status)
+    except TidegateError as error:
+        log.error("the application's statistics are left out: %s", error)
+        return ()
+
+
+def everywhere(settings: Settings) -> list[str]:
+    """All addresses of the workload's own namespace, where probes and scrapers come from."""
+    return ["0.0.0.0", "::"] if settings.ipv6 else ["0.0.0.0"]  # noqa: S104
+
+
+def use_proxy_group(settings: Settings) -> None:
+    """Be of the proxy's group from now on, so that the packet rules let the agent reach a control plane in the network:
+    led to Envoy, which waits for that very control plane, it would never get there.
+    """
+    if isinstance(settings.upstream, Network) and settings.proxy_id is not None and os.geteuid() == 0:
+        os.setegid(settings.proxy_id)
 
 
 def own(socket: Path, identity: tuple[int, int] | None) -> None:
@@ -222,7 +262,7 @@ def _make_folders(settings: Settings) -> None:
         )
     for folder in (settings.sockets, settings.files):
         folder.mkdir(parents=True, exist_ok=True)
-        for made in (folder, folder.parent):
+        for made in (folder, folder.parent) if not settings.alone else ():
             made.chmod(0o755)
         for part in (folder, *folder.parents):
             if settings.proxy_id is not None and os.geteuid() == 0 and not part.stat().st_mode & 0o001:

@@ -7,6 +7,10 @@ from typing import Any
 
 from tidegate.api.objects import Ref
 from tidegate.controllers import addresses, deployments, endpointslices, replicasets
+from tidegate.inject.annotations import INJECT, REVISION
+from tidegate.inject.webhookconfig import NAMESPACE_LABEL
+from tidegate.registry.workloads import TLS_MODE
+from tidegate.scope.authentication import TLS_ISTIO
 
 Json = dict[str, Any]
 Objects = dict[Ref, Json]
@@ -50,6 +54,21 @@ def statuses(objects: Objects) -> Iterator[tuple[Ref, str]]:
     """Pods as people write them have no status: each is taken to run, at an address of its own."""
     waiting = (ref for ref, raw in objects.items() if ref.kind == "Pod" and not raw.get("status"))
     yield from zip(waiting, map(str, ADDRESSES.hosts()), strict=False)
+
+
+def meshed(objects: Objects) -> Iterator[tuple[Ref, Json]]:
+    """Pods as people write them that the injector would give a sidecar by their own word or their namespace's label,
+    with the label by which callers know that they take mutual TLS."""
+    spaces = {ref.name: raw["metadata"].get("labels") or {} for ref, raw in objects.items() if ref.kind == "Namespace"}
+    for ref, raw in objects.items():
+        if ref.kind != "Pod" or raw.get("status") or (raw.get("spec") or {}).get("hostNetwork"):
+            continue
+        meta = raw["metadata"]
+        labels, space = meta.get("labels") or {}, spaces.get(ref.namespace, {})
+        said = str(labels.get(INJECT, (meta.get("annotations") or {}).get(INJECT, ""))).lower()
+        chosen = space.get(NAMESPACE_LABEL) == "enabled" or (NAMESPACE_LABEL not in space and bool(space.get(REVISION)))
+        if TLS_MODE not in labels and (said == "true" or (not said and chosen)):
+            yield ref, {**raw, "metadata": {**meta, "labels": {**labels, TLS_MODE: TLS_ISTIO}}}
 
 
 def running(pod: Json, address: str) -> Json:

@@ -1,17 +1,17 @@
 """From YAML to what one proxy would be sent, without a cluster and without a server."""
 
-import json
 from collections.abc import Iterator
 from typing import Any, cast
 
 import msgspec
 
-from tidegate.app.config_dump import config_dump
+from tidegate.app.config_dump import dumped
+from tidegate.app.hub import Shown
 from tidegate.app.offline import Offline
 from tidegate.app.proxies import Node, read_metadata
 from tidegate.app.proxyspec import ProxySpec, placed
 from tidegate.dump.read import BOOTSTRAP, ECDS, SECRETS
-from tidegate.envoy.resource import Decision, Origin, Resource
+from tidegate.envoy.resource import SECRET, Decision, Origin, Resource
 from tidegate.envoy.view import ProxyView
 from tidegate.registry.model import Workload
 from tidegate.scope.proxy import Proxy
@@ -30,8 +30,15 @@ class Compiled(msgspec.Struct, frozen=True):
     proxy: Proxy
     view: ProxyView
     world: Snapshot
-    decisions: tuple[Decision, ...]
-    """Choices among objects, each with winner, losers and rule."""
+    shown: Shown
+
+    def own_decisions(self) -> Iterator[Decision]:
+        """Choices among objects that are about this proxy alone, each with winner, losers and rule; those about every
+        proxy of its kind are the hub's."""
+        yield from self.shown.inbound.decisions
+        for of_type in self.shown.inbound.resources.values():
+            for each in of_type.values():
+                yield from each.all_decisions()
 
     def resources(self, type_url: str, names: Iterator[str] | None = None) -> dict[str, Resource]:
         """By name: those that a wildcard subscription gets, or those that are asked for."""
@@ -46,26 +53,27 @@ class Compiled(msgspec.Struct, frozen=True):
 
     def config_dump(self) -> dict[str, Any]:
         """JSON as Envoy's ``/config_dump?include_eds`` has it once the proxy runs what it was sent."""
-        found: dict[str, Any] = self._dumped({}, TYPES)
+        found = dumped(self.view, {}, TYPES)
         listed = set(self.view.names(ROUTE))
         asked = tuple(name for name in route_names(found) if name not in listed)
         if asked:
-            routes = self._dumped({ROUTE: asked}, (ROUTE,))["configs"][0]
+            routes = dumped(self.view, {ROUTE: asked}, (ROUTE,))["configs"][0]
             found["configs"] = [routes if each["@type"] == routes["@type"] else each for each in found["configs"]]
         found["configs"] += [
             {"@type": BOOTSTRAP, "bootstrap": {"node": {"id": self._node_id}}},
-            {"@type": SECRETS},
+            {"@type": SECRETS, "dynamicWarmingSecrets": [_awaited(name) for name in self._missing_secrets(found)]},
             {"@type": ECDS},
         ]
         return found
+
+    def _missing_secrets(self, dump: dict[str, Any]) -> list[str]:
+        """Secrets that listeners and clusters ask the control plane for, and that it has not got."""
+        return [name for name in _asked_secrets(dump) if self.view.get(SECRET, name) is None]
 
     @property
     def _node_id(self) -> str:
         kind = self.proxy.kind
         return f"{'router' if kind.router else 'sidecar'}~{self.proxy.addresses[0]}~{self.proxy.name}~{kind.dns_domain}"
-
-    def _dumped(self, asked: dict[str, tuple[str, ...]], types: tuple[str, ...]) -> Any:
-        return json.loads("".join(config_dump(self.view, asked, types)))
 
 
 def compile_proxy(offline: Offline, spec: ProxySpec, *, certificates: bool = True) -> Compiled:
@@ -77,15 +85,7 @@ def compile_proxy(offline: Offline, spec: ProxySpec, *, certificates: bool = Tru
     workload = placed(hub.world, spec)
     hub.world = msgspec.structs.replace(hub.world, workloads=hub.world.workloads.set(workload.ref, workload))
     shown = hub.attach(_node(spec, workload, certificates))
-    own = (*shown.inbound.decisions, *_own_decisions(shown.inbound.resources))
-    decisions = dict.fromkeys((*hub.decisions(shown.proxy.kind), *own))
-    return Compiled(shown.proxy, cast(ProxyView, shown.mailbox.view), hub.world, tuple(decisions))
-
-
-def _own_decisions(resources: dict[str, dict[str, Resource]]) -> Iterator[Decision]:
-    for of_type in resources.values():
-        for each in of_type.values():
-            yield from each.all_decisions()
+    return Compiled(shown.proxy, cast(ProxyView, shown.mailbox.view), hub.world, shown)
 
 
 def _node(spec: ProxySpec, workload: Workload, certificates: bool) -> Node:
@@ -104,16 +104,30 @@ def _node(spec: ProxySpec, workload: Workload, certificates: bool) -> Node:
     )
 
 
+def _awaited(name: str) -> dict[str, Any]:
+    """An entry of Envoy's dump for a secret that has not come."""
+    return {"name": name, "versionInfo": "uninitialized", "secret": {"@type": SECRET, "name": name}}
+
+
 def route_names(value: Any) -> Iterator[str]:
     """Names of the route configurations that listeners, or a whole dump, ask for; each once."""
-    found: dict[str, None] = {}
+    found = (each[_ROUTE_NAME] for each in _objects(value) if isinstance(each.get(_ROUTE_NAME), str))
+    yield from dict.fromkeys(found)
+
+
+def _asked_secrets(value: Any) -> Iterator[str]:
+    """Names of the secrets that come by the aggregated stream; each once."""
+    found = (each for each in _objects(value) if isinstance(each.get("sdsConfig"), dict))
+    yield from dict.fromkeys(each["name"] for each in found if "ads" in each["sdsConfig"])
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object of a value, outer ones first."""
     waiting = [value]
     while waiting:
         each = waiting.pop()
         if isinstance(each, dict):
-            if isinstance(each.get(_ROUTE_NAME), str):
-                found[each[_ROUTE_NAME]] = None
+            yield each
             waiting += each.values()
         elif isinstance(each, list):
             waiting += each
-    yield from found

@@ -5,7 +5,7 @@ import json
 import pkgutil
 import re
 from collections.abc import Collection, Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from envoy.config.cluster.v3 import cluster_pb2
@@ -45,17 +45,29 @@ def config_dump(view: View, asked: Mapping[str, Collection[str]], type_urls: Col
     """
     yield '{"configs":['
     between = ""
-    for type_url, (dump, entries, field) in _PARTS.items():
-        if type_url not in type_urls:
-            continue
-        head: dict[str, Any] = {"@type": _ADMIN + dump}
-        if type_url in (CLUSTER, LISTENER):
-            head["versionInfo"] = view.version
-        yield f'{between}{json.dumps(head)[:-1]},"{entries}":['
-        yield from _joined(_entry(type_url, field, each) for each in _resources(view, type_url, asked))
+    for head, name, entries in _sections(view, asked, type_urls):
+        yield f'{between}{json.dumps(head)[:-1]},"{name}":['
+        yield from _joined(entries)
         yield "]}"
         between = ","
     yield "]}"
+
+
+def dumped(view: View, asked: Mapping[str, Collection[str]], type_urls: Collection[str]) -> dict[str, Any]:
+    """What the text of :func:`config_dump` says, for one who goes on working with it."""
+    return {"configs": [{**head, name: list(entries)} for head, name, entries in _sections(view, asked, type_urls)]}
+
+
+def _sections(
+    view: View, asked: Mapping[str, Collection[str]], type_urls: Collection[str]
+) -> Iterator[tuple[dict[str, Any], str, Iterator[dict[str, Any]]]]:
+    """Of each kind of resource: what the dump says of all of them, and the field of the entries with each entry."""
+    for type_url, (dump, name, field) in _PARTS.items():
+        if type_url in type_urls:
+            head: dict[str, Any] = {"@type": _ADMIN + dump}
+            if type_url in (CLUSTER, LISTENER):
+                head["versionInfo"] = view.version
+            yield head, name, map(partial(_entry, type_url, field), _resources(view, type_url, asked))
 
 
 def _joined(entries: Iterator[dict[str, Any]]) -> Iterator[str]:

@@ -5,8 +5,9 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -16,11 +17,14 @@ from tidegate.api.objects import Ref
 from tidegate.app import files, heap
 from tidegate.app.debug import debug_app, origins
 from tidegate.app.hub import Hub, Shown
+from tidegate.app.keypair import KeyPair
 from tidegate.app.metrics import Metrics
 from tidegate.app.proxies import Node, read_metadata
 from tidegate.app.serving import loopback, serving
-from tidegate.kit.errors import InvalidObjectError
+from tidegate.app.statuses import Statuses
+from tidegate.kit.errors import InvalidObjectError, TidegateError
 from tidegate.kit.features import DEFAULTS, Features
+from tidegate.kit.hostport import HostPort
 from tidegate.kit.places import DISCOVERY_ADDRESS
 from tidegate.snapshot.world import POLICY_KINDS, Event, Verb
 from tidegate.store.client import KubeStore
@@ -58,6 +62,14 @@ _REVIEWS_AT_ONCE = 64
 """Tokens under review together: a thousand proxies that come at once must not open a thousand connections."""
 
 
+class Network(msgspec.Struct, frozen=True):
+    """Where proxies of other machines reach the control plane, over TLS, and the files of its certificate."""
+
+    address: HostPort
+    certificate: Path
+    key: Path
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How one control plane runs."""
 
@@ -67,6 +79,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """On 127.0.0.1; 0 for any free port."""
     domain: str = "cluster.local"
     features: Features = DEFAULTS
+    network: Network | None = None
+    """None: the Unix socket alone."""
 
 
 class _Notices(Metrics):
@@ -91,8 +105,8 @@ class _Notices(Metrics):
 class _Attached:
     """A :class:`Subscription` that leaves the hub when its stream ends."""
 
-    def __init__(self, hub: Hub, shown: Shown) -> None:
-        self._hub, self._shown = hub, shown
+    def __init__(self, hub: Hub, shown: Shown, left: Callable[[], None]) -> None:
+        self._hub, self._shown, self._left = hub, shown, left
 
     @property
     def view(self) -> View:
@@ -104,6 +118,7 @@ class _Attached:
     def close(self) -> None:
         self._hub.detach(self._shown)
         self._shown.mailbox.close()
+        self._left()
 
 
 class Discovery:
@@ -117,6 +132,7 @@ class Discovery:
         self.server = DiscoveryServer(self._authenticate, self._attach, self.metrics)
         self.synced = asyncio.Event()
         self.undecodable: dict[Ref, str] = {}
+        self.statuses = Statuses(store, self.hub, self.undecodable.get)
         self._reviews = asyncio.Semaphore(_REVIEWS_AT_ONCE)
 
     # Who connects
@@ -151,7 +167,8 @@ class Discovery:
                 **read_metadata(node.metadata),
             )
         )
-        return _Attached(self.hub, shown)
+        self.statuses.note()
+        return _Attached(self.hub, shown, self.statuses.note)
 
     # What changes
 
@@ -166,7 +183,10 @@ class Discovery:
 
     def _take(self, batch: Batch) -> None:
         events = [e for each in batch.changes if (e := self._event(each)) is not None]
-        self.hub.apply(events, time.monotonic())
+        changed = self.hub.apply(events, time.monotonic())
+        for each in batch.changes:
+            self.statuses.seen(_ref(each), None if each.type is WatchType.DELETED else each.object)
+        self.statuses.note(changed.told)
         self.metrics.services(len(self.hub.world.services), len(self.hub.world.virtual_services))
         self.metrics.inbound_update("config", len(batch.changes))
         if batch.synced and not self.synced.is_set():
@@ -193,10 +213,15 @@ def _ref(change: Change) -> Ref:
     return Ref(change.kind, str(meta.get("namespace") or ""), str(meta.get("name") or ""))
 
 
-async def run(settings: Settings, on_ready: Callable[[str], None]) -> None:
-    """Run a control plane until SIGTERM or SIGINT. ``on_ready`` gets the debug port's address."""
+async def run(settings: Settings, on_ready: Callable[[str, str], None]) -> None:
+    """Run a control plane until SIGTERM or SIGINT. ``on_ready`` gets the debug port's address, and HOST:PORT of
+    discovery over TLS, "" without it.
+
+    Raises TidegateError when it cannot start.
+    """
     heap.spare()
     files.allow_many()
+    pair = KeyPair(settings.network.certificate, settings.network.key) if settings.network is not None else None
     store = KubeStore.from_kubeconfig(settings.kubeconfig)
     plane = Discovery(settings, store)
     settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -206,26 +231,54 @@ async def run(settings: Settings, on_ready: Callable[[str], None]) -> None:
         loop.add_signal_handler(number, stopping.set)
     try:
         async with _monitoring(plane) as address:
-            await _until(stopping, _serve(plane, lambda: _announce(settings, address, on_ready)))
+            await _until(stopping, _serve(plane, pair, lambda: _announce(plane, address, on_ready)))
     finally:
         (settings.run_dir / DISCOVERY_ADDRESS).unlink(missing_ok=True)
         await plane.server.stop()
         await store.close()
 
 
-def _announce(settings: Settings, address: str, on_ready: Callable[[str], None]) -> None:
+def _announce(plane: Discovery, address: str, on_ready: Callable[[str, str], None]) -> None:
     """Leave the debug port's address where the command line looks for it, then say that all is ready."""
+    settings, port = plane.settings, plane.server.tcp_port
     (settings.run_dir / DISCOVERY_ADDRESS).write_text(address + "\n")
-    on_ready(address)
+    on_ready(address, str(settings.network.address._replace(port=port)) if settings.network and port else "")
 
 
-async def _serve(plane: Discovery, ready: Callable[[], None]) -> None:
-    async with asyncio.TaskGroup() as group:
-        group.create_task(plane.follow())
-        await plane.synced.wait()
+async def _serve(plane: Discovery, pair: KeyPair | None, ready: Callable[[], None]) -> None:
+    """Follow the store; listen once it was read whole."""
+    following = asyncio.create_task(plane.follow())
+    try:
+        await _first_of(following, plane.synced.wait())
         heap.settle()
-        await plane.server.start(plane.settings.run_dir / "xds.sock")
+        await _listen(plane, pair)
         ready()
+        await _first_of(following, plane.statuses.run())
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+
+async def _first_of(task: asyncio.Task[None], other: Coroutine[Any, Any, Any]) -> None:
+    """Wait for ``other``; a task that fails before is an error."""
+    waiting = asyncio.create_task(other)
+    try:
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+    finally:
+        waiting.cancel()
+
+
+async def _listen(plane: Discovery, pair: KeyPair | None) -> None:
+    network, socket = plane.settings.network, plane.settings.run_dir / "xds.sock"
+    if network is None or pair is None:
+        await plane.server.start(socket)
+        return
+    try:
+        await plane.server.start(socket, str(network.address), pair.credentials())
+    except OSError as error:
+        raise TidegateError(f"{error}; free it or give another --tls-address") from None
 
 
 async def _until(stopping: asyncio.Event, work: Awaitable[None]) -> None:

@@ -8,23 +8,29 @@ from tidegate.app.compile import compile_proxy
 from tidegate.app.findings import Finding, Severity
 from tidegate.app.offline import Offline
 from tidegate.app.proxyspec import ProxySpec
+from tidegate.envoy.decisions import losses
 from tidegate.envoy.resource import Decision
 
 MOST_NAMESPACES = 8
 """Looked at from; what objects take from one another seldom differs between more."""
-_TAKEN = frozenset({"listener", "domain", "inbound", "routes"})
-"""First words of decisions in which the loser has lost something that its author counts on. Scopes and precedence
-between namespaces are meant as they are written."""
 
 
 def disputes(offline: Offline) -> Iterator[Finding]:
     """A warning for each object that lost something to another, and for each EnvoyFilter that does nothing."""
     told: dict[tuple[Ref, str], None] = {}
-    for spec in _viewers(offline):
-        for decision in compile_proxy(offline, spec).decisions:
-            told.update(dict.fromkeys(_losses(decision)))
+    for decision in _decisions(offline):
+        told.update(dict.fromkeys(losses(decision)))
     yield from _warnings(offline, told)
     yield from idle(offline)
+
+
+def _decisions(offline: Offline) -> Iterator[Decision]:
+    """What is decided for the workloads that are looked at; what holds for a kind of proxy is worked out once."""
+    compiled = [compile_proxy(offline, spec) for spec in _viewers(offline)]
+    for kind in dict.fromkeys(each.proxy.kind for each in compiled):
+        yield from offline.hub.decisions(kind)
+    for each in compiled:
+        yield from each.own_decisions()
 
 
 def idle(offline: Offline) -> Iterator[Finding]:
@@ -46,13 +52,5 @@ def _viewers(offline: Offline) -> Iterable[ProxySpec]:
     for workload in proxyspec.candidates(offline.hub.world):
         if len({spec.namespace for spec in chosen.values()}) >= MOST_NAMESPACES:
             break
-        chosen.setdefault((workload.namespace, workload.labels), proxyspec.of_workload(workload))
+        chosen.setdefault((workload.namespace, workload.labels), proxyspec.of_workload(workload, offline.hub.world))
     return list(chosen.values())[: 4 * MOST_NAMESPACES] or [ProxySpec(name="any")]
-
-
-def _losses(decision: Decision) -> Iterator[tuple[Ref, str]]:
-    if decision.subject.partition(" ")[0] not in _TAKEN:
-        return
-    for loser in decision.losers:
-        if loser != decision.winner:
-            yield loser, f"loses {decision.subject} to {decision.winner}: {decision.rule}"

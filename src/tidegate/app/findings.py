@@ -60,6 +60,11 @@ def advice(document: Document, name: str, text: str) -> Finding:
     return _told(Severity.WARNING, document.place(path), name, path, rest)
 
 
+def warning(place: Place, name: str, field: str, text: str) -> Finding:
+    """A warning about a field of an object."""
+    return _told(Severity.WARNING, place, name, field, text)
+
+
 def note(severity: Severity, place: Place, name: str, text: str) -> Finding:
     """A sentence about an object as a whole, or about what is no object."""
     return _told(severity, place, name, "", text)

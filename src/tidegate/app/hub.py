@@ -76,6 +76,8 @@ class Hub:
         self._mentioned_by_mesh = mentioned_by_mesh(self.world.mesh)
         self._node_local: set[ServiceKey] = set()
         self.patching = Patching()
+        self.renewed: dict[Shown, None] = {}
+        """Proxies that came, went or take something else in; whoever follows disputes takes them away."""
         self._most = 0
         """Resources of all kinds together, at their most since the builders' caches were swept."""
 
@@ -88,12 +90,14 @@ class Hub:
         patches = self.patching.patches_of(self.world, node, proxy, inbound)
         shown = Shown(node, proxy, inbound, self._view(proxy, inbound, patches))
         shown.patches = patches
+        self.renewed[shown] = None
         self._shown[proxy.kind].add(shown)
         self._of_pod[shown.pod].add(shown)
         return shown
 
     def detach(self, shown: Shown) -> None:
         """The proxy has gone; a kind of which none is left is forgotten."""
+        self.renewed[shown] = None
         self._of_pod[shown.pod].discard(shown)
         if not self._of_pod[shown.pod]:
             del self._of_pod[shown.pod]
@@ -117,6 +121,14 @@ class Hub:
 
     def _forget_patches(self) -> None:
         self.patching.keep({(s.proxy.kind, s.patches.found) for s in self.attached() if s.patches.found})
+
+    def outbounds(self) -> Mapping[ProxyKind, Outbound]:
+        """What each kind of proxy in use is shown."""
+        return self._kinds
+
+    def shows(self, shown: Shown) -> bool:
+        """Whether a proxy is attached still."""
+        return shown in self._shown.get(shown.proxy.kind, ())
 
     def attached(self) -> list[Shown]:
         return [each for group in self._shown.values() for each in group]
@@ -211,6 +223,7 @@ class Hub:
         except Exception as error:  # one bad object must not end the control plane
             _left_out(f"inbound side of {shown.node.name}, which stays as it was", given, error)
             return {}
+        self.renewed[shown] = None
         found = {}
         for url, new in shown.inbound.resources.items():
             before = {n: r.version for n, r in old.resources.get(url, {}).items()}

@@ -1,5 +1,6 @@
 """kube-inject: manifests read, injected and printed."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -9,8 +10,8 @@ from tidegate.app import manifests
 from tidegate.inject import ranges
 from tidegate.inject.context import Place
 from tidegate.inject.objects import Result, inject_object
-from tidegate.inject.settings import Json, Settings
-from tidegate.inject.workloads import pod_of
+from tidegate.inject.settings import Json, Settings, merged
+from tidegate.inject.workloads import items, pod_of
 from tidegate.kit.errors import TidegateError
 
 
@@ -30,14 +31,25 @@ def _text(dumper: _Plain, value: str) -> yaml.ScalarNode:
 _Plain.add_representer(str, _text)
 
 
-def inject_files(path: str, settings: Settings, place: Place) -> list[Result]:
+_ASKED_FOR = {
+    "global": {"proxy": {"autoInject": "enabled"}},
+    "sidecarInjectorWebhook": {"alwaysInjectSelector": [], "neverInjectSelector": []},
+}
+"""Policy and selectors choose among pods that nobody has chosen; here somebody has, by giving the file."""
+
+
+def inject_files(path: str, settings: Settings, place: Place, registered: Sequence[Json] = ()) -> list[Result]:
     """Every object of the manifests, injected where it is to be; a List's items are objects of their own.
+
+    ``registered``: Services that are in the cluster already, for warnings about ranges.
 
     Raises TidegateError with everything that is wrong, each with file and line.
     """
     found = manifests.load([path])
     wrong = [f"{each.place}: {each.message}" for each in found.broken]
-    services = ranges.service_addresses([d.raw for d in found.documents if isinstance(d.raw, dict)])
+    objects = [item for d in found.documents for item in items(d.raw)]
+    services = ranges.service_addresses([*registered, *objects])
+    settings = msgspec.structs.replace(settings, values=merged(settings.values, _ASKED_FOR))
     results: list[Result] = []
     for document in found.documents:
         if not isinstance(document.raw, dict):

@@ -23,7 +23,7 @@ _STEP = re.compile(r"([^.\[\]]+)|\[([^\]]*)\]")
 
 
 class Place(msgspec.Struct, frozen=True, order=True):
-    """Where something is written; ``line`` counts from 1."""
+    """Where something is written; ``line`` counts from 1, and is 0 for what was not read from text."""
 
     file: str
     line: int
@@ -37,7 +37,8 @@ class Document:
 
     __slots__ = ("_first", "_node", "file", "raw")
 
-    def __init__(self, raw: Any, file: str, node: yaml.Node, first: int = 0) -> None:
+    def __init__(self, raw: Any, file: str, node: yaml.Node | None = None, first: int = 0) -> None:
+        """node: where it stands in the file; None for what was not read from text."""
         self.raw, self.file, self._node, self._first = raw, file, node, first
 
     def place(self, path: str = "") -> Place:
@@ -45,6 +46,8 @@ class Document:
 
         Paths go on into the YAML text of a ConfigMap's value: ``data.mesh.accessLogFile``.
         """
+        if self._node is None:
+            return Place(self.file, 0)
         return Place(self.file, self._first + _line(self._node, list(_steps(path))) + 1)
 
     def items(self) -> Iterator["Document"]:
@@ -181,7 +184,7 @@ def _longest(node: yaml.Node, steps: list[str]) -> tuple[int, yaml.Node, list[st
     return None
 
 
-def _child(node: yaml.Node, name: str) -> yaml.Node | None:
+def _child(node: yaml.Node | None, name: str) -> yaml.Node | None:
     pairs = node.value if isinstance(node, yaml.MappingNode) else ()
     return next((value for key, value in pairs if key.value == name), None)
 

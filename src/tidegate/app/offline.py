@@ -23,6 +23,8 @@ from tidegate.registry import shadowing
 from tidegate.snapshot.world import Event, Verb
 
 MESH = Ref("ConfigMap", meshconfig.NAMESPACE, meshconfig.NAME)
+TEMPLATE = "spec.template"
+"""Where an object that makes Pods describes them."""
 _DOMAIN = "cluster.local"
 _NOTED = re.compile(r"^left out: ")
 _MESH_KEYS = ("defaultConfig", "outboundTrafficPolicy", "rootNamespace", "accessLogFile")
@@ -53,7 +55,10 @@ class Offline(msgspec.Struct, frozen=True):
     def place(self, ref: Ref, path: str = "") -> Place | None:
         """Where an object, or a field of it, is written; None for what nobody wrote."""
         found = self.documents.get(ref)
-        return found.place(path) if found is not None else None
+        if found is None:
+            return None
+        kind = found.raw.get("kind") if isinstance(found.raw, dict) else ""
+        return found.place(f"{TEMPLATE}.{path}" if path and ref.kind == "Pod" and kind != "Pod" else path)
 
     def mesh_place(self, setting: str) -> Place | None:
         """Where a setting of the mesh configuration is written: in its ConfigMap, or in a file of its own."""
@@ -161,6 +166,7 @@ def _assume(admitted: Admission) -> dict[Ref, str]:
     for owner, raw in list(assumed.pods(admitted.objects)):
         ref = Ref("Pod", owner.namespace, raw["metadata"]["name"])
         admitted.objects[ref], admitted.documents[ref] = raw, admitted.documents[owner]
+    admitted.objects.update(list(assumed.meshed(admitted.objects)))
     found = dict(assumed.statuses(admitted.objects))
     for ref, address in found.items():
         admitted.objects[ref] = assumed.running(admitted.objects[ref], address)
@@ -188,13 +194,21 @@ def _mesh(file: Path | None, admitted: Admission) -> Iterator[dict[str, Any]]:
         document = given.documents[0]
         admitted.findings.append(findings.advice(document, "MeshConfig", warning))
     admitted.documents[MESH] = given.documents[0]
-    yield mesh_config_map(text)
+    yield mesh_config_map(text, _networks_text(given.documents[0].raw))
 
 
-def mesh_config_map(text: str) -> dict[str, Any]:
-    """The ConfigMap that holds a mesh configuration."""
+def _networks_text(raw: Any) -> str:
+    """MeshNetworks that stand beside the mesh configuration in its ConfigMap."""
+    data = raw.get("data") if isinstance(raw, dict) and raw.get("kind") == "ConfigMap" else None
+    found = data.get(meshconfig.NETWORKS) if isinstance(data, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+def mesh_config_map(text: str, networks: str = "") -> dict[str, Any]:
+    """The ConfigMap that holds a mesh configuration, and MeshNetworks where there are any."""
     meta = {"name": MESH.name, "namespace": MESH.namespace, "uid": "mesh-config"}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {meshconfig.KEY: text}}
+    data = {meshconfig.KEY: text, **({meshconfig.NETWORKS: networks} if networks else {})}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
 
 
 def _mesh_text(raw: Any, file: Path) -> str:

@@ -16,6 +16,7 @@ from tidegate.scope import gateways
 from tidegate.scope.labels import project
 from tidegate.scope.proxy import Interception, Proxy, ProxyKind, Topology
 from tidegate.scope.proxyheaders import header_settings
+from tidegate.scope.spans import span_settings
 from tidegate.snapshot.world import World
 
 
@@ -51,17 +52,19 @@ class Node(msgspec.Struct, frozen=True):
     """A gateway that may not bind ports below 1024."""
     certificates: bool = False
     """The workload has a certificate: mutual TLS can be spoken and demanded."""
+    network_view: frozenset[str] | None = None
+    """Networks whose endpoints it asks for; None: all."""
     version: str = ""
     """ISTIO_VERSION, which EnvoyFilters can ask for."""
     metadata: Mapping[str, str] = {}
-    """All that the node says of itself in text, which EnvoyFilters can ask for too; nothing else looks at it."""
+    """All that the node says of itself in text, which EnvoyFilters can ask for too. Besides, its NETWORK counts."""
     proxy_config: ProxyConfig | None = None
     """Its whole ProxyConfig, where it is not the mesh's default."""
 
 
 def read_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """The node metadata that is acted on, typed; a word that cannot be read counts as absent."""
-    mode = str(metadata.get("INTERCEPTION_MODE", ""))
+    mode, config = str(metadata.get("INTERCEPTION_MODE", "")), _given_config(metadata)
     return {
         "interception": Interception(mode) if mode in Interception.__members__ else Interception.REDIRECT,
         "http10": _true(metadata.get("HTTP10")),
@@ -69,40 +72,46 @@ def read_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
         "idle_timeout": _duration(metadata.get("IDLE_TIMEOUT")),
         "http_proxy_port": _port(metadata.get("HTTP_PROXY_PORT")),
         "cluster_id": str(metadata.get("CLUSTER_ID") or "Kubernetes"),
+        "network_view": _words(metadata.get("REQUESTED_NETWORK_VIEW")),
         "version": str(metadata.get("ISTIO_VERSION") or ""),
         "metadata": {key: value for key, value in metadata.items() if isinstance(value, str)},
-        "proxy_config": _proxy_config(metadata),
-        "topology": _topology(metadata),
+        "proxy_config": _proxy_config(config),
+        "topology": _topology(config),
         "unprivileged": _true(metadata.get("UNPRIVILEGED_POD")),
     }
 
 
-def _topology(metadata: Mapping[str, Any]) -> MeshTopology | None:
+def _given_config(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
+    """PROXY_CONFIG, as JSON or in JSON's text."""
     config = metadata.get("PROXY_CONFIG")
     if isinstance(config, str):
         try:
             config = msgspec.json.decode(config)
         except msgspec.DecodeError:
             return None
-    given = config.get("gatewayTopology") if isinstance(config, dict) else None
+    return config if isinstance(config, dict) else None
+
+
+def _topology(config: dict[str, Any] | None) -> MeshTopology | None:
+    given = config.get("gatewayTopology") if config is not None else None
     if not isinstance(given, dict):
         return None
     normal, errors, _ = walk(MeshTopology, given, "", proto=True, limits=False)
     return None if errors else msgspec.convert(normal, MeshTopology, dec_hook=decode_hook)
 
 
-def _proxy_config(metadata: Mapping[str, Any]) -> ProxyConfig | None:
-    """PROXY_CONFIG, as JSON or in JSON's text, without what in it cannot be read."""
-    config = metadata.get("PROXY_CONFIG")
-    if isinstance(config, str):
-        try:
-            config = msgspec.json.decode(config)
-        except msgspec.DecodeError:
-            return None
-    if not isinstance(config, dict):
+def _proxy_config(config: dict[str, Any] | None) -> ProxyConfig | None:
+    """Without what in it cannot be read."""
+    if config is None:
         return None
     normal, _, _ = walk(ProxyConfig, config, "", limits=False)
     return msgspec.convert(normal, ProxyConfig, dec_hook=decode_hook)
+
+
+def _words(value: Any) -> frozenset[str] | None:
+    """Names with commas between them, or a list of them."""
+    names = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else ()
+    return frozenset(each.strip() for each in names if isinstance(each, str) and each.strip()) or None
 
 
 def _true(value: Any) -> bool:
@@ -165,12 +174,14 @@ def make_kind(
 ) -> ProxyKind:
     """The kind of a proxy: only what outbound resources can depend on in this world."""
     addresses = workload.addresses if workload and workload.addresses else (node.address,)
+    config = node.proxy_config or world.mesh.default_config
     return ProxyKind(
         namespace=node.namespace,
         dns_domain=node.dns_domain or f"{node.namespace}.svc.{world.domain}",
         labels=project(workload.labels, label_keys) if workload else (),
         locality=workload.locality if workload else "",
-        network=workload.network if workload else "",
+        network=node.metadata.get("NETWORK") or (workload.network if workload else ""),
+        network_view=node.network_view,
         node_name=workload.node_name if workload and node_local else "",
         cluster_id=node.cluster_id,
         interception=node.interception,
@@ -182,7 +193,8 @@ def make_kind(
         idle_timeout=node.idle_timeout,
         http_proxy_port=node.http_proxy_port,
         dns_capture=node.dns_capture,
-        headers=header_settings(node.proxy_config or world.mesh.default_config),
+        headers=header_settings(config),
+        spans=span_settings(config, world.mesh, node.namespace, workload.labels if workload else ()),
         mtls=node.certificates,
         **(_of_gateway(world, node, workload) if node.router else {}),
     )

@@ -7,15 +7,21 @@ from typing import Any, Literal
 
 import msgspec
 
+from tidegate.api.mesh import ProxyConfig
 from tidegate.api.objects import Ref
 from tidegate.api.yamltext import YamlError, read_yaml
 from tidegate.kit.errors import TidegateError
 from tidegate.registry.model import Workload
+from tidegate.rules.annotations import MODE
 from tidegate.snapshot.world import World
 
 ASSUMED = "192.0.2.1"
 """Address of a workload whose manifest has none (RFC 5737: for documentation, so that it meets no real one)."""
 _LARGEST = 4 * 1024 * 1024
+PROXY_CONFIG = "proxy.istio.io/config"
+"""Annotation with a Pod's own ProxyConfig."""
+_VARIABLE = "ISTIO_META_"
+"""Of the agent's environment, what becomes node metadata."""
 _NAMED = 12
 """Candidates that an error lists."""
 
@@ -106,7 +112,7 @@ def choose(world: World, name: str) -> ProxySpec:
     everyone = candidates(world)
     found = [w for w in everyone if name in ("", w.ref.name, f"{w.ref.name}.{w.namespace}")] or _alike(everyone, name)
     if len(found) == 1:
-        return of_workload(found[0])
+        return of_workload(found[0], world)
     if not everyone:
         raise TidegateError("there is no Pod and no WorkloadEntry: describe the proxy with --proxy-spec FILE")
     if not name:
@@ -122,15 +128,43 @@ def _alike(everyone: Iterable[Workload], name: str) -> list[Workload]:
     return owned[:1] if len({w.namespace for w in owned}) == 1 else owned
 
 
-def of_workload(workload: Workload) -> ProxySpec:
+def of_workload(workload: Workload, world: World) -> ProxySpec:
     """The specification that a workload of the manifests amounts to."""
     return ProxySpec(
         name=workload.ref.name,
         namespace=workload.namespace,
         ips=workload.addresses or (ASSUMED,),
         service_account=workload.service_account,
-        type="router" if workload.gateway else "sidecar",
+        type="router" if workload.gateway or _named_by_gateway(workload, world) else "sidecar",
+        metadata=_metadata(dict(workload.annotations), world.mesh.default_config),
     )
+
+
+def _named_by_gateway(workload: Workload, world: World) -> bool:
+    """Whether a Gateway's selector means the Pod: who writes a gateway's Pod by hand leaves out what tells it else."""
+    labels = dict(workload.labels)
+    if workload.ref.kind != "Pod":
+        return False
+    selectors = (each.spec.selector for _, group in world.policies("Gateway").items() for each in group)
+    return any(wanted and wanted.items() <= labels.items() for wanted in selectors)
+
+
+def _metadata(annotations: dict[str, str], default: ProxyConfig | None) -> dict[str, Any]:
+    """What the agent beside a workload says of how its proxy runs: ``proxyMetadata`` and the interception mode, by
+    the mesh's defaultConfig, over that the Pod's ``proxy.istio.io/config``, over that its annotation for the mode."""
+    try:
+        own = read_yaml(annotations.get(PROXY_CONFIG, ""))
+    except YamlError:
+        own = None
+    own = own if isinstance(own, dict) else {}
+    variables = dict(default.proxy_metadata) if default is not None else {}
+    given = own.get("proxyMetadata")
+    variables |= given if isinstance(given, dict) else {}
+    found: dict[str, Any] = {
+        name.removeprefix(_VARIABLE): value for name, value in variables.items() if str(name).startswith(_VARIABLE)
+    }
+    mode = annotations.get(MODE) or own.get("interceptionMode") or (default.interception_mode if default else "")
+    return {**found, "INTERCEPTION_MODE": str(mode)} if mode else found
 
 
 def _names(found: Iterable[Workload]) -> str:

@@ -67,13 +67,11 @@ async def _service_names(kubeconfig: Path) -> list[str]:
 async def _read(kubeconfig: Path, domain: str) -> Reading:
     found: list[Object[Any]] = []
     unreadable: list[str] = []
-    async with KubeStore.from_kubeconfig(kubeconfig) as store:
-        for kind in WATCHED:
-            for raw in await _items(store, kind):
-                try:
-                    found.append(decode.stored(raw))
-                except InvalidObjectError as error:
-                    unreadable.append(str(error))
+    for raw in await _raw(kubeconfig):
+        try:
+            found.append(decode.stored(raw))
+        except InvalidObjectError as error:
+            unreadable.append(str(error))
     return reading(found, domain, tuple(unreadable))
 
 

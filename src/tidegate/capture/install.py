@@ -40,10 +40,13 @@ def install(
 def verified(
     options: CaptureOptions, surroundings: Surroundings, kernel: Kernel, backend: Backend = "iptables"
 ) -> list[str]:
-    """Where the kernel differs from what ``install`` would write, one readable line for each finding."""
+    """Where the kernel differs from what ``install`` would leave, one readable line for each finding."""
     if backend == "nftables":
-        return verify_native(placed_rules(options, surroundings), kernel)
-    return verify(_sets(options, surroundings), kernel)
+        found = verify_native(placed_rules(options, surroundings), kernel)
+    else:
+        found = verify(_sets(options, surroundings), kernel)
+    others = (_name(other) for other in others_with_rules(kernel, backend))
+    return [*found, *(f"rules of a mesh are held by {name} too: applying these takes them away" for name in others)]
 
 
 def uninstall(
@@ -88,16 +91,21 @@ def _supersede(
     """Take away a mesh's rules that other backends hold, and tell whose."""
     gone: list[str] = []
     for other in list(others_with_rules(kernel, backend)):
-        name = "native nftables" if other is None else f"iptables-{other.binary}"
         try:
             if other is None:
                 remove_native(kernel)
             else:
                 remove(_sets(options, surroundings), other)
         except CaptureError as error:
-            raise CaptureError(f"the new rules stand, but those of {name} could not be removed: {error}") from error
-        gone.append(f"rules held by {name} were replaced")
+            held = f"those of {_name(other)} could not be removed"
+            raise CaptureError(f"the new rules stand, but {held}: {error}") from error
+        gone.append(f"rules held by {_name(other)} were replaced")
     return tuple(gone)
+
+
+def _name(other: Kernel | None) -> str:
+    """Of what :func:`others_with_rules` found."""
+    return "native nftables" if other is None else f"iptables-{other.binary}"
 
 
 def _sets(options: CaptureOptions, surroundings: Surroundings) -> tuple[RuleSet, RuleSet]:

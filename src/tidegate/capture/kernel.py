@@ -22,7 +22,9 @@ TIMEOUT_SECONDS = 30
 NETNS_FOLDER = Path("/run/netns")
 _SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"))
 _FAILED_LINE = re.compile(r"line:? (\d+)|/dev/stdin:(\d+):")
-_QUOTED = re.compile(r"'([^']+)'")
+_REFUSED = re.compile(r"permission denied|operation not permitted|must be root", re.IGNORECASE)
+_RIGHTS = "packet rules are read and changed by root, or with the capability NET_ADMIN; use sudo"
+_NAMED = re.compile(r"'([^']+)'|Extension (\w+) revision \d+ not supported")
 
 
 class CaptureError(TidegateError):
@@ -144,18 +146,19 @@ def _explained(stderr: str, text: str) -> str:
     said = [line for line in stderr.splitlines() if line.strip() and not line.startswith("Try `")]
     message = " ".join(" ".join(said).split()) or "it said nothing"
     rule = _failed_rule(stderr, text.splitlines())
-    hint = missing_support(stderr, rule)
+    hint = _RIGHTS if _REFUSED.search(stderr) else missing_support(stderr, rule)
     return (f'at "{rule}": {message}' if rule else message) + (f"; {hint}" if hint else "")
 
 
 def _failed_rule(stderr: str, lines: list[str]) -> str:
-    """A missing chain is only found at COMMIT; then the rule is the one that names it."""
+    """A missing chain is only found at COMMIT, by iptables-legacy also a missing extension of the kernel's; then the
+    rule is the one that names it."""
     place = _FAILED_LINE.search(stderr)
     number = int(place[1] or place[2]) if place else 0
     if not 0 < number <= len(lines):
         return ""
     line = lines[number - 1]
-    name = _QUOTED.search(stderr)
-    if line != "COMMIT" or name is None:
+    named = _NAMED.search(stderr)
+    if line != "COMMIT" or named is None:
         return line
-    return next((rule for rule in lines if name[1] in rule.split()), line)
+    return next((rule for rule in lines if (named[1] or named[2]) in rule.split()), line)

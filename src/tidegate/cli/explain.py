@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tidegate.answer.question import Question
     from tidegate.answer.report import Report, ReportEnd, ReportStep
     from tidegate.app.explain import Scene, World
-    from tidegate.rules.model import RuleSet
+    from tidegate.rules.saved import RuleSets
 
 PROTOCOLS = ("http", "https", "http2", "grpc", "tls", "tcp", "udp")
 _LARGEST = 512 * 1024 * 1024
@@ -51,7 +51,7 @@ _NEUTRAL = ("passthrough", "direct_response")
 @click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="A header of the request; repeatable.")
 @click.option("--http-version", type=click.Choice(["1.0", "1.1", "2"]), help="Of the request [default: as usual].")
 @click.option("--server-first", is_flag=True, help="The server speaks first, as MySQL and SMTP servers do.")
-@click.option("--from-user", type=int, default=1000, show_default=True, help="User id of the calling process.")
+@click.option("--from-user", type=int, help="User id of the calling process [default: what its Pod says, else 1000].")
 @click.option("--inbound", is_flag=True, help="The connection comes to the workload; --to is HOST:PORT of its own.")
 @click.option("--source-ip", default="", help="Where an inbound connection comes from.")
 @click.option(
@@ -207,13 +207,13 @@ def _foreign(given: dict[str, Any], name: str) -> bytes | None:
     return read(file, name, "", given["run_dir"])
 
 
-def _rules(file: Path | None) -> "RuleSet | None":
+def _rules(file: Path | None) -> "RuleSets | None":
     if file is None:
         return None
     from tidegate.cli.reach import read_file
-    from tidegate.rules.text import parse_save
+    from tidegate.rules.saved import read_saved
 
-    return parse_save(read_file(file, _LARGEST).decode(errors="replace"))
+    return read_saved(read_file(file, _LARGEST).decode(errors="replace"))
 
 
 # The text
@@ -235,6 +235,9 @@ def _text(report: "Report") -> Iterator[str]:
         yield "Ends:"
         for end in report.ends:
             yield f"  {end.probability:>7.2%}  {_end(end)}"
+    for other in report.other_addresses:
+        where = f"  {other.at}" if other.at else ""
+        yield f"at {other.address} instead: {click.style(other.outcome, bold=True)}: {report.to} {other.verdict}{where}"
     for each in report.unknown:
         yield click.style(f"not judged: {each}", fg="yellow")
 

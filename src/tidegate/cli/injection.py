@@ -1,4 +1,4 @@
-"""Options that the commands of injection share, and the settings that they make."""
+"""Options that the commands of injection share."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from tidegate.inject.settings import Json, Settings
+    from tidegate.app.injection import Sources
 
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -59,50 +59,29 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
 )
 
 
-def made_settings(
+def sources(
     values_files: tuple[Path, ...],
     assignments: tuple[str, ...],
     mesh_config: Path | None,
     revision: str,
     native: bool,
     platform: str,
-) -> "Settings":
-    """The settings that the options say. Raises TidegateError for what cannot be read."""
-    from tidegate.inject.settings import from_installation, merged, parse_set, settings
+) -> "Sources":
+    """What the options of :func:`settings_options` name."""
+    from tidegate.app.injection import Sources
 
-    values: Json = {}
-    for file in values_files:
-        values = merged(values, from_installation(_document(file), str(file)))
-    given = parse_set(assignments)
-    values = merged(values, given.get("values") or {k: v for k, v in given.items() if k != "components"})
-    values = merged(values, {"revision": revision} if revision and revision != "default" else {})
-    return settings(values, _mesh(mesh_config) if mesh_config else {}, native=native, platform=platform)
-
-
-def _document(file: Path) -> Any:
-    from tidegate.api.yamltext import YamlError, read_yaml
-    from tidegate.kit.errors import TidegateError
-
-    try:
-        return read_yaml(file.read_text())
-    except (YamlError, OSError, ValueError) as error:
-        raise TidegateError(f"{file}: {error}") from error
+    return Sources(
+        values=values_files,
+        assignments=assignments,
+        mesh=mesh_config,
+        revision=revision,
+        native=native,
+        platform=platform,
+    )
 
 
-def _mesh(file: Path) -> "Json":
-    """The mesh configuration, checked. Raises InvalidObjectError."""
-    from tidegate.api import meshconfig
-    from tidegate.api.yamltext import read_yaml
-    from tidegate.kit.errors import TidegateError
+def mesh_text(file: Path) -> str:
+    """The text of the MeshConfig in a file, checked. Raises TidegateError."""
+    from tidegate.app import injection
 
-    found = _document(file)
-    if isinstance(found, dict) and found.get("kind") == "ConfigMap":
-        data = found.get("data")
-        text = data.get(meshconfig.KEY) if isinstance(data, dict) else None
-        if not isinstance(text, str):
-            raise TidegateError(f"{file}: data.{meshconfig.KEY}: expected the text of a MeshConfig")
-        meshconfig.parse(text)
-        found = read_yaml(text)
-    else:
-        meshconfig.parse(file.read_text())
-    return dict(found or {})
+    return injection.mesh_text(file)

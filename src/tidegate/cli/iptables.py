@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tidegate.capture.backend import Backend
     from tidegate.capture.kernel import Kernel
@@ -245,12 +245,21 @@ def _target(given: dict[str, Any]) -> Target:
 
     namespace, forced = given.pop("network_namespace"), given.pop("force_iptables_binary")
     dry_run, native, cni = given.pop("dry_run"), given.pop("native_nftables"), given.pop("cni_mode")
+    for line in _contradictions(namespace, forced, native=native, cni=cni):
+        click.echo(f"warning: {line}", err=True)
     if cni:  # the Pod's resolv.conf is not at hand, so its servers are not known
         given["capture_all_dns"] = given["capture_all_dns"] or given["redirect_dns"]
     kernel = Kernel(netns=namespace or None, binary=forced)
     if cni:
         kernel = Kernel(netns=kernel.netns, binary=forced, lock_file=pod_lock(kernel))
     return Target(_capture_options(given), kernel, "nftables" if native else "iptables", forced, dry_run)
+
+
+def _contradictions(namespace: str | None, forced: str, *, native: bool, cni: bool) -> "Iterator[str]":
+    if forced and native:
+        yield f"--force-iptables-binary={forced} has no effect with --native-nftables, which uses nft"
+    if cni and not namespace:
+        yield "--cni-mode without --network-namespace: the rules are those of this namespace, not of a Pod's"
 
 
 def _capture_options(given: dict[str, Any]) -> "CaptureOptions":

@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from typing import Any
 
 import click
 
@@ -15,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "tidegate.cli.capture:capture",
         "Explain packet rules: what each serves, and what becomes of a packet.",
     ),
+    "certificate": ("tidegate.cli.certificate:certificate", "Make a root and a certificate for a first try."),
     "clean-iptables": ("tidegate.cli.iptables:clean_iptables", "Remove the rules that capture traffic."),
     "compile": ("tidegate.cli.compile:compile_command", "Print what a proxy would be sent, from manifests alone."),
     "completion": ("tidegate.cli.completion:completion", "Print the shell completion script for bash, zsh or fish."),
@@ -27,9 +29,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "kube-inject": ("tidegate.cli.kube_inject:kube_inject", "Put the sidecar into the pods of manifests."),
     "lab": ("tidegate.cli.lab:lab", "Run workloads and outside hosts as network namespaces on this machine."),
     "logs": ("tidegate.cli.logs:logs", "Print a proxy's access log, and explain it in words."),
+    "proxy": ("tidegate.cli.proxy:proxy", "Run a sidecar or a gateway as Istio's containers start it."),
+    "manifest": ("tidegate.cli.installation:manifest", "Print the manifests that run the control plane in a cluster."),
     "proxy-config": ("tidegate.cli.proxy_config:proxy_config", "Show what a proxy was told."),
     "proxy-status": ("tidegate.cli.proxy_status:proxy_status", "Show which proxies are connected and in sync."),
+    "request": ("tidegate.cli.proxy:request", "Ask the Envoy of this pod or machine, or its agent."),
     "validate": ("tidegate.cli.validate:validate", "Tell every error and warning of manifests, with lines."),
+    "wait": ("tidegate.cli.proxy:wait", "Wait until the proxy of this pod or machine is ready."),
     "webhook": ("tidegate.cli.webhook:webhook", "Put the sidecar into pods as a cluster admits them."),
     "version": ("tidegate.cli.version:version", "Show the versions of tidegate, the control plane and the proxies."),
 }
@@ -45,14 +51,18 @@ ALIASES = {"pc": "proxy-config", "ps": "proxy-status"}
 class LazyGroup(click.Group):
     """A group that imports a subcommand only when it is invoked."""
 
+    def __init__(self, *given: Any, commands: dict[str, tuple[str, str]], **settings: Any) -> None:
+        super().__init__(*given, **settings)
+        self._table = commands
+
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(COMMANDS)
+        return sorted(self._table)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         name = ALIASES.get(name, name)
-        if name not in COMMANDS:
+        if name not in self._table:
             return None
-        module, _, attribute = COMMANDS[name][0].partition(":")
+        module, _, attribute = self._table[name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
@@ -64,10 +74,10 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name][1]) for name in sorted(COMMANDS)])
+            formatter.write_dl([(name, self._table[name][1]) for name in sorted(self._table)])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tidegate", message="%(prog)s %(version)s")
 def cli() -> None:
     """A service mesh with the Istio API on unmodified Envoy.
@@ -78,11 +88,16 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point: errors that are meant for the user are printed without a traceback."""
+    """The console script ``tidegate``."""
+    run(cli)
+
+
+def run(command: click.Command) -> None:
+    """Run a command: errors that are meant for the user are printed without a traceback."""
     from tidegate.kit.errors import TidegateError
 
     try:
-        cli.main(standalone_mode=True)
+        command.main(standalone_mode=True)
     except TidegateError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)

@@ -29,6 +29,19 @@ def run_dir_option(command: F) -> F:
     )(command)
 
 
+def discovery_options(command: F) -> F:
+    """--discovery-address, --discovery-root and --discovery-name: a control plane in the network."""
+    for name, kind, text in reversed(
+        (
+            ("--discovery-address", str, "HOST[:PORT] of the control plane, over TLS; or unix:PATH of its socket."),
+            ("--discovery-root", click.Path(path_type=Path), "Roots of the control plane's certificate, PEM."),
+            ("--discovery-name", str, "The name in its certificate. [default: $ISTIOD_SAN, else the address' host]"),
+        )
+    ):
+        command = click.option(name, type=kind, help=text)(command)
+    return command
+
+
 def proxy_arguments(command: F) -> F:
     """[NAME[.NS]], -n, -f and --run-dir: which proxy a question is about."""
     command = run_dir_option(command)

@@ -28,8 +28,10 @@ def validate(paths: tuple[str, ...], fail_on: str, output: str, **where: Any) ->
     """Tell every error and warning of manifests with file and line, without a server.
 
     The words are those of `kubectl apply`: the shape of each object, Istio's rules, fields that are valid and not acted
-    on, what objects take from one another (who loses a listener, a host name, a rule), and EnvoyFilters that do nothing
-    at any workload of the manifests. Kinds that tidegate does not serve are named as not judged.
+    on, routes to subsets that there are none of, what is valid and most likely not meant (routes that hold nowhere, a
+    Service's port where the workload's counts, annotations in the wrong place), what objects take from one another
+    (who loses a listener, a host name, a rule), and EnvoyFilters that do nothing at any workload of the manifests.
+    Kinds that tidegate does not serve are named as not judged.
 
     Exit code 0: nothing worse than what --fail-on lets pass. 1: something is. 2: wrong usage.
 
@@ -39,14 +41,16 @@ def validate(paths: tuple[str, ...], fail_on: str, output: str, **where: Any) ->
       tidegate validate -f mesh/ --fail-on warning -o json
       helm template chart | tidegate validate -f -
     """
+    from tidegate.app.dangling import missing_subsets
     from tidegate.app.disputes import disputes
     from tidegate.app.manifests import load
     from tidegate.app.offline import build
+    from tidegate.app.pitfalls import pitfalls
 
     with sign_of_life("reading and judging the manifests"):
         given = load(paths)
         world = build(given, settings(**where))
-        found = (*world.findings, *disputes(world))
+        found = (*world.findings, *missing_subsets(world), *disputes(world), *pitfalls(world))
     if output == "short":
         _table(found, len(given.documents))
     else:

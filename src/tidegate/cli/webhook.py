@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from tidegate.cli.injection import FILE, settings_options
+from tidegate.cli.injection import FILE, settings_options, sources
 
 
 @click.group(name="webhook", invoke_without_command=True)
@@ -35,14 +35,18 @@ def webhook(
     import asyncio
     import logging
 
+    from tidegate.app.injection import gather
     from tidegate.app.webhook import Listening, serve
-    from tidegate.cli.injection import made_settings
 
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     listening = Listening(host=host, port=port, certificate=tls_cert, key=tls_key)
     shown = f"[{host}]" if ":" in host else host
     asyncio.run(
-        serve(made_settings(**given), listening, lambda chosen: click.echo(f"ready https://{shown}:{chosen}/inject"))
+        serve(
+            gather(sources(**given)).settings,
+            listening,
+            lambda chosen: click.echo(f"ready https://{shown}:{chosen}/inject"),
+        )
     )
 
 

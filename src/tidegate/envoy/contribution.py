@@ -19,9 +19,10 @@ from tidegate.envoy.domains import visible_addresses
 from tidegate.envoy.inputs import ClusterInput, EndpointsInput, Member, Target, VirtualHostInput
 from tidegate.kit import naming
 from tidegate.kit.addresses import is_ip
+from tidegate.registry.addresses import is_unix
 from tidegate.registry.model import Endpoint, Port, Protocol, Resolution, Service
 from tidegate.scope import choice
-from tidegate.scope.authentication import reached_plainly, refuses_by_default
+from tidegate.scope.authentication import TLS_ISTIO, reached_plainly, refuses_by_default
 from tidegate.scope.egress import EgressListener
 from tidegate.scope.proxy import Interception, ProxyKind
 from tidegate.snapshot.world import World
@@ -261,6 +262,12 @@ def _as_reached(kind: ProxyKind, service: Service) -> Service:
     return service
 
 
+def _partly_meshed(kind: ProxyKind, service: Service, endpoints: tuple[Endpoint, ...]) -> bool:
+    """Whether a gateway calls a headless service in plain text: unless each of its endpoints takes mutual TLS."""
+    headless = kind.router and service.resolution is Resolution.PASSTHROUGH
+    return headless and (not endpoints or any(e.tls_mode != TLS_ISTIO for e in endpoints))
+
+
 class _Evaluation:
     """One evaluation of a registered host; exists only while it runs."""
 
@@ -271,7 +278,9 @@ class _Evaluation:
         self.rule = choice.destination_rule(around.world, around.kind, first)
         known = around.world.endpoints.get(first.key, ())
         self.endpoints = reached_plainly(around.world, known) if around.kind.mtls else known
-        self.plain = around.kind.mtls and refuses_by_default(around.world, first.namespace)
+        self.plain = around.kind.mtls and (
+            refuses_by_default(around.world, first.namespace) or _partly_meshed(around.kind, imports[0][1], known)
+        )
         self.refs: set[Ref] = {self.rule.ref} if self.rule else set()
         self.targets: set[str] = set()
         self.wants: set[Want] = set()
@@ -377,6 +386,7 @@ class _Evaluation:
             subset=subset,
             rule=self.rule,
             endpoints=endpoints,
+            networks=self.around.world.networks,
             defaults=self.around.slices.cluster,
             proxy=self.around.kind,
         )
@@ -491,8 +501,10 @@ class _Evaluation:
             )
 
     def _is_bound(self, listener: EgressListener) -> bool:
-        """Whether the listener really opens its port: without interception nobody would hand connections to it."""
-        return not listener.capture or self.around.kind.interception is Interception.NONE
+        """Whether the listener really opens its port: without interception nobody would hand connections to it, and
+        none that is captured is meant for a unix socket."""
+        captured = self.around.kind.interception is not Interception.NONE and not is_unix(listener.bind)
+        return not (listener.capture and captured)
 
     def _binds(
         self, listener: EgressListener, service: Service, port: Port

@@ -28,8 +28,19 @@ NO_ROUTE = "none of its routes holds for this client and port"
 SELECTED = "a workloadSelector that takes in the client before rules without one"
 NOT_SELECTED = "its workloadSelector does not take in the client"
 NAMESPACES = "the client's namespace before the service's, that before the root namespace"
+UNIMPORTED = "the Sidecar does not import it"
+HIDDEN = "exportTo hides it from namespace"
+"""With which a rule begins."""
 EVERYTHING = "every connection"
 CLOSED = "an egress listener with a port of its own holds nothing but what it imports itself"
+
+_TAKEN = frozenset({"listener", "domain", "inbound", "routes"})
+"""First words of decisions in which the loser has lost something that its author counts on. Scopes and precedence
+between namespaces are meant as they are written."""
+_SERVER = "spec.servers["
+"""With which a decision about a Gateway's server begins."""
+_MEANT = (SPECIFIC, NO_ROUTE, UNIMPORTED)
+"""Rules by which a VirtualService stands back as its author, or a Sidecar's, wrote it."""
 
 Rule = Object[VirtualService]
 
@@ -44,6 +55,23 @@ def about(around: Surroundings, host: str) -> Iterator[Decision]:
         found += _hidden_rules(around, host)
         found += _routing(around, host, sidecar)
     yield from dict.fromkeys(found)
+
+
+def losses(decision: Decision) -> Iterator[tuple[Ref, str]]:
+    """Who lost something to another by a decision, and what, in words."""
+    taken = decision.subject.partition(" ")[0] in _TAKEN or decision.subject.startswith(_SERVER)
+    if not taken or decision.rule in _MEANT or decision.rule.startswith(HIDDEN):
+        return
+    for loser in decision.losers:
+        if loser != decision.winner:
+            yield loser, f"loses {decision.subject} to {decision.winner}: {decision.rule}"
+
+
+def routing(around: Surroundings, host: str) -> Iterator[Decision]:
+    """What VirtualServices of a host (lower case) take from one another, for one kind of sidecar."""
+    if not around.kind.router:
+        sidecar = choice.sidecar(around.world, around.kind.namespace, around.kind.labels)
+        yield from dict.fromkeys(_routing(around, host, sidecar))
 
 
 def _source(service: Service) -> Ref:
@@ -68,7 +96,7 @@ def _hidden_services(around: Surroundings, host: str) -> Iterator[Decision]:
         service = world.services[key]
         if visible(service.export_to, world.mesh.default_service_export_to, key.namespace, viewer):
             continue
-        rule, source = f"exportTo hides it from namespace {viewer}", _source(service)
+        rule, source = f"{HIDDEN} {viewer}", _source(service)
         if service.export_to is None:
             yield Decision(f"host {host}", rule, MESH, (source,), "data.mesh.defaultServiceExportTo")
         else:
@@ -81,7 +109,7 @@ def _unimported(around: Surroundings, host: str, sidecar: Object[Sidecar] | None
     lost = [s for s in candidates if not any(e.imported(s.namespace, s.host) for e in around.egress)]
     if lost and sidecar is not None:
         losers = tuple(_source(s) for s in lost)
-        yield Decision(f"host {host}", "the Sidecar does not import it", sidecar.ref, losers, "spec.egress")
+        yield Decision(f"host {host}", UNIMPORTED, sidecar.ref, losers, "spec.egress")
 
 
 def _definitions(around: Surroundings, host: str) -> Iterator[Decision]:
@@ -127,7 +155,7 @@ def _hidden_rules(around: Surroundings, host: str) -> Iterator[Decision]:
 
 
 def _hidden(subject: str, ref: Ref, written: bool, default: str, viewer: str) -> Decision:
-    rule = f"exportTo hides it from namespace {viewer}"
+    rule = f"{HIDDEN} {viewer}"
     if written:
         return Decision(subject, rule, ref, (ref,), "spec.exportTo")
     return Decision(subject, rule, MESH, (ref,), f"data.mesh.{default}")
@@ -151,7 +179,7 @@ def _routing(around: Surroundings, host: str, sidecar: Object[Sidecar] | None) -
             yield from _opaque(around, chosen[0], rules)
     if lost and sidecar is not None:
         losers = tuple(sorted(lost))
-        yield Decision(f"routes of {host}", "the Sidecar does not import it", sidecar.ref, losers, "spec.egress")
+        yield Decision(f"routes of {host}", UNIMPORTED, sidecar.ref, losers, "spec.egress")
 
 
 def _routes(

@@ -4,9 +4,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from tidegate.api.networking import ClientTLSSettingsMode
 from tidegate.api.objects import Ref
-from tidegate.envoy import locality, protos
+from tidegate.envoy import locality, networks, protos
 from tidegate.envoy.inputs import ClusterInput, EndpointsInput
 from tidegate.envoy.policy import Policy, effective, seeded, subset_labels
 from tidegate.envoy.resource import ENDPOINT, Origin, Resource, resource
@@ -18,16 +17,19 @@ from tidegate.scope.proxy import ProxyKind
 
 UNIX = "unix://"
 _LARGEST_WEIGHT = 2**32 - 1
-_UNCHECKED = frozenset({"WorkloadEntry", "ServiceEntry"})
+_UNCHECKED = frozenset({"WorkloadEntry", "ServiceEntry", "Service", "ConfigMap"})
 """Kinds without readiness: their endpoints carry no health status, which Envoy takes for healthy."""
 
 
 def build(given: EndpointsInput) -> Resource:
     """The load assignment of an EDS cluster. Endpoints that are host names stay out: EDS holds addresses only."""
     policy = seeded(effective(given.rule, given.port.number, given.subset), given.defaults)
-    chosen = [e for e in of_families(select(given, policy), given.proxy) if is_address(e.address)]
+    entered = bool(given.networks.gateways)
+    found = of_families(select(given, policy), given.proxy)
+    chosen = [e for e in found if is_address(e.address) or (entered and not e.address)]
     name = cluster_name(given)
-    groups = _grouped(given, policy, chosen)
+    groups = networks.reachable(locality.group(chosen), given, policy)
+    groups = locality.apply(_plan(given, policy), groups, given.proxy)
     if given.sni_dnat:
         groups = [_speaking_mutual_tls(group) for group in groups]
     others = _other_families(given.endpoints, given.proxy)
@@ -47,10 +49,10 @@ def _speaking_mutual_tls(group: locality.Group) -> locality.Group:
 
 def inline(given: ClusterInput, policy: Policy, name: str) -> tuple[Any, tuple[Origin, ...]] | None:
     """The load assignment that a DNS cluster carries itself, and where its endpoints come from; None without any."""
-    chosen = select(given, policy)
+    chosen = [e for e in select(given, policy) if e.address]
     if not chosen:
         return None
-    groups = _grouped(given, policy, chosen)
+    groups = locality.apply(_plan(given, policy), locality.group(chosen), given.proxy)
     return _assignment(name, groups, policy, given.proxy), origins_of(groups, "load_assignment.")
 
 
@@ -63,6 +65,7 @@ def select(given: ClusterInput | EndpointsInput, policy: Policy) -> list[Endpoin
         return []
     wanted = tuple(labels.items())
     node = given.proxy.node_name if given.service.node_local else ""
+    view = given.proxy.network_view
     detection = policy.outlier_detection
     counts = detection is not None and detection.min_health_percent > 0
     port_name = given.port.name
@@ -72,6 +75,7 @@ def select(given: ClusterInput | EndpointsInput, policy: Policy) -> list[Endpoin
         if e.port_name == port_name
         and e.health is not Health.DRAINING
         and (not wanted or _has(e.labels, wanted))
+        and (view is None or not e.network or e.network in view)
         and (not given.service.node_local or e.node_name == node)
         and not (counts and e.health is Health.UNHEALTHY)
     ]
@@ -113,11 +117,8 @@ def _other_families(endpoints: Iterable[Endpoint], proxy: ProxyKind) -> dict[tup
     return {pod: e.address for e in endpoints if ":" in e.address and (pod := _pod(e)) is not None}
 
 
-def _grouped(
-    given: ClusterInput | EndpointsInput, policy: Policy, endpoints: Iterable[Endpoint]
-) -> list[locality.Group]:
-    plan = locality.plan(policy, given.service.traffic_distribution, given.defaults)
-    return locality.apply(plan, locality.group(endpoints), given.proxy)
+def _plan(given: ClusterInput | EndpointsInput, policy: Policy) -> locality.Plan | None:
+    return locality.plan(policy, given.service.traffic_distribution, given.defaults)
 
 
 def _assignment(
@@ -127,8 +128,7 @@ def _assignment(
     proxy: ProxyKind,
     others: dict[tuple[Ref, int], str] | None = None,
 ) -> Any:
-    tls = policy.tls
-    meshed = proxy.mtls and (tls is None or tls.mode is ClientTLSSettingsMode.ISTIO_MUTUAL)
+    meshed = networks.speaks_mutual_tls(policy, proxy)
     message = protos.ClusterLoadAssignment(cluster_name=name)
     for group in groups:
         place = message.endpoints.add(priority=group.priority)

@@ -110,9 +110,9 @@ def _template(direction: str, absolute_url: bool, defaults: ListenerDefaults, pr
     if direction == "inbound":
         _identify_clients(manager)
     if defaults.tracer is not None:
-        tracing.put(manager, defaults.tracer, defaults.trace_sampling, _istio_tags(proxy))
+        tracing.put(manager, defaults.tracer, proxy)
     elif defaults.tracing:
-        manager.tracing.CopyFrom(_tracing(defaults.trace_sampling, proxy))
+        tracing.put_default(manager, proxy)
     return manager
 
 
@@ -148,25 +148,6 @@ def _face_the_outside(manager: Any, topology: Topology) -> None:
     if how in ("SANITIZE_SET", "APPEND_FORWARD"):
         details = manager.set_current_client_cert_details
         details.subject.value, details.cert, details.dns, details.uri = True, True, True, True
-
-
-def _istio_tags(proxy: ProxyKind) -> dict[str, str]:
-    return {"istio.cluster_id": proxy.cluster_id, "istio.namespace": proxy.namespace}
-
-
-def _tracing(sampling: float, proxy: ProxyKind) -> Any:
-    """Sampling of traces. Nothing that differs between proxies of one kind may stand here."""
-    literals = _istio_tags(proxy)
-    return protos.HttpConnectionManager.Tracing(
-        client_sampling=protos.Percent(value=100),
-        random_sampling=protos.Percent(value=sampling),
-        overall_sampling=protos.Percent(value=100),
-        custom_tags=[
-            protos.CustomTag(tag=tag, literal=protos.CustomTag.Literal(value=value))
-            for tag, value in literals.items()
-            if value
-        ],
-    )
 
 
 @lru_cache(maxsize=8)

@@ -30,6 +30,7 @@ from tidegate.api.security import AuthorizationPolicy, RequestAuthentication
 from tidegate.api.telemetry import CustomTag
 from tidegate.kit.keyed import Keyed
 from tidegate.registry.model import Endpoint, Port, Service, ServiceTarget
+from tidegate.registry.networks import Networks
 from tidegate.scope.authentication import UNSAID, PeerModes
 from tidegate.scope.proxy import ProxyKind
 
@@ -111,7 +112,7 @@ class ListenerDefaults(Input, frozen=True, kw_only=True):
     detection_timeout: Duration
     access_log: AccessLog
     tracing: bool = True
-    trace_sampling: float = 1.0
+    """Traces are begun and passed on."""
     tracer: Tracer | None = None
     """In place of ``tracing``; None: Telemetry says nothing."""
     path_normalization: str = "DEFAULT"
@@ -174,6 +175,8 @@ class EndpointsInput(Input, frozen=True, kw_only=True):
     """Of this port, all labels."""
     sni_dnat: bool = False
     """Of a cluster through which mutual TLS goes unopened: only endpoints that speak it."""
+    networks: Networks = Networks()
+    """The gateways by which endpoints of other networks are reached."""
     defaults: ClusterDefaults
     proxy: ProxyKind
 

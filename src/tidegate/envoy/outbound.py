@@ -1,5 +1,6 @@
 """The outbound resources of one kind of proxy, kept up by the change."""
 
+import enum
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -45,6 +46,8 @@ class Outbound:
     def __init__(self, kind: ProxyKind, world: World, slices: Slices, builders: Builders) -> None:
         self.kind, self._builders = kind, builders
         self.resources: dict[str, Resources] = {t: Map() for t in TYPES}
+        self.recent: dict[tuple[Disputed, str], None] = {}
+        """Where something was looked at; whoever follows disputes takes it away."""
         self._reset()
         self._aliases: dict[str, set[str]] = defaultdict(set)
         self._note_aliases(Map(), world.services, world.services)
@@ -185,6 +188,7 @@ class Outbound:
         pending, moved = set(names), _Moved()
         while pending:
             host = pending.pop()
+            self.recent[Disputed.HOST, host] = None
             old = self._contributions.get(host, EMPTY)
             new = contribute(self._around, host, frozenset(self._wanted.get(host, ())))
             if new == old:
@@ -274,6 +278,7 @@ class Outbound:
     def _finish(self, moved: "_Moved") -> dict[str, frozenset[str]]:
         routes: dict[str, Resource | None] = dict(moved.routes)
         for name in moved.tables:
+            self.recent[Disputed.ROUTE, name] = None
             table = self._routes[name]
             if not table:
                 del self._routes[name]
@@ -283,6 +288,7 @@ class Outbound:
         built = {}
         for bind, port in moved.addresses:
             seats = self._listeners[bind, port]
+            self.recent[Disputed.LISTENER, naming.listener(bind, port)] = None
             if not seats:
                 del self._listeners[bind, port]
             built[naming.listener(bind, port)] = seats.build(self._around, self._builders) if seats else None
@@ -312,6 +318,15 @@ class Outbound:
         """What was decided about one host name (any letter case): definitions, scope, routes and policies of it."""
         return decisions.about(self._around, host.lower())
 
+    def disputes(self, sort: "Disputed", name: str) -> Iterable[Decision]:
+        """Who takes something from whom at one place where objects meet."""
+        if sort is Disputed.HOST:
+            yield from decisions.routing(self._around, name)
+        elif sort is Disputed.ROUTE and name in self._routes:
+            yield from self._routes[name].decisions()
+        elif sort is Disputed.LISTENER and name in self.resources[LISTENER]:
+            yield from self.resources[LISTENER][name].all_decisions()
+
     def decisions(self) -> Iterable[Decision]:
         """Everything that was decided among objects for this kind of proxy. Walks all hosts: for those who ask why."""
         for host in sorted(self._universe()):
@@ -323,6 +338,14 @@ class Outbound:
             yield from table.decisions()
         kind = self.kind
         yield from telemetry.decisions(self._around.world, kind.namespace, kind.labels, WorkloadMode.CLIENT)
+
+
+class Disputed(enum.Enum):
+    """Where objects meet: a host's routes, a route configuration's domains, a listener's address."""
+
+    HOST = "host"
+    ROUTE = "route"
+    LISTENER = "listener"
 
 
 class _Moved:
@@ -349,6 +372,7 @@ def _common(around: Surroundings) -> tuple[object, ...]:
     return (
         around.egress,
         around.slices,
+        around.world.networks,
         mesh.root_namespace,
         mesh.default_service_export_to,
         mesh.default_virtual_service_export_to,

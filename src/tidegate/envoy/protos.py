@@ -16,6 +16,7 @@ from envoy.config.core.v3 import (
     config_source_pb2,
     extension_pb2,
     grpc_service_pb2,
+    http_service_pb2,
     protocol_pb2,
     proxy_protocol_pb2,
     resolver_pb2,
@@ -25,7 +26,7 @@ from envoy.config.core.v3 import (
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
-from envoy.config.trace.v3 import zipkin_pb2
+from envoy.config.trace.v3 import datadog_pb2, opentelemetry_pb2, skywalking_pb2, zipkin_pb2
 from envoy.data.accesslog.v3 import accesslog_pb2 as access_data_pb2
 from envoy.extensions.access_loggers.file.v3 import file_pb2
 from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2 as cel_filter_pb2
@@ -57,6 +58,10 @@ from envoy.extensions.network.dns_resolver.cares.v3 import cares_dns_resolver_pb
 from envoy.extensions.request_id.uuid.v3 import uuid_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 from envoy.extensions.retry.priority.previous_priorities.v3 import previous_priorities_config_pb2
+from envoy.extensions.tracers.opentelemetry.resource_detectors.v3 import (
+    dynatrace_resource_detector_pb2,
+    environment_resource_detector_pb2,
+)
 from envoy.extensions.transport_sockets.proxy_protocol.v3 import upstream_proxy_protocol_pb2
 from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
@@ -116,6 +121,12 @@ MetadataKey = metadata_pb2.MetadataKey
 MetadataKind = metadata_pb2.MetadataKind
 CustomTag = custom_tag_pb2.CustomTag
 ZipkinConfig = zipkin_pb2.ZipkinConfig
+DatadogConfig = datadog_pb2.DatadogConfig
+SkyWalkingConfig = skywalking_pb2.SkyWalkingConfig
+OpenTelemetryConfig = opentelemetry_pb2.OpenTelemetryConfig
+EnvironmentResourceDetector = environment_resource_detector_pb2.EnvironmentResourceDetectorConfig
+DynatraceResourceDetector = dynatrace_resource_detector_pb2.DynatraceResourceDetectorConfig
+HttpService = http_service_pb2.HttpService
 
 # clusters and endpoints
 Cluster = cluster_pb2.Cluster

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tidegate.api.objects import Ref
+from tidegate.kit.varint import varint
 
 CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 ENDPOINT = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
@@ -142,24 +143,15 @@ class _Prefixes(dict[int, bytes]):
 
     def __init__(self, number: int) -> None:
         super().__init__()
-        self._tag = _varint(number << 3 | 2)
+        self._tag = varint(number << 3 | 2)
 
     def __missing__(self, length: int) -> bytes:
         if len(self) >= _MOST_PREFIXES:
             self.clear()
-        found = self[length] = self._tag + _varint(length)
+        found = self[length] = self._tag + varint(length)
         return found
 
 
 @lru_cache(maxsize=16)
 def _prefixes(number: int) -> _Prefixes:
     return _Prefixes(number)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

@@ -35,6 +35,8 @@ class RouteTable:
         self.name, self._standing = name, standing
         self._claims: dict[Holder, Claim] = {}
         self._domains: dict[str, list[Claimant]] = {}
+        self._contested: dict[str, None] = {}
+        """Domains with more than one claimant."""
         self._fragments: dict[str, Resource] = {}
         self._names: list[str] = []
         self._hosts: dict[Holder, str] = {}
@@ -50,6 +52,8 @@ class RouteTable:
             claimants = self._domains[domain]
             self._touch(claimants)
             claimants.remove((alternate, old.order, host))  # type: ignore[union-attr]
+            if len(claimants) == 1:
+                del self._contested[domain]
             if not claimants:
                 del self._domains[domain]
             else:
@@ -62,6 +66,8 @@ class RouteTable:
             claimants = self._domains.setdefault(domain, [])
             self._touch(claimants)
             insort(claimants, (alternate, claim.order, host))
+            if len(claimants) == 2:
+                self._contested[domain] = None
 
     def _touch(self, claimants: list[Claimant]) -> None:
         if claimants:
@@ -100,11 +106,10 @@ class RouteTable:
 
     def decisions(self) -> Iterable[Decision]:
         """Domains that more than one host claims, and who has them."""
-        for domain, claimants in self._domains.items():
-            if len(claimants) > 1:
-                winner, *losers = (_source(self._claims[c[2]]) for c in claimants)
-                rule = "a host's own name before short forms, then VirtualServices' hosts, then the oldest"
-                yield Decision(f"domain {domain} in route {self.name}", rule, winner, tuple(losers))
+        rule = "a host's own name before short forms, then VirtualServices' hosts, then the oldest"
+        for domain in self._contested:
+            winner, *losers = (_source(self._claims[c[2]]) for c in self._domains[domain])
+            yield Decision(f"domain {domain} in route {self.name}", rule, winner, tuple(losers))
 
 
 def _source(claim: Claim) -> Ref:

@@ -13,6 +13,7 @@ from tidegate.api.telemetry import WorkloadMode
 from tidegate.envoy.defaults import Slices, keyed
 from tidegate.envoy.inputs import Logger, Tracer
 from tidegate.envoy.resource import Decision
+from tidegate.envoy.tracing import provider_of
 from tidegate.kit import naming
 from tidegate.registry.model import Labels
 from tidegate.scope import telemetry
@@ -61,15 +62,16 @@ def _tracing_defaults(mesh: MeshConfig) -> tuple[str, ...]:
 
 
 def _tracer(world: World, said: TracingSettings) -> Tracer:
-    """A provider whose service is not known, or that is none that upstream Envoy is told here, gets no spans."""
+    """One for a provider that cannot get spans, or whose service is not known, makes none, as at Istio; a name that no
+    provider has lets traces begin."""
     provider = next((p for p in world.mesh.extension_providers if p.name == said.provider), None)
-    zipkin = provider.zipkin if provider is not None else None
-    host = known_host(world, zipkin.service, zipkin.port) if zipkin is not None else ""
+    to = provider_of(provider)
+    host = known_host(world, to.service, to.port) if to is not None else ""
     return Tracer(
         provider=keyed(provider) if provider is not None and host else None,
         host=host,
-        cluster=naming.outbound_cluster(zipkin.port, "", host) if zipkin is not None and host else "",
-        reported=not said.disabled,
+        cluster=naming.outbound_cluster(to.port, "", host) if to is not None and host else "",
+        reported=not said.disabled and bool(host or provider is None),
         sampling=said.sampling,
         custom_tags=said.custom_tags,
         use_request_id=said.use_request_id,
@@ -79,7 +81,7 @@ def _tracer(world: World, said: TracingSettings) -> Tracer:
 
 def asks_services(mesh: MeshConfig) -> bool:
     """Whether some provider's logs or spans go to a service, so that services coming and going can matter."""
-    return any(_service_of(provider) or provider.zipkin is not None for provider in mesh.extension_providers)
+    return any(_service_of(provider) or provider_of(provider) for provider in mesh.extension_providers)
 
 
 def _loggers(world: World, said: tuple[Logging, ...]) -> Iterator[Logger]:

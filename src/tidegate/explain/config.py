@@ -130,6 +130,8 @@ class EnvoyConfig:
         self.unknown: list[Unknown] = found.unknown
         self.present = frozenset(found.present)
         """Kinds of resources that the input tells about: routes, clusters, endpoints, …"""
+        self.awaited_secrets = frozenset(found.awaited_secrets)
+        """Names of secrets that were asked for and have not come."""
         self._raw = found.by_kind
         self._listeners: tuple[RunningListener, ...] | None = None
         self._routes = {str(raw.get("name", "")): raw for raw in found.by_kind["routes"]}

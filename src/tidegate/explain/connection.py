@@ -46,6 +46,8 @@ class Connection(msgspec.Struct, frozen=True):
     http: HttpRequest | None = None
     server_first: bool = False
     """The server speaks first and the client waits for it."""
+    captured: bool = True
+    """Packet rules redirect it to the proxy. False: it comes to a listener that is bound to the dialled address."""
     plain_bytes: bool = False
     """The client speaks first, and it is neither TLS nor HTTP; so it is also where nothing else is said."""
 

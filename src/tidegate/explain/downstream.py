@@ -52,6 +52,10 @@ def _handshake(walk: Walk, context: DownstreamTls) -> Walk | End:
     hello = walk.connection.tls
     if walk.payload == "silence":
         return walk.end("waits", "the chain expects TLS and the client sends nothing: the handshake never begins")
+    common = context.common_tls_context
+    awaited = [each for each in (*common.certificates, *common.roots) if each in walk.config.awaited_secrets]
+    if awaited:
+        return walk.end("tls_error", f"the secret {awaited[0]} was never delivered: the chain has no TLS to speak")
     if walk.payload != "tls" or hello is None:
         return walk.end("tls_error", "the chain expects TLS, the client speaks plain text")
     if context.require_client_certificate and not hello.mutual:

@@ -76,7 +76,7 @@ def _receive(walk: Walk) -> Iterator[Result]:
     if running is None:
         yield no_listener(walk)
         return
-    restored = restores_address(running) and walk.connection.direction != "gateway"
+    restored = restores_address(running) and walk.connection.direction != "gateway" and walk.connection.captured
     walk = walk.with_(restored=restored)
     target = handed_over(walk, running)
     if target is None:

@@ -17,14 +17,17 @@ def arrival(walk: Walk) -> RunningListener | None:
     """The listener whose socket the connection comes to: the one that packets are redirected to, else the one that
     listens on the dialled address itself."""
     connection = walk.connection
-    if connection.transport == "tcp" and connection.direction != "gateway":
-        config, inbound = walk.config, connection.direction == "inbound"
-        redirected = config.once(("redirected", inbound), lambda _: _redirected_to(config, inbound))
+    if connection.transport == "tcp" and connection.direction != "gateway" and connection.captured:
+        config, inbound, any_ip = walk.config, connection.direction == "inbound", wildcard(walk.ip)
+        redirected = config.once(("redirected", inbound, any_ip), lambda _: _redirected_to(config, inbound, any_ip))
         if redirected:
             return redirected
-    protocol = connection.transport.upper()
-    bound = [each for each in _on(walk.config, walk.ip, walk.port, protocol) if each.listener.binds]
-    return bound[0] if bound else None
+    return bound_to(walk.config, walk.ip, walk.port, connection.transport.upper())
+
+
+def bound_to(config: EnvoyConfig, ip: str, port: int, protocol: str = "TCP") -> RunningListener | None:
+    """The listener whose own socket is at an address, or at every address."""
+    return next((each for each in _on(config, ip, port, protocol) if each.listener.binds), None)
 
 
 def restores_address(running: RunningListener) -> bool:
@@ -38,10 +41,12 @@ def restores_address(running: RunningListener) -> bool:
     )
 
 
-def _redirected_to(config: EnvoyConfig, inbound: bool) -> RunningListener | None:
-    """The listener that packet rules redirect one direction to: bound, and asking for the original address."""
+def _redirected_to(config: EnvoyConfig, inbound: bool, any_ip: str) -> RunningListener | None:
+    """The listener that packet rules redirect one direction to: bound to an address of the family, ``any_ip`` being
+    its wildcard, and asking for the original address."""
     wanted = "INBOUND" if inbound else "OUTBOUND"
     able = [each for each in config.listeners if each.listener.binds and restores_address(each)]
+    able = [each for each in able if any(wildcard(ip) == any_ip for ip, _, _ in each.addresses)]
     told = [each for each in able if each.listener.traffic_direction == wanted]
     untold = [each for each in able if each.listener.traffic_direction not in ("INBOUND", "OUTBOUND")]
     fitting = [each for each in (*told, *untold) if inbound or each.listener.hands_over] or told

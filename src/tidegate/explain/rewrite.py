@@ -63,7 +63,8 @@ def location(walk: Walk, exchange: Exchange, redirect: Redirect) -> str:
     if implied and not redirect.port_redirect:
         port = None  # the port that was left out of mind goes with the scheme
     shown = "" if port is None else f":{port}"
-    return f"{scheme}://{host}{shown}{_redirect_path(walk, exchange, redirect)}"
+    path = _redirect_path(walk, exchange, redirect)
+    return f"{scheme}://{host}{shown}{'' if path.startswith('/') else '/'}{path}"
 
 
 def _redirect_path(walk: Walk, exchange: Exchange, redirect: Redirect) -> str:

@@ -1,6 +1,5 @@
-"""The annotations and labels of a pod that injection reads: what each may say, and near names of those unknown."""
+"""The annotations of a pod that injection reads, and what each may say."""
 
-import difflib
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -150,24 +149,6 @@ CHECKS: dict[str, Check] = {
     SCRAPE_TARGETS: _targets,
     "prometheus.istio.io/secure-port": _port,
 }
-_OURS = re.compile(r"^([a-z0-9-]+\.)*istio\.io/")
-_ELSEWHERE = ("ambient.istio.io/", "networking.istio.io/", "topology.istio.io/", "security.istio.io/", "gateway.")
-"""Prefixes of names that other parts of a mesh read."""
-_LABELS = (
-    INJECT,
-    REVISION,
-    "security.istio.io/tlsMode",
-    "service.istio.io/canonical-name",
-    "service.istio.io/canonical-revision",
-    "service.istio.io/workload-name",
-    "networking.istio.io/tunnel",
-    "topology.istio.io/network",
-    "topology.istio.io/cluster",
-    "topology.istio.io/subzone",
-    "istio.io/dataplane-mode",
-    "istio.io/draining",
-    "istio.io/use-waypoint",
-)
 
 
 def errors(annotations: Json, at: str = "metadata.annotations") -> Iterator[FieldError]:
@@ -188,30 +169,6 @@ def setting_errors(proxy: Json) -> Iterator[FieldError]:
         value = str(proxy.get(name) or "")
         if said := check(value):
             yield FieldError(f"values.global.proxy.{name}", said, value)
-
-
-def warnings(annotations: Json, labels: Json) -> Iterator[str]:
-    """Names that nothing reads, with a near one that something does; values that take the sidecar out of the path."""
-    for name in annotations:
-        if _OURS.match(name) and name not in CHECKS and not name.startswith(_ELSEWHERE):
-            yield f"metadata.annotations[{name}]: unknown annotation{_near(name, CHECKS)}"
-    for name in labels:
-        if _OURS.match(name) and name not in _LABELS and (near := _near(name, _LABELS)):
-            yield f"metadata.labels[{name}]: unknown label{near}"
-    ranges = TRAFFIC + "includeOutboundIPRanges"
-    if annotations.get(ranges) == "":
-        yield (
-            f"metadata.annotations[{ranges}]: it is empty, so nothing that the pod sends goes through the sidecar; "
-            'expected "*" or CIDRs unless that is meant'
-        )
-    if str(annotations.get(REWRITE, "true")).lower() == "false":
-        yield f"metadata.annotations[{REWRITE}]: probes are not rewritten; under strict mutual TLS they fail"
-
-
-def _near(name: str, known: Any) -> str:
-    by_lower = {each.lower(): each for each in known}
-    found = difflib.get_close_matches(name.lower(), by_lower, 1, 0.75)
-    return f"; did you mean {by_lower[found[0]]}?" if found else ""
 
 
 def is_bool(value: str) -> bool:

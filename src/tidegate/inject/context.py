@@ -122,8 +122,15 @@ class Context:
     @property
     def capabilities(self) -> list[str]:
         """What the proxy must be allowed beyond nothing."""
-        bind = annotations.is_true(self.annotations.get("sidecar.istio.io/capNetBindService", "false"))
+        bind = annotations.is_true(
+            self.annotation("sidecar.istio.io/capNetBindService", "global.proxy.capNetBindService")
+        )
         return [*(["NET_ADMIN"] if self.tproxy else []), *(["NET_BIND_SERVICE"] if bind else [])]
+
+    @property
+    def runs_as_root(self) -> bool:
+        """Unless the pod's author gives the proxy a user: then that is the one that the rules are to leave alone."""
+        return bool(self.capabilities) and at(self._own_proxy, "securityContext.runAsUser") is None
 
     @cached_property
     def identity(self) -> tuple[int, int]:
@@ -158,7 +165,7 @@ class Context:
     def canonical_name(self) -> str:
         names = ("service.istio.io/canonical-name", "app.kubernetes.io/name", "app")
         found = next((self.labels[name] for name in names if self.labels.get(name)), self.workload.name)
-        return str(found)[:63].removesuffix("-")
+        return str(found)[:63].strip("-_.")
 
     @property
     def canonical_revision(self) -> str:

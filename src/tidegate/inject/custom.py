@@ -5,6 +5,7 @@ from typing import Any
 import yaml
 
 from tidegate.inject.context import Context
+from tidegate.inject.gofunctions import Fields, Message
 from tidegate.inject.gotemplate import Template, TemplateError
 from tidegate.inject.settings import Json
 
@@ -32,11 +33,12 @@ def data_of(context: Context) -> Json:
         "DeploymentMeta": {"Name": owner.name, "Namespace": owner.namespace},
         "ObjectMeta": meta | {"labels": context.labels, "annotations": context.annotations},
         "Spec": context.spec,
-        "ProxyConfig": context.proxy_config,
+        "ProxyConfig": Message({"interceptionMode": "REDIRECT", **context.proxy_config}, context.proxy_config_json),
         "MeshConfig": context.settings.mesh,
         "Values": context.settings.values,
         "Revision": context.settings.revision,
         "ProxyImage": context.image(),
+        "ProxyInitImage": context.image("global.proxy_init.image"),
         "ProxyUID": user,
         "ProxyGID": group,
         "InboundTrafficPolicyMode": (
@@ -45,4 +47,4 @@ def data_of(context: Context) -> Json:
         "CompliancePolicy": context.settings.compliance_policy,
         "NativeSidecars": context.settings.native,
     }
-    return found
+    return Fields(found)

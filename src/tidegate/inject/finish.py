@@ -6,6 +6,7 @@ from typing import Any
 
 from tidegate.inject import annotations, probes
 from tidegate.inject.context import PROXY, Context
+from tidegate.inject.otel import resource_attributes
 from tidegate.inject.overlay import overlay
 from tidegate.inject.settings import Json
 from tidegate.inject.sidecar import INIT, VALIDATION
@@ -141,21 +142,10 @@ def _located(pod: Json, context: Context) -> Json:
 
 
 def _resource_attributes(context: Context) -> dict[str, str]:
-    """What OpenTelemetry's conventions call the workload, where a tracing provider wants it so.
-
-    https://opentelemetry.io/docs/specs/semconv/non-normative/k8s-attributes/
-    """
-    providers = context.settings.mesh.get("extensionProviders") or ()
-    kinds = [(each.get("opentelemetry") or {}).get("serviceAttributeEnrichment") for each in providers]
-    if "OTEL_SEMANTIC_CONVENTIONS" not in kinds:
-        return {}
-    container = context.applications[0].get("name") if context.applications else PROXY
-    found = {
-        "service.namespace": context.namespace,
-        "service.version": context.labels.get("app.kubernetes.io/version"),
-        "service.instance.id": f"{context.namespace}.$(POD_NAME).{container}",
-    }
-    return {"OTEL_RESOURCE_ATTRIBUTES": ",".join(f"{name}={value}" for name, value in found.items() if value)}
+    applications = context.applications or [{"name": PROXY}]
+    mesh, given = context.settings.mesh, context.annotations
+    said = resource_attributes(mesh, given, context.labels, context.namespace, applications)
+    return {"OTEL_RESOURCE_ATTRIBUTES": said} if said else {}
 
 
 def _with_variables(pod: Json, variables: dict[str, str]) -> Json:

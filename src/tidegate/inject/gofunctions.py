@@ -1,6 +1,7 @@
 """The functions of injection templates: Go's own, and those that Istio documents beside them."""
 
 import json
+import posixpath
 import re
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import yaml
 
 from tidegate.inject.annotations import exclude_port
+from tidegate.inject.networks import with_network
+from tidegate.inject.otel import resource_attributes
 
 
 def is_set(value: Any) -> bool:
@@ -56,7 +59,8 @@ def _json(value: Any) -> str:
 
 
 def _indent(width: int, text: str) -> str:
-    return "\n".join(" " * width + line for line in text.split("\n"))
+    """The first line stays where it is: Istio's own, not Sprig's."""
+    return f"\n{' ' * width}".join(text.split("\n"))
 
 
 def _format(pattern: str, *values: Any) -> str:
@@ -72,7 +76,36 @@ def _format(pattern: str, *values: Any) -> str:
 
 
 def _omit_nil(value: Any) -> Any:
-    return {k: _omit_nil(v) for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+    """Without null, and without what is empty for that."""
+    if isinstance(value, dict):
+        kept: Any = {name: found for name, each in value.items() if (found := _omit_nil(each)) is not None}
+    elif isinstance(value, list):
+        kept = [found for each in value if (found := _omit_nil(each)) is not None]
+    else:
+        return value
+    return kept if kept or not value else None
+
+
+def _ports(containers: Any, without: str = "") -> str:
+    """Ports for TCP of containers, between commas."""
+    found = (p for c in containers or () if c.get("name") != without for p in c.get("ports") or ())
+    return ",".join(str(p.get("containerPort")) for p in found if p.get("protocol", "TCP") == "TCP")
+
+
+def _merged(*mappings: Any) -> dict[str, Any]:
+    return {name: value for each in mappings for name, value in (each or {}).items()}
+
+
+class Fields(dict[str, Any]):
+    """A mapping of which a template may name nothing else, as Go has it for a struct."""
+
+
+class Message(dict[str, Any]):
+    """A message as templates see it, and the JSON that its proxy is told."""
+
+    def __init__(self, fields: dict[str, Any], text: str) -> None:
+        super().__init__(fields)
+        self.text = text
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -90,13 +123,15 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "print": lambda *values: "".join(map(_text, values)),
     "printf": _format,
     "default": lambda default, value=None: value if is_set(value) else default,
-    "valueOrDefault": lambda value, default: value if is_set(value) else default,
+    "valueOrDefault": lambda value, default: default if value is None or value == "" else value,
     "annotation": _annotation,
     "isset": lambda mapping, name: name in (mapping or {}),
     "contains": lambda part, text: part in _text(text),
     "hasPrefix": lambda prefix, text: _text(text).startswith(prefix),
     "hasSuffix": lambda suffix, text: _text(text).endswith(suffix),
     "trimPrefix": lambda prefix, text: _text(text).removeprefix(prefix),
+    "trim": lambda text: _text(text).strip(),
+    "trimAll": lambda characters, text: _text(text).strip(characters),
     "trimSuffix": lambda suffix, text: _text(text).removesuffix(suffix),
     "trunc": lambda length, text: _text(text)[:length],
     "toLower": lambda text: _text(text).lower(),
@@ -118,12 +153,24 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "toJson": _json,
     "fromJSON": json.loads,
     "structToJSON": _json,
-    "protoToJSON": _json,
+    "protoToJSON": lambda value: value.text if isinstance(value, Message) else _json(value),
     "indent": _indent,
-    "nindent": lambda width, text: "\n" + _indent(width, text),
+    "nindent": lambda width, text: _indent(width, "\n" + text),
     "excludeInboundPort": lambda port, ports: exclude_port(_text(port), _text(ports)),
     "strdict": lambda *pairs: dict(zip(pairs[::2], pairs[1::2], strict=True)),
     "omitNil": _omit_nil,
+    "directory": lambda path: posixpath.split(_text(path))[0] + "/",
+    "formatDuration": _text,
+    "includeInboundPorts": _ports,
+    "applicationPorts": lambda containers: _ports(containers, without="istio-proxy"),
+    "kubevirtInterfaces": _text,
+    "excludeInterfaces": _text,
+    "omit": lambda mapping, *names: {k: v for k, v in (mapping or {}).items() if k not in names},
+    "mergeMaps": _merged,
+    "toJsonMap": lambda *mappings: _json(_merged(*mappings)),
+    "otelResourceAttributes": resource_attributes,
+    "appendMultusNetwork": lambda existing, name: with_network(_text(existing), name),
+    "ternary": lambda one, other, chosen: one if is_set(chosen) else other,
     "env": lambda _name, default: default,
 }
 """By name. ``env`` reads no environment: a template gives the same pod wherever it is rendered."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from tidegate.inject.gofunctions import FUNCTIONS, is_set
+from tidegate.inject.gofunctions import FUNCTIONS, Fields, is_set
 from tidegate.inject.settings import Json
 from tidegate.kit.errors import TidegateError
 
@@ -294,7 +294,7 @@ class _Expression:
                 raise self._run.error("a parenthesis is not closed")
             return self._fields(value)
         if token.kind == "field":
-            return _walk(self._dot, token.text)
+            return self._walk(self._dot, token.text)
         if token.text.startswith("$"):
             return self._fields(self._run.variable(token.text))
         return self._word(token)
@@ -311,8 +311,14 @@ class _Expression:
         token = self._peek()
         if token is not None and token.kind == "field" and token.glued:
             self._at += 1
-            return _walk(value, token.text)
+            return self._walk(value, token.text)
         return value
+
+    def _walk(self, value: Any, path: str) -> Any:
+        first = path.removeprefix(".").partition(".")[0]
+        if isinstance(value, Fields) and first and first not in value:
+            raise self._run.error(f".{first}: there is no such field; there are {', '.join(sorted(value))}")
+        return _walk(value, path)
 
     def _peek(self) -> Token | None:
         return self._tokens[self._at] if self._at < len(self._tokens) else None
@@ -329,10 +335,15 @@ def _walk(value: Any, path: str) -> Any:
     for name in path.split("."):
         if not name:
             continue
-        if not isinstance(value, dict):
+        if isinstance(value, dict):
+            value = value[name] if name in value else value.get(_json_name(name.removeprefix("Get")))
+        elif name not in _OF_VALUES:
             return None
-        value = value[name] if name in value else value.get(_json_name(name))
     return value
+
+
+_OF_VALUES = ("GetValue", "String")
+"""Methods of Go's wrappers and enums, which are plain values here."""
 
 
 def _json_name(name: str) -> str:

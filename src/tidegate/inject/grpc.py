@@ -83,7 +83,7 @@ def grpc_agent(context: Context) -> Json:
 
 def _agent(context: Context) -> Json:
     configuration, _, applications = parts.pod_variables(context)
-    port = int(context.status_port)
+    port = int(context.probe_port) or int(context.agent_port)
     wait = ["pilot-agent", "wait", f"--url=http://localhost:{port}/healthz/ready"]
     return {
         "name": PROXY,

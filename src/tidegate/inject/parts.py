@@ -178,7 +178,7 @@ def shared_mounts(context: Context, *, data: str = "istio-envoy", sockets: bool 
         (gke, mount("gke-workload-certificate", certificates, readOnly=True)),
         (not gke, mount("workload-certs", certificates)),
         (istiod, mount("istiod-ca-cert", "/var/run/secrets/istio")),
-        (crl, mount("istio-ca-crl", "/var/run/secrets/istio/crl")),
+        (crl and istiod, mount("istio-ca-crl", "/var/run/secrets/istio/crl")),
         (True, mount("istio-data", "/var/lib/istio/data")),
         (bootstrap, mount("custom-bootstrap-volume", "/etc/istio/custom-bootstrap")),
         (True, mount(data, "/etc/istio/proxy")),
@@ -199,6 +199,7 @@ def shared_volumes(
     folder: Json = {"emptyDir": {}} if empty else {}
     override = context.annotations.get("sidecar.istio.io/bootstrapOverride")
     secret = str(context.spec.get("serviceAccountName") or "default")
+    crl_map = context.value("pilot.crlConfigMapName") or "istio-ca-crl"
     wanted = (
         (True, {"name": "workload-socket"}),
         (sockets, {"name": "credential-socket", **folder}),
@@ -207,19 +208,28 @@ def shared_volumes(
             {"name": "gke-workload-certificate", "csi": {"driver": "workloadcertificates.security.cloud.google.com"}},
         ),
         (not gke, {"name": "workload-certs", **folder}),
+        (override, {"name": "custom-bootstrap-volume", "configMap": {"name": override}}),
         (True, {"name": data, "emptyDir": {"medium": "Memory"}}),
         (True, {"name": "istio-data", "emptyDir": {}}),
         (True, {"name": "istio-podinfo", "downwardAPI": {"items": [_info("labels"), _info("annotations")]}}),
         (True, {"name": "istio-token", "projected": {"sources": [_token(context)]}}),
-        (istiod, {"name": "istiod-ca-cert", "configMap": {"name": "istio-ca-root-cert"}}),
-        (crl, {"name": "istio-ca-crl", "configMap": {"name": "istio-ca-crl", "optional": True}}),
+        (istiod, {"name": "istiod-ca-cert", **_roots(context)}),
+        (crl, {"name": "istio-ca-crl", "configMap": {"name": crl_map, "optional": True}}),
         (
             context.value("global.mountMtlsCerts"),
             {"name": "istio-certs", "secret": {"optional": True, "secretName": f"istio.{secret}"}},
         ),
-        (override, {"name": "custom-bootstrap-volume", "configMap": {"name": override}}),
     )
     return [*(each for yes, each in wanted if yes), *_user(context, annotations.USER_VOLUME)]
+
+
+def _roots(context: Context) -> Json:
+    """Where the roots of trust come from: a ConfigMap of the namespace, or a ClusterTrustBundle."""
+    name = context.value("global.trustBundleName")
+    if annotations.is_true(context.value("pilot.env.ENABLE_CLUSTER_TRUST_BUNDLE_API", False)):
+        bundle = {"name": f"istio.io:istiod-ca:{name or 'root-cert'}", "path": "root-cert.pem"}
+        return {"projected": {"sources": [{"clusterTrustBundle": bundle}]}}
+    return {"configMap": {"name": name or "istio-ca-root-cert"}}
 
 
 def _info(name: str) -> Json:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from tidegate.inject import annotations, custom, finish, probes, shape
+from tidegate.inject import advice, annotations, custom, finish, probes, shape
 from tidegate.inject.context import PROXY, Context, Place
 from tidegate.inject.errors import InjectionError
 from tidegate.inject.gateway import gateway
@@ -46,7 +46,7 @@ def inject(pod: Json, workload: Workload, settings: Settings, place: Place | Non
     if names := _injected_names(pod):
         merged = finish.kept_as_found(merged, pod, names)
     meta = bare.get("metadata") or {}
-    told = tuple(annotations.warnings(meta.get("annotations") or {}, meta.get("labels") or {}))
+    told = (*advice.warnings(meta.get("annotations") or {}, meta.get("labels") or {}), *advice.of_pod(context))
     return Injected(finish.finished(merged, template, context), told)
 
 

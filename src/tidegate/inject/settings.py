@@ -1,12 +1,14 @@
 """What an injector is told: the values of an installation, the mesh configuration, and how the cluster is."""
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from tidegate import __version__
 from tidegate.api import meshconfig
+from tidegate.api.yamltext import YamlError, read_yaml
 from tidegate.kit.errors import TidegateError
 
 Json = dict[str, Any]
@@ -63,6 +65,7 @@ DEFAULT_VALUES: Json = {
     "gateways": {"securityContext": {}, "seccompProfile": {}},
     "revision": "",
     "sidecarInjectorWebhook": {
+        "aliases": {},
         "alwaysInjectSelector": [],
         "neverInjectSelector": [],
         "defaultTemplates": [],
@@ -171,15 +174,97 @@ def _typed(text: str) -> Any:
 
 
 def from_installation(document: Any, where: str) -> Json:
-    """Values of an installation's file: IstioOperator's ``spec.values`` and ``spec.components``, or plain values."""
+    """Values of an installation's file: plain values, or an IstioOperator's ``spec.values`` with what its spec says
+    beside them. ``meshConfig`` stands in them as in the chart's values."""
     if not isinstance(document, dict):
         raise TidegateError(f"{where}: expected values, or an IstioOperator, as a YAML mapping")
     if document.get("kind") != "IstioOperator":
-        return dict(document)
+        return _shaped(document, where)
     spec = document.get("spec")
     values: Any = at(spec, "values", {})
     if not isinstance(values, dict):
         raise TidegateError(f"{where}: spec.values: expected a mapping")
-    if at(spec, "components.cni.enabled"):
-        return merged(values, {"pilot": {"cni": {"enabled": True}}})
+    for path, target in _OF_SPEC.items():
+        if (found := at(spec, path)) is not None:
+            values = merged(_nested(target.split("."), found), values)
+    return _shaped(values, where)
+
+
+_OF_SPEC = {
+    "hub": "global.hub",
+    "tag": "global.tag",
+    "revision": "revision",
+    "namespace": "global.istioNamespace",
+    "meshConfig": "meshConfig",
+    "components.cni.enabled": "pilot.cni.enabled",
+}
+"""What of an IstioOperator's spec stands for a value, by its path."""
+
+
+def _shaped(values: Json, where: str) -> Json:
+    """Raises TidegateError for a value that stands where a mapping of values is read, or the other way round."""
+    wrong = list(_misshapen(values, {**DEFAULT_VALUES, "meshConfig": {}}, ""))
+    if wrong:
+        raise TidegateError("\n".join(f"{where}: {each}" for each in wrong))
     return dict(values)
+
+
+def _misshapen(values: Json, like: Json, at_path: str) -> Iterator[str]:
+    for name, value in values.items():
+        known, path = like.get(name), f"{at_path}{name}"
+        if value is None or known is None:
+            continue
+        for kind, word in ((dict, "a mapping"), (list, "a list")):
+            if isinstance(known, kind) and not isinstance(value, kind):
+                yield f"{path}: expected {word}, got {value!r}"
+        if isinstance(known, (str, int)) and isinstance(value, (dict, list)):
+            yield f"{path}: expected one value, got a {'mapping' if isinstance(value, dict) else 'list'}"
+        if isinstance(known, dict) and isinstance(value, dict):
+            yield from _misshapen(value, known, f"{path}.")
+
+
+def unknown_values(values: Json, like: Json | None = None, at_path: str = "") -> Iterator[str]:
+    """Warnings of names that nothing reads, where there is a near one that something does. Charts have many values
+    that have no bearing on injection: those are nobody's mistake."""
+    like = DEFAULT_VALUES if like is None else like
+    for name, value in values.items():
+        known, path = like.get(name), f"{at_path}{name}"
+        if name not in like and name not in _READ_TOO:
+            near = difflib.get_close_matches(name.lower(), {each.lower(): each for each in like}, 1, 0.85)
+            word = next((each for each in like if near and each.lower() == near[0]), "")
+            if word and word not in values:
+                yield f"warning: values: {path}: unknown value; did you mean {at_path}{word}?"
+        elif isinstance(known, dict) and isinstance(value, dict) and known:
+            yield from unknown_values(value, known, f"{path}.")
+
+
+_READ_TOO = ("cni", "proxyInit", "imagePullPolicy", "trustDomain", "lifecycle")
+"""Values that have no default here, or are another chart's."""
+
+
+_OF_INJECTOR = {
+    "policy": "global.proxy.autoInject",
+    "templates": "sidecarInjectorWebhook.templates",
+    "aliases": "sidecarInjectorWebhook.aliases",
+    "defaultTemplates": "sidecarInjectorWebhook.defaultTemplates",
+    "alwaysInjectSelector": "sidecarInjectorWebhook.alwaysInjectSelector",
+    "neverInjectSelector": "sidecarInjectorWebhook.neverInjectSelector",
+    "injectedAnnotations": "sidecarInjectorWebhook.injectedAnnotations",
+}
+"""The members of an injector's configuration, and the value that each stands for."""
+
+
+def from_injector(text: str, where: str) -> Json:
+    """Values of an injector's configuration: what Istio keeps in its ConfigMap under ``config``. Text that has no
+    ``templates`` is the template ``sidecar`` itself."""
+    try:
+        found = read_yaml(text)
+    except YamlError:
+        found = None
+    if not isinstance(found, dict) or "templates" not in found:
+        return _nested(["sidecarInjectorWebhook", "templates", "sidecar"], text)
+    values: Json = {}
+    for name, target in _OF_INJECTOR.items():
+        if found.get(name) is not None:
+            values = merged(values, _nested(target.split("."), found[name]))
+    return _shaped(values, where)

@@ -5,6 +5,7 @@ from typing import Any
 
 from tidegate.inject import annotations, parts
 from tidegate.inject.context import PROXY, PROXY_ID, Context
+from tidegate.inject.networks import with_network
 from tidegate.inject.settings import Json
 
 INIT, VALIDATION = "istio-init", "istio-validation"
@@ -49,21 +50,6 @@ def _for_cni(context: Context) -> Json:
     return found
 
 
-def with_network(existing: str, name: str) -> str:
-    """The network among those that Multus attaches, in the form, names or JSON, that they are given in."""
-    if not existing.strip():
-        return name
-    if not existing.strip().startswith("["):
-        return existing if name in existing else f"{existing}, {name}"
-    try:
-        found = json.loads(existing)
-    except ValueError:
-        return existing
-    namespace, _, plain = name.rpartition("/")
-    entry = {"name": plain, "namespace": namespace}
-    return existing if entry in found else json.dumps([*found, entry])
-
-
 def _said(context: Context) -> dict[str, str]:
     """What of the pod's traffic is captured, by the names of the annotations."""
 
@@ -91,7 +77,9 @@ def capture_arguments(context: Context) -> list[str]:
         "-z",
         str(mesh.get("proxyInboundListenPort") or 15006),
     ]
-    arguments += ["-u", str(context.identity[0]), "-m", context.mode]
+    # As root the proxy is told by its group, which the rules take to be this number.
+    user = PROXY_ID if context.runs_as_root else context.identity[0]
+    arguments += ["-u", str(user), "-m", context.mode]
     arguments += ["-i", said["includeOutboundIPRanges"], "-x", said["excludeOutboundIPRanges"]]
     arguments += ["-b", said["includeInboundPorts"], "-d", ",".join(never)]
     return [*arguments, *_further(context, said)]

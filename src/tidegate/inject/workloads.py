@@ -68,10 +68,15 @@ def replaced(obj: Json, path: tuple[str, ...], pod: Json) -> Json:
     return {**obj, path[0]: replaced(obj[path[0]], path[1:], pod)}
 
 
+def is_list(obj: Json) -> bool:
+    """Whether an object is a List, of all kinds or of one."""
+    return str(obj.get("kind")).endswith("List") and isinstance(obj.get("items"), list)
+
+
 def items(obj: Any) -> Iterator[Json]:
     """An object, or the objects of a List."""
     if isinstance(obj, dict):
-        if obj.get("kind") == "List" and isinstance(obj.get("items"), list):
+        if is_list(obj):
             for item in obj["items"]:
                 yield from items(item)
         else:

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from tidegate.kit.varint import varint
+
 TYPE_URL = "type.googleapis.com/istio.networking.nds.v1.NameTable"
 
 _VARINT, _EIGHT, _LENGTH, _FOUR = 0, 1, 2, 5
@@ -77,16 +79,7 @@ def _text(number: int, value: str) -> bytes:
 
 
 def _field(number: int, data: bytes) -> bytes:
-    return _varint(number << 3 | _LENGTH) + _varint(len(data)) + data
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return varint(number << 3 | _LENGTH) + varint(len(data)) + data
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from tidegate.capture.namespace import in_thread
+from tidegate.capture.namespace import in_thread, inside
 from tidegate.lab import launcher
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ def create(name: str) -> None:
 
 def run_inside(name: str, function: Callable[[], T]) -> T:
     """Call ``function`` in a namespace, which only a thread of its own enters."""
-    return in_thread(lambda: launcher.join_namespace(str(NETNS_DIR / name)), function)
+    return inside(str(NETNS_DIR / name), function)
 
 
 def inode(name: str) -> int:

@@ -190,8 +190,8 @@ def entry_endpoints(
     known = {(e.address, e.port, e.port_name) for e in taken}
     found: list[Endpoint] = []
     for entry in entries:
-        address = entry.addresses[0]
-        for port in owner.ports if entry.ready and is_ip(address) else ():
+        address = entry.address
+        for port in owner.ports if entry.ready and (is_ip(address) or not address) else ():
             number = target_port(obj, port, entry)
             if number and (address, number, port.name) not in known:
                 found.append(workload_endpoint(entry, address, number, port.name, cluster))

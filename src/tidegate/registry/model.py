@@ -237,6 +237,11 @@ class Workload(msgspec.Struct, frozen=True):
     def namespace(self) -> str:
         return self.ref.namespace
 
+    @property
+    def address(self) -> str:
+        """The first one; "" for a WorkloadEntry that only its network's gateways lead to."""
+        return self.addresses[0] if self.addresses else ""
+
     def selected_by(self, selector: dict[str, str] | Labels) -> bool:
         pairs: Any = selector.items() if isinstance(selector, dict) else selector
         mine = dict(self.labels)

@@ -133,7 +133,7 @@ def _own_notes(entry: Object[ServiceEntry]) -> Iterator[Note]:
     if entry.spec.resolution is not ServiceEntryResolution.NONE:
         by_name = _RESOLUTIONS[entry.spec.resolution] in _BY_NAME
         for index, endpoint in enumerate(entry.spec.endpoints):
-            if not _usable(endpoint.address, by_name):
+            if not _usable(endpoint.address, by_name, endpoint.network):
                 yield entry, f"spec.endpoints[{index}].address: {endpoint.address!r} is left out: not an IP address"
 
 
@@ -205,15 +205,18 @@ def _entry_endpoints(
 def _inline(owner: Service, entry: Object[ServiceEntry], cluster: str) -> Iterator[Endpoint]:
     by_name = owner.resolution in _BY_NAME
     for index, item in enumerate(entry.spec.endpoints):
-        if _usable(item.address, by_name):
+        if _usable(item.address, by_name, item.network):
             base = _inline_base(entry, index, item, cluster)
             for port in entry.spec.ports:
                 number = 0 if is_unix(item.address) else item.ports.get(port.name) or port.target_port or port.number
                 yield base(number, port.name, port.number if by_name else 0)
 
 
-def _usable(address: str, by_name: bool) -> bool:
-    return bool(address) and (by_name or is_ip(address) or is_unix(address))
+def _usable(address: str, by_name: bool, network: str) -> bool:
+    """Without an address, an endpoint is reached by the gateways of its network."""
+    if not address:
+        return bool(network) and not by_name
+    return by_name or is_ip(address) or is_unix(address)
 
 
 def _inline_base(entry: Object[ServiceEntry], index: int, item: WorkloadEntry, cluster: str) -> Any:
@@ -271,8 +274,9 @@ def _selected(
     by_name = owner.resolution in _BY_NAME
     taken: set[tuple[str, int, str]] = set()
     for workload in sorted(workloads, key=lambda w: w.ref.kind != "WorkloadEntry"):
-        address, pod = workload.addresses[0], workload.ref.kind == "Pod"
-        if not workload.ready or not (by_name or is_ip(address)):
+        address, pod = workload.address, workload.ref.kind == "Pod"
+        known = by_name or is_ip(address) if address else _usable(address, by_name, workload.network)
+        if not workload.ready or not known:
             continue
         for port in entry.spec.ports:
             place = (address, target_port(port, workload), port.name)
@@ -284,7 +288,7 @@ def _selected(
 
 def target_port(port: ServicePort, workload: Workload) -> int:
     """The workload's port for a service port: none for a socket, its own map, targetPort, the port itself."""
-    if is_unix(workload.addresses[0]):
+    if is_unix(workload.address):
         return 0
     own = dict(workload.ports).get(port.name, 0) if workload.ref.kind == "WorkloadEntry" else 0
     return own or port.target_port or port.number

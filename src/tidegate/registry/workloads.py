@@ -68,14 +68,14 @@ def _owner(meta: ObjectMeta) -> str:
 
 
 def entry_workload(entry: Object[WorkloadEntry]) -> Workload | None:
-    """A WorkloadEntry; metadata.labels win over spec.labels. None when it has no address."""
+    """A WorkloadEntry; metadata.labels win over spec.labels. None when it has neither an address nor a network."""
     spec = entry.spec
-    if not spec.address:
+    if not spec.address and not spec.network:
         return None
     labels = {**spec.labels, **entry.meta.labels}
     return Workload(
         ref=entry.ref,
-        addresses=(spec.address,),
+        addresses=(spec.address,) if spec.address else (),
         labels=labels_of(labels),
         service_account=spec.service_account,
         locality=spec.locality or topology.from_labels(labels),

@@ -13,8 +13,8 @@ INCLUDE, EXCLUDE = "--istio-service-cidr", "--istio-service-exclude-cidr"
 
 def advice(options: CaptureOptions, surroundings: Surroundings) -> list[str]:
     """One sentence for each doubtful setting, naming option and value."""
-    alone = (*_ranges(options), *_ports(options), *_groups(options))
-    return [*alone, *_families(options, surroundings), *_dns(options, surroundings)]
+    alone = (*_ranges(options), *_ports(options), *_owners(options))
+    return list(dict.fromkeys((*alone, *_families(options, surroundings), *_dns(options, surroundings))))
 
 
 def _ranges(options: CaptureOptions) -> Iterator[str]:
@@ -57,13 +57,23 @@ def _ports(options: CaptureOptions) -> Iterator[str]:
             )
     if options.local_exclude_ports and options.inbound_ports != ALL:
         yield "--istio-local-exclude-ports has no effect without --istio-inbound-ports '*'"
+    if options.envoy_port == options.inbound_capture_port:
+        yield (
+            f"--envoy-port and --inbound-capture-port are both {options.envoy_port}: one listener cannot tell what "
+            "comes in from what goes out"
+        )
     listening = {str(options.envoy_port), str(options.inbound_capture_port)}
     for port in dict.fromkeys(options.inbound_ports):
         if port in listening:
             yield f"--istio-inbound-ports: {port} is the proxy's own port: its connections would come back to it"
 
 
-def _groups(options: CaptureOptions) -> Iterator[str]:
+def _owners(options: CaptureOptions) -> Iterator[str]:
+    if options.tproxy and "0" in options.proxy_uid:
+        yield (
+            "--proxy-uid: with TPROXY the proxy runs as user 0 and hands connections on from the caller's address: "
+            "rules for that user would take them for calls of the proxy's own; use 1337, and 1337 for --proxy-gid"
+        )
     if options.outbound_owner_groups_exclude and options.outbound_owner_groups != ALL:
         yield "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE has no effect unless ISTIO_OUTBOUND_OWNER_GROUPS is *"
 

@@ -6,6 +6,7 @@ The kernel prints rules in words of its own: ``--mark 1337`` comes back as ``--m
 
 import ipaddress
 from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
 
 from tidegate.rules.model import CHAIN_PREFIX, Family, Match, Rule, RuleSet, Table
 
@@ -53,16 +54,29 @@ def _table_difference(family: Family, expected: Table, actual: Table) -> Iterato
         else:
             is_ours = chain.startswith(CHAIN_PREFIX)
             rules = [rule for rule in found.get(chain, ()) if is_ours or _relevant(rule, wanted.get(chain, ()))]
-            yield from _chain_difference(where, wanted.get(chain, []), rules)
+            yield from chain_difference(where, wanted.get(chain, []), rules, canonical)
 
 
 def _relevant(rule: Rule, wanted: Iterable[Rule]) -> bool:
     return owned(rule) or canonical(rule) in {canonical(other) for other in wanted}
 
 
-def _chain_difference(where: str, wanted: list[Rule], found: list[Rule]) -> Iterator[str]:
-    wanted_keys = [canonical(rule) for rule in wanted]
-    found_keys = [canonical(rule) for rule in found]
+class Told(Protocol):
+    """A rule of either backend."""
+
+    @property
+    def specification(self) -> str:
+        """The rule without its chain."""
+
+
+AnyRule = TypeVar("AnyRule", bound=Told)
+
+
+def chain_difference(
+    where: str, wanted: list[AnyRule], found: list[AnyRule], meaning: Callable[[AnyRule], object]
+) -> Iterator[str]:
+    """Where one chain does not hold the wanted rules in their order; ``meaning`` gives equal rules equal keys."""
+    wanted_keys, found_keys = list(map(meaning, wanted)), list(map(meaning, found))
     if wanted_keys == found_keys:
         return
     missing = [rule for rule, key in zip(wanted, wanted_keys, strict=True) if key not in found_keys]

@@ -4,12 +4,14 @@ Table, chain and rule texts are Istio's, so that its users find what they know. 
 iptables form, as there: packets of no known connection are dropped for TCP alone.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from tidegate.rules.capture_rules import Placed, placed_rules
 from tidegate.rules.model import CHAIN_PREFIX, Family, Match, Rule
+from tidegate.rules.nft_statements import WORDS
 from tidegate.rules.options import CaptureOptions, Surroundings
 
 TABLE_PREFIX = "istio-proxy-"
@@ -166,8 +168,16 @@ def _compared(left: str, match: Match, value: str = "") -> str:
 def _interfaces(_rule: Rule, matches: Matches, _family: Family | None) -> Iterator[str]:
     for option, left in (("-i", "iifname"), ("-o", "oifname")):
         if option in matches:
-            name = matches[option].values[0]
-            yield _compared(left, matches[option], f"{name[:-1]}*" if name.endswith("+") else name)
+            yield _compared(left, matches[option], interface(matches[option].values[0]))
+
+
+def interface(name: str) -> str:
+    """An interface's name as nft reads it: in quotes where it would read something else (tcp; lo,eth0; a$b)."""
+    name = f"{name[:-1]}*" if name.endswith("+") else name
+    return name if _PLAIN.fullmatch(name) and name not in WORDS else f'"{name}"'
+
+
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*\*?")
 
 
 def _protocol(rule: Rule, matches: Matches, _family: Family | None) -> Iterator[str]:

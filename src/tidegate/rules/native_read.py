@@ -6,13 +6,15 @@ not known here keeps its JSON as its form, so that it shows up as a difference a
 
 import ipaddress
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
 from tidegate.kit.errors import TidegateError
+from tidegate.rules.compare import chain_difference
 from tidegate.rules.native import TABLE_PREFIX, NativeChain, NativeRule, NativeTable
+from tidegate.rules.nft_json import statements
 
 Json = dict[str, Any]
 _BARE = ("iifname", "oifname", "skuid", "skgid", "mark")
@@ -57,8 +59,8 @@ def canonical_rule(rule: NativeRule) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Conditions and statements in one form: equal, the same effect on a packet."""
     conditions = {_condition(each) for each in rule.conditions}
     implied = {f"meta l4proto {each.split()[0]}" for each in conditions if each.startswith(("tcp ", "udp "))}
-    statements = (each.replace("ct mark set mark", "ct mark set meta mark") for each in rule.statements)
-    return tuple(sorted(conditions - implied)), tuple(statements)
+    done = (each.replace("ct mark set mark", "ct mark set meta mark") for each in rule.statements)
+    return tuple(sorted(conditions - implied)), tuple(done)
 
 
 def _table_difference(expected: NativeTable, actual: NativeTable) -> Iterator[str]:
@@ -73,24 +75,11 @@ def _table_difference(expected: NativeTable, actual: NativeTable) -> Iterator[st
         elif wanted[name] != found[name]:
             yield f"{where}: is {_hooked(found[name])}, expected {_hooked(wanted[name])}"
         else:
-            yield from _chain_difference(where, rules[name], held[name])
+            yield from chain_difference(where, rules[name], held[name], canonical_rule)
 
 
 def _hooked(chain: NativeChain) -> str:
     return chain.definition.strip() or "not hooked"
-
-
-def _chain_difference(where: str, wanted: list[NativeRule], found: list[NativeRule]) -> Iterator[str]:
-    wanted_keys, found_keys = list(map(canonical_rule, wanted)), list(map(canonical_rule, found))
-    if wanted_keys == found_keys:
-        return
-    missing = [rule for rule, key in zip(wanted, wanted_keys, strict=True) if key not in found_keys]
-    surplus = [rule for rule, key in zip(found, found_keys, strict=True) if key not in wanted_keys]
-    yield from (f'{where}: missing rule "{rule.specification}"' for rule in missing)
-    yield from (f'{where}: unexpected rule "{rule.specification}"' for rule in surplus)
-    if not missing and not surplus:
-        counted = f"{len(found_keys)} rules, expected {len(wanted_keys)}"
-        yield f"{where}: the rules stand in another order or number ({counted})"
 
 
 def _condition(text: str) -> str:
@@ -110,7 +99,7 @@ def _value(left: str, value: str) -> str:
             return str(ipaddress.ip_network(value, strict=False))
         except ValueError:
             return value
-    return value
+    return value.strip('"')
 
 
 def _with(table: NativeTable, kind: str, item: Json) -> NativeTable:
@@ -124,66 +113,11 @@ def _with(table: NativeTable, kind: str, item: Json) -> NativeTable:
 
 def _rule(item: Json) -> NativeRule:
     conditions: list[str] = []
-    statements: list[str] = []
+    done: list[str] = []
     for expression in item.get("expr", ()):
-        kind, value = next(iter(expression.items()))
+        kind = next(iter(expression))
         if kind == "match":
-            conditions.append(_match(value))
+            conditions.append(statements(expression))
         elif kind != "counter":
-            statements.append(_STATEMENTS.get(kind, _unknown(kind))(value))
-    return NativeRule(item["chain"], tuple(conditions), tuple(statements) or ("continue",))
-
-
-def _match(match: Json) -> str:
-    operator = "!= " if match.get("op") == "!=" else "" if match.get("op") in ("==", "in") else f"{match.get('op')} "
-    return f"{_key(match.get('left'))} {operator}{_right(match.get('right'))}"
-
-
-def _key(left: Any) -> str:
-    kind, value = next(iter(left.items())) if isinstance(left, dict) and left else ("", left)
-    if kind in ("meta", "ct") and isinstance(value, dict):
-        return f"{kind} {value.get('key')}"
-    if kind == "payload" and isinstance(value, dict) and "protocol" in value:
-        return f"{value['protocol']} {value.get('field')}"
-    return json.dumps(left, sort_keys=True)
-
-
-def _right(value: Any) -> str:
-    if isinstance(value, dict) and set(value) == {"prefix"}:
-        return f"{value['prefix']['addr']}/{value['prefix']['len']}"
-    if isinstance(value, dict) and set(value) == {"set"} and isinstance(value["set"], list):
-        return "{ " + ", ".join(map(_right, value["set"])) + " }"
-    if isinstance(value, list):
-        return ",".join(map(_right, value))
-    return str(value) if isinstance(value, str | int) else json.dumps(value, sort_keys=True)
-
-
-def _unknown(kind: str) -> Callable[[Any], str]:
-    return lambda value: f"{kind} {json.dumps(value, sort_keys=True)}"
-
-
-def _mangle(value: Json) -> str:
-    new = value.get("value")
-    return f"{_key(value.get('key'))} set {_key(new) if isinstance(new, dict) else new}"
-
-
-def _redirect(value: Any) -> str:
-    plain = isinstance(value, dict) and set(value) == {"port"}
-    return f"redirect to :{value['port']}" if plain else _unknown("redirect")(value)
-
-
-def _tproxy(value: Json) -> str:
-    plain = set(value) <= {"family", "port"}
-    return f"tproxy {value.get('family')} to :{value.get('port')}" if plain else _unknown("tproxy")(value)
-
-
-_STATEMENTS: dict[str, Callable[[Any], str]] = {
-    "accept": lambda _: "accept",
-    "drop": lambda _: "drop",
-    "return": lambda _: "return",
-    "jump": lambda value: f"jump {value['target']}",
-    "goto": lambda value: f"goto {value['target']}",
-    "mangle": _mangle,
-    "redirect": _redirect,
-    "tproxy": _tproxy,
-}
+            done.append(statements(expression))
+    return NativeRule(item["chain"], tuple(conditions), tuple(done) or ("continue",))

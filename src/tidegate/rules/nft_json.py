@@ -22,7 +22,10 @@ def statements(value: Any) -> str:
     if kind in _NAMED:
         return str(kind)
     writer = _WRITERS.get(kind)
-    return writer(inner) if writer is not None else _foreign(value)
+    try:
+        return writer(inner) if writer is not None else _foreign(value)
+    except (KeyError, IndexError, TypeError, AttributeError):  # of another shape: raw bytes of a packet
+        return _foreign(value)
 
 
 def _foreign(value: Any) -> str:
@@ -71,7 +74,8 @@ def _to(word: str) -> Callable[[Any], str]:
         family = f" {inner['family']}" if "family" in inner else ""
         address = statements(inner.get("addr", ""))
         port = f":{statements(inner['port'])}" if "port" in inner else ""
-        return f"{word}{family} to {f'[{address}]' if ':' in address and port else address}{port}"
+        flags = f" {statements(inner['flags'])}" if "flags" in inner else ""
+        return f"{word}{family} to {f'[{address}]' if ':' in address and port else address}{port}{flags}"
 
     return written
 
@@ -84,7 +88,7 @@ def _log(inner: Any) -> str:
 _WRITERS: dict[str, Callable[[Any], str]] = {
     "match": _match,
     "meta": lambda inner: f"meta {inner['key']}",
-    "ct": lambda inner: f"ct {inner['key']}",
+    "ct": lambda inner: " ".join(("ct", *([inner["dir"]] if "dir" in inner else []), inner["key"])),
     "payload": lambda inner: f"{inner['protocol']} {inner['field']}",
     "fib": lambda inner: f"fib {' . '.join(inner['flags'])} {inner['result']}",
     "prefix": _prefix,

@@ -38,7 +38,7 @@ _PAYLOAD = {
     **{(protocol, "dport"): "--dport" for protocol in ("tcp", "udp", "sctp", "dccp", "th")},
 }
 _VERDICTS = {"accept": "ACCEPT", "drop": "DROP", "return": "RETURN", "queue": "QUEUE"}
-_BEGINNERS = frozenset(
+WORDS = frozenset(
     {
         *("meta", "ct", "ip", "ip6", "tcp", "udp", "sctp", "dccp", "th", "fib", "icmp", "icmpv6", "ether", "limit"),
         *("counter", "log", "comment", "jump", "goto", "redirect", "dnat", "snat", "masquerade", "tproxy", "notrack"),
@@ -115,7 +115,7 @@ class _Reader:
             token = self._next()
             depth += (token in "{(") - (token in "})")
             follows = self._peek()
-            if depth <= 0 and follows in _BEGINNERS and not self._inside(token):
+            if depth <= 0 and follows in WORDS and not self._inside(token):
                 break
         self.matches.append(Match("nft", (" ".join(self.tokens[start : self.place]),)))
 
@@ -171,7 +171,7 @@ class _Reader:
 
     def _on_reject(self) -> bool:
         if self._skip("with"):
-            while self._peek() and self._peek() not in _BEGINNERS - {"tcp", "icmp", "icmpv6"}:
+            while self._peek() and self._peek() not in WORDS - {"tcp", "icmp", "icmpv6"}:
                 self.place += 1
         self.actions.append(("REJECT",))
         return True
@@ -214,13 +214,20 @@ class _Reader:
         if self._peek() in _FAMILY:
             self._only(_FAMILY[self._next()])
         if not self._skip("to"):
+            self._flags()
             return "", ""
         written = self._next()
+        self._flags()
         if written.startswith("["):
             address, _, port = written[1:].partition("]")
             return address, port.lstrip(":")
         address, _, port = written.rpartition(":") if written.count(":") <= 1 else (written, "", "")
         return (address, port) if ":" in written else (written, "")
+
+    def _flags(self) -> None:
+        """How ports and addresses are chosen among several, which changes nothing about where a packet goes."""
+        while self._skip(",", "random", "fully-random", "persistent"):
+            pass
 
     # Expressions
 

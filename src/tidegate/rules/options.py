@@ -11,8 +11,8 @@ from tidegate.kit.errors import FieldError, TidegateError
 from tidegate.rules.model import Family
 
 ALL = ("*",)
-_INTERFACE = re.compile(r"^[^\s/!\"'\\]{1,15}$")
-_GROUP = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,30}\$?$")
+_INTERFACE = re.compile(r"[^\s/!\"'\\]{1,15}")
+_GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,30}\$?")
 MAX_OWNER_GROUPS = 64
 
 
@@ -119,7 +119,10 @@ def _networks(options: CaptureOptions) -> Iterator[FieldError]:
         ("istio-service-exclude-cidr", options.service_exclude_cidr),
     ):
         for value in values:
-            if not _is_network(value):
+            if value == "*":
+                expected = "* as the only value, or CIDRs" if name == "istio-service-cidr" else "CIDRs"
+                yield FieldError(f"--{name}", f"expected {expected} such as 10.0.0.0/8", value)
+            elif not _is_network(value):
                 yield FieldError(f"--{name}", "expected an address or CIDR such as 10.0.0.0/8", value)
     loopback = options.ipv4_loopback_cidr
     if not _is_network(loopback) or not _is_ipv4_loopback(loopback):
@@ -128,11 +131,12 @@ def _networks(options: CaptureOptions) -> Iterator[FieldError]:
 
 
 def _is_network(value: str) -> bool:
+    """No netmask and no scope, which Istio's tool takes neither."""
     try:
         ipaddress.ip_network(value, strict=False)
     except ValueError:
         return False
-    return value.isascii()
+    return value.isascii() and "%" not in value and "." not in value.partition("/")[2]
 
 
 def _is_ipv4_loopback(value: str) -> bool:
@@ -147,7 +151,7 @@ def _names(options: CaptureOptions) -> Iterator[FieldError]:
     )
     for name, values in lists:
         for value in values:
-            if not _INTERFACE.match(value) or value.startswith("-"):
+            if not _INTERFACE.fullmatch(value) or value.startswith("-"):
                 yield FieldError(f"--{name}", "expected an interface name of at most 15 characters", value)
 
 
@@ -163,7 +167,7 @@ def _owners(options: CaptureOptions) -> Iterator[FieldError]:
         message = f"expected at most {MAX_OWNER_GROUPS} groups, got {len(included)}"
         yield FieldError("ISTIO_OUTBOUND_OWNER_GROUPS", message)
     for group in (*included, *options.outbound_owner_groups_exclude):
-        if not _GROUP.match(group):
+        if not _GROUP.fullmatch(group):
             yield FieldError("ISTIO_OUTBOUND_OWNER_GROUPS", "expected a group name or id", group)
 
 

@@ -5,6 +5,7 @@ import enum
 import msgspec
 
 from tidegate.api.fields import Duration
+from tidegate.api.mesh import CustomTag
 from tidegate.api.objects import Ref
 from tidegate.registry.model import Labels
 
@@ -33,6 +34,21 @@ class HeaderSettings(msgspec.Struct, frozen=True):
     forwarded_port: bool = False
 
 
+class SpanSettings(msgspec.Struct, frozen=True):
+    """What a proxy does with traces where Telemetry says nothing else: ProxyConfig's ``tracing``; and as whom."""
+
+    sampling: float = 1.0
+    """Percent of the traces that begin here."""
+    path_length: int = 0
+    """Longest tag of a path, in bytes; 0 for Envoy's default."""
+    istio_tags: bool = True
+    custom_tags: tuple[tuple[str, CustomTag], ...] = ()
+    service: str = ""
+    """Name of the service that spans are of; "" where nobody gets any."""
+    canonical_service: str = ""
+    canonical_revision: str = ""
+
+
 class ProxyKind(msgspec.Struct, frozen=True, cache_hash=True):
     """All that outbound resources may depend on. Proxies of equal kind share every outbound resource."""
 
@@ -43,6 +59,8 @@ class ProxyKind(msgspec.Struct, frozen=True, cache_hash=True):
     """Only the labels that some selector or sourceLabels of the world mentions (others cannot matter)."""
     locality: str = ""
     network: str = ""
+    network_view: frozenset[str] | None = None
+    """The networks whose endpoints it wants to see, where it does not want all; of unknown ones it sees them too."""
     node_name: str = ""
     """Set only where a node-local service exists."""
     cluster_id: str = "Kubernetes"
@@ -69,6 +87,7 @@ class ProxyKind(msgspec.Struct, frozen=True, cache_hash=True):
     http_proxy_port: int = 0
     """Of the local HTTP proxy, where the workload asks for another than the mesh's."""
     headers: HeaderSettings = HeaderSettings()
+    spans: SpanSettings = SpanSettings()
 
     @property
     def both_families(self) -> bool:

@@ -11,8 +11,10 @@ from tidegate.api import meshconfig, validation
 from tidegate.api.kinds import KINDS
 from tidegate.api.objects import Object, Ref
 from tidegate.kit.errors import FieldError, TidegateError
+from tidegate.snapshot import enforced
 from tidegate.snapshot.credentials import CredentialStep, is_credential
 from tidegate.snapshot.ingresses import IngressStep, ingress_settings
+from tidegate.snapshot.networks import NetworkStep
 from tidegate.snapshot.policies import PolicyStep
 from tidegate.snapshot.record import Derived, State
 from tidegate.snapshot.routing import RoutingStep
@@ -35,13 +37,13 @@ class Draft:
         self.tables = Tables(base)
         self.services, self.routing = ServiceStep(self.tables), RoutingStep(self.tables)
         self.policies, self.credentials = PolicyStep(self.tables), CredentialStep(self.tables)
-        self.ingresses = IngressStep(self.tables)
+        self.ingresses, self.networks = IngressStep(self.tables), NetworkStep(self.tables)
         self._takers: dict[str, _Take] = {
-            "Namespace": self.services.take_namespace,
-            "Node": self.services.take_node,
+            "Namespace": self._take_namespace,
+            "Node": self._take_node,
             "Pod": self.services.take_pod,
             "WorkloadEntry": self.services.take_workload_entry,
-            "Service": self.services.take_service,
+            "Service": self._take_service,
             "EndpointSlice": self.services.take_slice,
             "Endpoints": self.services.take_slice,
             "ServiceEntry": self.services.take_service_entry,
@@ -65,7 +67,8 @@ class Draft:
         take(ref, old, new)
 
     def _valid(self, ref: Ref, obj: Object[Any] | None) -> Object[Any] | None:
-        """The object unless Istio's rules refuse it, which a store that does not know them may have let pass."""
+        """The object unless Istio's rules refuse it, which a store that does not know them may have let pass. Of what
+        protects workloads, as much as can be enforced."""
         if ref.kind in _CREDENTIALS and ref != MESH_CONFIG:
             return obj if obj is not None and is_credential(obj) else None
         if ref.kind not in _CHECKED:
@@ -77,10 +80,23 @@ class Draft:
                 ref.kind, ref.namespace, ref.name, obj.spec, annotations=meta.annotations, labels=meta.labels
             )
         self.tables.note(("invalid", ref), ((ref, f"left out: {error}") for error in errors))
-        return None if errors else obj
+        return enforced.part(obj, errors) if obj is not None and errors else obj
+
+    def _take_namespace(self, ref: Ref, old: Object[Any] | None, new: Object[Any] | None) -> None:
+        self.services.take_namespace(ref, old, new)
+        self.networks.take_namespace(ref)
+
+    def _take_node(self, ref: Ref, old: Object[Any] | None, new: Object[Any] | None) -> None:
+        self.services.take_node(ref, old, new)
+        self.networks.take_node(ref, new)
+
+    def _take_service(self, ref: Ref, old: Object[Any] | None, new: Object[Any] | None) -> None:
+        self.services.take_service(ref, old, new)
+        self.networks.take_service(ref)
 
     def _take_mesh(self, ref: Ref, old: Object[Any] | None, new: Object[Any] | None) -> None:
         """A mesh configuration that cannot be read changes nothing: the one before it stays."""
+        self.networks.take_mesh(ref, new)
         before = self.tables.mesh
         try:
             mesh = meshconfig.parse(new.spec.data.get("mesh", "") if new else "")
@@ -107,6 +123,8 @@ class Draft:
     def settle(self) -> tuple[dict[str, Any], Changed]:
         """The fields of the next State, and what changed."""
         services, routing = self.services, self.routing
+        if self.networks.settle(MESH_CONFIG):
+            services.take_all()
         services.settle()
         self._derive_ingresses()
         routing.settle()
@@ -121,6 +139,8 @@ class Draft:
             workloads=frozenset(services.changed_workloads),
             namespaces=frozenset(services.changed_namespaces),
             mesh=self.tables.mesh != self.tables.base.mesh,
+            networks=self.tables.networks != self.tables.base.networks,
+            told=frozenset(self.tables.told),
         )
         derived = Derived(
             workloads=len(services.dirty_workloads),

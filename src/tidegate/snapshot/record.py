@@ -6,10 +6,12 @@ import msgspec
 from immutables import Map
 
 from tidegate.api.mesh import MeshConfig
+from tidegate.api.meshnetworks import MeshNetworks
 from tidegate.api.networking import DestinationRule, Sidecar, VirtualService
 from tidegate.api.objects import Object, Ref
 from tidegate.kit.features import Features
 from tidegate.registry.model import Endpoint, Labels, Service, ServiceKey, Workload
+from tidegate.registry.networks import NetworkGateway, Networks, Placing
 from tidegate.registry.serviceentry import Merged
 from tidegate.snapshot.hostindex import HostIndex
 
@@ -91,4 +93,15 @@ class State(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """Namespace to its effective DestinationRules that name a Secret."""
     members: Map[Ref, tuple[Ref, ...]] = Map()
     notes: Map[NoteKey, tuple[tuple[Ref, str], ...]] = Map()
+    noted: Map[Ref, Map[NoteKey, None]] = Map()
+    """Object to the derivations that have something to say of it."""
+    networks: Networks = Networks()
+    mesh_networks: MeshNetworks = MeshNetworks()
+    placing: Placing = Placing()
+    gateways_of_mesh: tuple[NetworkGateway, ...] = ()
+    """Those that MeshNetworks gives by address."""
+    gateway_services: Map[Ref, tuple[NetworkGateway, ...]] = Map()
+    """Services that lead into a network; also those that have no address yet."""
+    node_addresses: Map[str, tuple[Labels, str]] = Map()
+    """Node to its labels and its address outside of the cluster."""
     derived: Derived = Derived()

@@ -75,6 +75,11 @@ class ServiceStep:
             assign(self.tables.entries, key, tuple(ordered) or None)
         self.dirty_services |= before | after
 
+    def take_all(self) -> None:
+        """Addresses may lie in other networks than they did."""
+        self.dirty_workloads.update(ref for ref in self.tables.base.objects if ref.kind in ("Pod", "WorkloadEntry"))
+        self.dirty_endpoints.update(self.tables.base.services)  # new ones are dirty anyway
+
     # What becomes of it.
 
     def settle(self) -> None:
@@ -102,13 +107,14 @@ class ServiceStep:
             assign(tables.by_address, address, tuple(sorted(refs)) or None)
 
     def _derive_workload(self, ref: Ref) -> Workload | None:
-        obj = self.tables.objects.get(ref)
+        tables = self.tables
+        obj = tables.objects.get(ref)
         if obj is None:
             return None
         if isinstance(obj.spec, WorkloadEntry):
-            return workloads.entry_workload(obj)
-        node = self.tables.objects.get(Ref("Node", "", obj.spec.node_name))
-        return workloads.pod_workload(obj, node.meta.labels if node else {})
+            return tables.placing.workload(workloads.entry_workload(obj))
+        node = tables.objects.get(Ref("Node", "", obj.spec.node_name))
+        return tables.placing.workload(workloads.pod_workload(obj, node.meta.labels if node else {}))
 
     def _depending(self, workload: Workload) -> Iterator[ServiceKey]:
         """Services whose endpoints are made from it. Pods become those of a Kubernetes Service by its slices alone."""
@@ -182,7 +188,7 @@ class ServiceStep:
             selectors = {serviceentry.selector_of(entry) for entry in merged.entries}
             chosen = {s: self._select(service.namespace, s) for s in selectors if s}
             found += serviceentry.endpoints(merged, chosen, tables.cluster)
-        return found
+        return tuple(map(tables.placing.endpoint, found)) if tables.placing else found
 
     def _kubernetes_endpoints(self, service: Service) -> tuple[Endpoint, ...]:
         tables = self.tables

@@ -95,6 +95,11 @@ class Snapshot(State, frozen=True, eq=False, kw_only=True):
         """The objects that an effective DestinationRule or VirtualService is made of, itself first."""
         return self.members.get(ref, (ref,))
 
+    def problems_of(self, ref: Ref) -> tuple[str, ...]:
+        """Why one object is left out, or in conflict."""
+        notes = (self.notes[key] for key in self.noted.get(ref) or ())
+        return tuple(sorted({text for each in notes for about, text in each if about == ref}))
+
     def problems(self) -> Map[Ref, tuple[str, ...]]:
         """Objects left out or in conflict, and why."""
         found: dict[Ref, dict[str, None]] = {}

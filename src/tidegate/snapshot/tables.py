@@ -43,7 +43,20 @@ _MAPS = (
     "naming_secrets",
     "members",
     "notes",
+    "noted",
 )
+
+_VALUES = (
+    "mesh",
+    "routes",
+    "networks",
+    "mesh_networks",
+    "placing",
+    "gateways_of_mesh",
+    "gateway_services",
+    "node_addresses",
+)
+"""Replaced as a whole; the maps among them are small and are walked."""
 
 
 class Tables:
@@ -83,15 +96,28 @@ class Tables:
         self.naming_secrets = base.naming_secrets.mutate()
         self.members = base.members.mutate()
         self.notes = base.notes.mutate()
+        self.noted = base.noted.mutate()
+        self.told: set[Ref] = set()
+        """Objects of which something else is said than before."""
+        self.gateway_services, self.node_addresses = base.gateway_services, base.node_addresses
+        self.networks, self.mesh_networks = base.networks, base.mesh_networks
+        self.placing, self.gateways_of_mesh = base.placing, base.gateways_of_mesh
 
     def finish(self) -> dict[str, Any]:
         """The fields of the next State."""
         maps = {name: getattr(self, name).finish() for name in _MAPS}
-        return {**maps, "mesh": self.mesh, "routes": self.routes}
+        values = {name: getattr(self, name) for name in _VALUES}
+        return {**maps, **values}
 
     def note(self, key: NoteKey, notes: Iterable[tuple[Ref, str]]) -> None:
         """Replace what the derivation ``key`` has to say."""
-        assign(self.notes, key, tuple(notes) or None)
+        old, new = self.notes.get(key, ()), tuple(notes)
+        if old == new:
+            return
+        assign(self.notes, key, new or None)
+        before, after = {ref for ref, _ in old}, {ref for ref, _ in new}
+        move(self.noted, key, before, after)
+        self.told |= before | after
 
     def namespace_annotations(self, namespace: str) -> dict[str, str]:
         obj = self.objects.get(Ref("Namespace", "", namespace))
@@ -104,6 +130,13 @@ def assign(table: MapMutation[K, M], key: K, value: M | None) -> None:
         table[key] = value
     elif key in table:
         del table[key]
+
+
+def put(table: Map[K, M], key: K, value: M | None) -> Map[K, M]:
+    """The map with the value, or without the key when it is None."""
+    if value is not None:
+        return table.set(key, value)
+    return table.delete(key) if key in table else table
 
 
 def move(table: MapMutation[K, Map[M, None]], member: M, old: Iterable[K], new: Iterable[K]) -> None:

@@ -12,6 +12,7 @@ from tidegate.api.networking import DestinationRule, Sidecar, VirtualService
 from tidegate.api.objects import Object, Ref
 from tidegate.kit.features import Features
 from tidegate.registry.model import Endpoint, Service, ServiceKey, ServiceTarget, Workload
+from tidegate.registry.networks import Networks
 
 
 class Verb(enum.StrEnum):
@@ -54,19 +55,27 @@ class Changed(msgspec.Struct, frozen=True):
     workloads: frozenset[Ref] = frozenset()
     namespaces: frozenset[str] = frozenset()
     mesh: bool = False
+    networks: bool = False
+    """Gateways between networks."""
+    told: frozenset[Ref] = frozenset()
+    """Objects of which ``problems`` says something else now; by itself nothing an Envoy could see."""
 
     def __bool__(self) -> bool:
-        return self.mesh or any(
-            (
-                self.services,
-                self.endpoints,
-                self.virtual_services,
-                self.destination_rules,
-                self.sidecars,
-                self.policies,
-                self.credentials,
-                self.workloads,
-                self.namespaces,
+        return (
+            self.mesh
+            or self.networks
+            or any(
+                (
+                    self.services,
+                    self.endpoints,
+                    self.virtual_services,
+                    self.destination_rules,
+                    self.sidecars,
+                    self.policies,
+                    self.credentials,
+                    self.workloads,
+                    self.namespaces,
+                )
             )
         )
 
@@ -129,6 +138,11 @@ class World(Protocol):
         """Namespace to its labels."""
         ...
 
+    @property
+    def networks(self) -> Networks:
+        """The gateways by which other networks are reached."""
+        ...
+
     def destination_rules_for(self, namespace: str, host: str) -> tuple[Object[DestinationRule], ...]:
         """The rules of one namespace that cover ``host``: exact host first, then wildcards, longest first."""
         ...
@@ -175,4 +189,8 @@ class World(Protocol):
 
     def problems(self) -> Map[Ref, tuple[str, ...]]:
         """Objects left out or in conflict, and why, in words for status and ``analyze``."""
+        ...
+
+    def problems_of(self, ref: Ref) -> tuple[str, ...]:
+        """What ``problems`` says of one object, without a walk over the others."""
         ...

@@ -69,8 +69,6 @@ class KubeStore:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             headers = {"Accept": "application/json", "User-Agent": "tidegate"}
-            if self._access.token:
-                headers["Authorization"] = f"Bearer {self._access.token}"
             connector = aiohttp.TCPConnector(limit=0, ssl=self._access.tls if self._access.tls else True)
             self._session = aiohttp.ClientSession(
                 connector=connector, headers=headers, auto_decompress=True, read_bufsize=_MAX_LINE
@@ -90,7 +88,8 @@ class KubeStore:
         the server is not reached; codes of refusal are the caller's to look at."""
         encoded = body if body is None or isinstance(body, bytes) else msgspec.json.encode(body)
         data = io.BytesIO(encoded) if encoded is not None else None
-        sent = {"Content-Type": "application/json", **(headers or {})} if data is not None else dict(headers or {})
+        kind = {"Content-Type": "application/json"} if data is not None else {}
+        sent = {**self._access.authorization(), **kind, **(headers or {})}
         try:
             async with self._open().request(
                 method,
@@ -154,6 +153,7 @@ class KubeStore:
             async with self._open().get(
                 self._access.server + path_of(_kind(kind), namespace),
                 params=query,
+                headers=self._access.authorization(),
                 timeout=timeout,
                 server_hostname=self._access.server_name,
             ) as response:

@@ -5,6 +5,7 @@ Certificates, keys and tokens, inline or as files. Credential plugins (exec, aut
 
 import base64
 import binascii
+import contextlib
 import ssl
 import tempfile
 from pathlib import Path
@@ -29,6 +30,16 @@ class Access(msgspec.Struct, frozen=True):
     token: str = ""
     server_name: str | None = None
     """The name to expect in the server's certificate, where it is not the URL's."""
+    token_file: Path | None = None
+    """Where the token is from, and later another one: tokens of pods rotate."""
+
+    def authorization(self) -> dict[str, str]:
+        """The header that says who asks. The token of the start serves while the file cannot be read."""
+        token = self.token
+        if self.token_file is not None:
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                token = self.token_file.read_text().strip() or token
+        return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def load(path: Path, context: str | None = None) -> Access:
@@ -49,7 +60,8 @@ def load(path: Path, context: str | None = None) -> Access:
     if not server.startswith(("https://", "http://")):
         raise TidegateError(f"{path}: cluster {chosen.get('cluster')!r}: server must be an http(s) URL, got {server!r}")
     tls = _tls(path, cluster, user) if server.startswith("https://") else None
-    return Access(server, tls, _token(path, user), cluster.get("tls-server-name"))
+    token, token_file = _token(path, user)
+    return Access(server, tls, token, cluster.get("tls-server-name"), token_file)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -116,13 +128,14 @@ def _load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
         context.load_cert_chain(file.name)
 
 
-def _token(path: Path, user: dict[str, Any]) -> str:
+def _token(path: Path, user: dict[str, Any]) -> tuple[str, Path | None]:
+    """The token, or the file that holds it, which must be there."""
     if user.get("token"):
-        return str(user["token"])
-    if user.get("tokenFile"):
-        file = path.parent / str(user["tokenFile"])
-        try:
-            return file.read_text().strip()
-        except OSError as error:
-            raise TidegateError(f"{path}: tokenFile {file}: {error.strerror}") from error
-    return ""
+        return str(user["token"]), None
+    if not user.get("tokenFile"):
+        return "", None
+    file = path.parent / str(user["tokenFile"])
+    try:
+        return file.read_text().strip(), file
+    except OSError as error:
+        raise TidegateError(f"{path}: tokenFile {file}: {error.strerror}") from error

@@ -13,6 +13,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
 
+from tidegate.kit.varint import varint
 from tidegate.xds.source import Resource
 
 MAX_REQUEST = 4 * 1024 * 1024
@@ -159,16 +160,6 @@ def _text(number: int, value: str) -> bytes:
 
 def _key(number: int, wire_type: int) -> bytes:
     return varint(number << 3 | wire_type)
-
-
-def varint(value: int) -> bytes:
-    """Base-128 encoding of a number that is not negative."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 _EDS = 3  # Cluster.DiscoveryType

@@ -6,7 +6,8 @@ Needs nothing but Python itself.
 
 import asyncio
 import base64
-import encodings.idna  # noqa: F401 - the folder of modules is not open to every user
+import concurrent.futures.thread  # noqa: F401 - the folder of modules is not open to every user
+import encodings.idna  # noqa: F401
 import json
 import os
 import re
@@ -15,15 +16,17 @@ import ssl
 import sys
 from typing import Any
 
-EVERY_NAME = "198.18.0.7"
-"""The address of every name: everything leads to the far side."""
+EVERY_NAME, EVERY_NAME6 = "198.18.0.7", "2001:db8:ffff::7"
+"""The addresses of every name: everything leads to the far side."""
+ADDRESSES = {b"\x00\x01": socket.inet_aton(EVERY_NAME), b"\x00\x1c": socket.inet_pton(socket.AF_INET6, EVERY_NAME6)}
+"""By the type of the query: A and AAAA."""
 MOST = 65536
 
 
 async def call(order: dict[str, Any]) -> dict[str, Any]:
     """One connection; ``end``: answered, closed, reset, refused, silent or tls, then why."""
     loop = asyncio.get_running_loop()
-    sock = socket.socket(socket.AF_INET)
+    sock = socket.socket(socket.AF_INET6 if ":" in order["ip"] else socket.AF_INET)
     sock.setblocking(False)
     told: dict[str, Any] = {"id": order["id"], "port": 0, "got": "", "end": ""}
     got, writer = bytearray(), None
@@ -62,6 +65,15 @@ def secured(order: dict[str, Any]) -> dict[str, Any]:
     return {"ssl": context, "server_hostname": order["tls"]["sni"], "ssl_handshake_timeout": 60}
 
 
+async def resolve(name: str) -> list[str]:
+    """The addresses that the system's resolver gives a program."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(name, 0, type=socket.SOCK_STREAM)
+    except socket.gaierror:
+        return []
+    return list(dict.fromkeys(each[4][0] for each in found))
+
+
 async def answer(reader: asyncio.StreamReader, kind: str, got: bytearray) -> None:
     """Read one whole answer, or until the other side ends it."""
     while not whole(bytes(got), kind):
@@ -94,17 +106,18 @@ def stream_ended(got: bytes) -> bool:
 
 
 class Names(asyncio.DatagramProtocol):
-    """Answers A with one address and everything else with nothing."""
+    """Answers A and AAAA with one address each, and everything else with nothing."""
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
 
     def datagram_received(self, data: bytes, peer: Any) -> None:
         end = data.index(0, 12) + 5
-        wanted = data[end - 4 : end - 2] == b"\x00\x01"
-        head = data[:2] + b"\x85\x80\x00\x01" + (b"\x00\x01" if wanted else b"\x00\x00") + bytes(4)
-        record = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04" + socket.inet_aton(EVERY_NAME)
-        self.transport.sendto(head + data[12:end] + (record if wanted else b""), peer)
+        kind = data[end - 4 : end - 2]
+        address = ADDRESSES.get(kind, b"")
+        head = data[:2] + b"\x85\x80\x00\x01" + (b"\x00\x01" if address else b"\x00\x00") + bytes(4)
+        record = b"\xc0\x0c" + kind + b"\x00\x01\x00\x00\x00\x3c" + len(address).to_bytes(2, "big") + address
+        self.transport.sendto(head + data[12:end] + (record if address else b""), peer)
 
 
 async def main() -> None:
@@ -119,7 +132,12 @@ async def main() -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     print("ready", flush=True)
     while line := await lines.readline():
-        told = await asyncio.gather(*(call(order) for order in json.loads(line)))
+        asked = json.loads(line)
+        if isinstance(asked, dict):
+            names = asked["resolve"]
+            told: Any = dict(zip(names, await asyncio.gather(*map(resolve, names)), strict=True))
+        else:
+            told = await asyncio.gather(*map(call, asked))
         print(json.dumps(told), flush=True)
 
 

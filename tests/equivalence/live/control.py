@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.app.compile import Compiled, route_names
+from tidegate.envoy.resource import SECRET
 from tidegate.xds.fixed import FixedView, Item
 from tidegate.xds.mailbox import Mailbox
 from tidegate.xds.server import DiscoveryServer, Identity
@@ -32,7 +33,7 @@ def view_of(compiled: Compiled, dump: dict[str, Any]) -> Shown:
     asked = compiled.resources(ROUTE, iter(sorted(route_names(dump))))
     endpoints = _items(compiled.resources(ENDPOINT).values())
     listed = {kind: _items(compiled.resources(kind).values()) for kind in (CLUSTER, LISTENER)}
-    hidden = {ENDPOINT: endpoints, ROUTE: _items(asked.values())}
+    hidden = {ENDPOINT: endpoints, ROUTE: _items(asked.values()), SECRET: _items(compiled.resources(SECRET).values())}
     everything = "".join(each.version for group in (*listed.values(), *hidden.values()) for each in group)
     return Shown(hashlib.sha256(everything.encode()).hexdigest()[:16], listed, hidden)
 

@@ -26,7 +26,7 @@ def bootstrap(log: str, certificate: str, key: str, ports: Iterable[int]) -> dic
 
 
 def _listener(port: int, log: str, **rest: Any) -> dict[str, Any]:
-    address = {"socketAddress": {"address": "0.0.0.0", "portValue": port}}
+    address = {"socketAddress": {"address": "::", "portValue": port, "ipv4Compat": True}}
     return {"name": f"any_{port}", "address": address, "accessLog": _access_log(log, "connection"), **rest}
 
 

@@ -8,19 +8,21 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tests.equivalence.live import worlds
-from tests.equivalence.live.caller import EVERY_NAME
+from tests.equivalence.live.caller import EVERY_NAME, EVERY_NAME6
 from tests.equivalence.live.far import SPEAKS_FIRST
-from tests.equivalence.live.stage import ADDRESS, CHOSEN, NAMESPACE, POD, Json, Seen, Stage
+from tests.equivalence.live.stage import ADDRESS, ADDRESS6, CHOSEN, NAMESPACE, POD, Json, Seen, Stage, own, place
 from tests.equivalence.test_explain_envoy import on_the_wire, status_of
-from tidegate.answer.question import Question, ask
+from tidegate.answer.question import Question, ask, at
 from tidegate.answer.report import Report, ReportEnd
 from tidegate.app.explain import Scene, explain, scene
 from tidegate.app.manifests import parse
 from tidegate.app.offline import Settings, build
 from tidegate.app.proxyspec import choose
 from tidegate.explain.connection import Connection, HttpRequest
-from tidegate.rules.annotations import capture_options
+from tidegate.kit import nametable
 
+STRANGER = {False: EVERY_NAME, True: EVERY_NAME6}
+"""By whether it is an address of IPv6."""
 LONG, SHORT = 5.0, 0.7
 """Seconds for an answer, and for none where none is expected."""
 _OF_THE_FAR_SIDE = frozenset({"DC", "UPE", "UC", "URX", "UF", "UR"})
@@ -44,13 +46,19 @@ class World:
     """The documents of one world as the control plane and explain take them."""
 
     def __init__(self, documents: list[Json], log: str) -> None:
+        self.documents = documents
         self.given = parse(worlds.as_yaml(worlds.logging_to(documents, log)), "world.yaml")
-        self.offline = build(self.given, Settings())
+        both = not any(each["metadata"].get("labels") == worlds.ONE_FAMILY for each in documents)
+        self.offline = build(self.given, Settings(variables={"ISTIO_DUAL_STACK": str(both).lower()}))
         self.spec = choose(self.offline.hub.world, f"{POD}.{NAMESPACE}")
         self.own = self.scene()
         self.dump = self.own.compiled.config_dump()
-        own = next(each for each in documents if each["metadata"]["name"] == POD)
-        self.options = capture_options(own["metadata"].get("annotations", {}))
+
+    def names(self) -> dict[str, nametable.NameInfo]:
+        """What the control plane tells the agent of names."""
+        view = self.own.compiled.view
+        bodies = ((name, view.get(nametable.TYPE_URL, name)) for name in view.names(nametable.TYPE_URL))
+        return {k: v for name, each in bodies if each for k, v in nametable.decode(name, each.body).items()}
 
     def scene(self, foreign: Any = None) -> Scene:
         return scene(self.offline, self.given, self.spec, foreign=foreign, certificates=False)
@@ -59,21 +67,41 @@ class World:
 def judged(stage: Stage, documents: list[Json], questions: list[Question], first: int) -> list[Case]:
     """Let Envoy run the world and open the connections; ids count from ``first``."""
     world = World(documents, str(stage.near_log))
-    running = world.scene(stage.play(world.own.compiled, world.dump, world.options))
+    running = world.scene(stage.play(world.own.compiled, world.dump, world.own.rules))
+    questions = _resolved_by(stage, world, questions)
     ours = [explain(world.own, each) for each in questions]
     live = [explain(running, each) for each in questions]
     orders = [order(world, q, o, f"j{first + n}") for n, (q, o) in enumerate(zip(questions, ours, strict=True))]
     by_order = {o["id"]: report for o, report in zip(orders, ours, strict=True)}
     stage.forget()
-    seen: dict[str, Seen] = {}
-    for direction in ("outbound", "inbound"):
-        mine = [o for o, q in zip(orders, questions, strict=True) if q.direction == direction]
-        if mine:
-            seen |= stage.call(direction, mine, lambda o: _logged(by_order[o["id"]]))
+    seen = stage.call(orders, lambda o: _logged(by_order[o["id"]]))
     found = []
     for question, report, other, asked in zip(questions, ours, live, orders, strict=True):
         what = seen[asked["id"]]
         found.append(Case(question, report, other, what, _wrong(report, other, what, asked)))
+    return found
+
+
+def _resolved_by(stage: Stage, world: World, questions: list[Question]) -> list[Question]:
+    """The questions about names, each at an address that the application is told; explain has to know the same."""
+    names = list(dict.fromkeys(each.to for each in questions if not each.ip))
+    if not names:
+        return questions
+    table = world.names()
+    stage.answer_names({name: (info.ips, info.registry) for name, info in table.items()})
+    told, families = stage.resolve(names), worlds.families(world.documents)
+    found = []
+    for number, each in enumerate(questions):
+        if not each.ip:
+            compiled = world.own.compiled
+            asked = ask(compiled.world, compiled.proxy, each, world.own.names)
+            server = world.own.names
+            known = server(each.to) if server is not None else None
+            ours = {asked.connection.ip, *asked.others} if known is not None else {EVERY_NAME, EVERY_NAME6}
+            assert set(told[each.to]) == ours - {""}, f"{each.to} is {told[each.to]}, explain says {asked.resolved}"
+            dialled = [ip for ip in told[each.to] if (":" in ip) in families] or [STRANGER[min(families)]]
+            each = at(each, dialled[number % len(dialled)])
+        found.append(each)
     return found
 
 
@@ -94,14 +122,23 @@ def order(world: World, question: Question, report: Report, name: str) -> Json:
         "id": name,
         "ip": connection.ip,
         "port": connection.port,
+        "direction": question.direction,
         "source": question.source_ip if question.direction == "inbound" else "",
+        "from": question.source_ip if question.direction == "inbound" else _source(connection.ip),
         "chosen": CHOSEN[int(name[1:]) % len(CHOSEN)],
-        "tls": {"sni": tls.sni, "alpn": list(tls.alpn)} if tls else None,
+        "tls": {"sni": tls.sni, "alpn": [each for each in tls.alpn if each != "h2"]} if tls else None,
         "kind": _kind(connection),
         "data": base64.b64encode(_data(connection, name)).decode(),
         "patience": SHORT if _quiet(report, connection) else LONG,
         "first": connection.server_first,
     }
+
+
+def _source(ip: str) -> str:
+    """Where the application's own connections to an address come from."""
+    if ":" in ip:
+        return "::1" if ip == "::1" else ADDRESS6
+    return "127.0.0.1" if ip.startswith("127.") else ADDRESS
 
 
 def _quiet(report: Report, connection: Connection) -> bool:
@@ -170,21 +207,22 @@ def _essence(report: Report) -> Any:
     ends = []
     for end in report.ends:
         told = msgspec.to_builtins(end)
-        told["endpoints"] = sorted(map(_resolved, end.endpoints))
+        told["endpoints"] = sorted(set(map(_resolved, end.endpoints)))
         ends.append({key: value for key, value in told.items() if key not in ("why", "cluster_type", "clusterType")})
     return report.listener, report.filter_chain, report.cluster, sorted(map(repr, ends))
 
 
 def _resolved(address: str) -> str:
-    """Names lead to one address here."""
+    """Names lead to one address of each family here: which one Envoy takes is not looked at."""
     host, _, port = address.rpartition(":")
-    return address if re.fullmatch(r"[0-9.]+", host) else f"{EVERY_NAME}:{port}"
+    literal = re.fullmatch(r"[0-9.]+|\[.*\]", host) and host.strip("[]") not in (EVERY_NAME, EVERY_NAME6)
+    return address if literal else f"(every name):{port}"
 
 
 def _bypassed(report: Report, seen: Seen, asked: Json) -> str:
     if seen.near:
         return "packet rules are said to let it pass, and the sidecar has logged it"
-    wanted = f"{asked['ip']}:{asked['port']}"
+    wanted = place(asked["ip"], asked["port"])
     if seen.told["end"] != "refused" and seen.far.get("dst") != wanted:
         return f"packet rules are said to let it pass, and {wanted} has not seen it"
     return ""
@@ -206,8 +244,10 @@ def _disagreements(end: ReportEnd, seen: Seen, asked: Json) -> Iterator[str]:
     if end.kind == "forwarded":
         yield from _forwarded(end, seen, flags, asked)
         return
-    if seen.far and not (end.kind == "denied" and not end.http_status and not seen.far["received"]):
-        yield f"it reached {seen.far['dst']}"  # where no byte arrives, a denied connection may have been opened
+    # bytes are proxied by opening the connection onwards at once: of one that is refused no byte arrives there
+    opened = end.kind in ("denied", "tls_error") and not end.http_status
+    if seen.far and not (opened and not seen.far["received"]):
+        yield f"it reached {seen.far['dst']}"
     if end.kind == "unknown":
         yield "explain does not know"
     if end.kind not in ("denied", "closed", "tls_error", "no_listener") or end.http_status:
@@ -228,9 +268,9 @@ def _forwarded(end: ReportEnd, seen: Seen, flags: set[str], asked: Json) -> Iter
     if flags - _OF_THE_FAR_SIDE:
         yield f"flags {sorted(flags)}"
     endpoints = set(map(_resolved, end.endpoints))
-    if near.get("host") not in endpoints:
+    if _resolved(near.get("host") or "") not in endpoints:
         yield f"upstream host {near.get('host')} instead of {', '.join(sorted(endpoints))}"
-    if not asked["source"] and (near.get("host") or "").startswith(f"{ADDRESS}:"):
+    if not asked["source"] and own(near.get("host") or ""):
         return  # to itself: what its inbound side does is another connection
     if not distant:
         if "UF" not in flags:
@@ -285,10 +325,10 @@ def smallest(documents: list[Json], fails: Callable[[list[Json]], bool], goes_on
 def _smaller(documents: list[Json]) -> Iterator[list[Json]]:
     for number, each in enumerate(documents):
         rest = [*documents[:number], *documents[number + 1 :]]
-        if each["kind"] != "ConfigMap" and each["metadata"]["name"] != POD:
+        if each["kind"] not in ("ConfigMap", "Secret") and each["metadata"]["name"] != POD:
             yield rest
     for number, each in enumerate(documents):
-        if each["kind"] not in ("ConfigMap", "Pod"):
+        if each["kind"] not in ("ConfigMap", "Pod", "Secret"):
             for spec in _parts(each["spec"]):
                 yield [*documents[:number], {**each, "spec": spec}, *documents[number + 1 :]]
 

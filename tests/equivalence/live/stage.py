@@ -1,4 +1,4 @@
-"""Two network namespaces: a Pod with its sidecar Envoy behind real packet rules, and everything else in the world."""
+"""Two network namespaces: a Pod with its Envoy, a sidecar behind real packet rules or a gateway, and all the world."""
 
 import contextlib
 import http.client
@@ -11,10 +11,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from google.protobuf import json_format
 
@@ -22,28 +22,34 @@ from tests.certificates import Authority
 from tests.equivalence.live import far
 from tests.equivalence.live.control import Control, Shown, view_of
 from tidegate.agent.bootstrap import bootstrap
+from tidegate.agent.process import as_user
 from tidegate.agent.settings import Settings
 from tidegate.app.compile import Compiled
 from tidegate.capture import apply
 from tidegate.capture.kernel import Kernel
 from tidegate.envoy import protos
 from tidegate.kit import envoy_binary
-from tidegate.rules.capture_rules import rule_set
-from tidegate.rules.options import CaptureOptions, Surroundings
+from tidegate.rules.model import Family, RuleSet
+from tidegate.rules.saved import RuleSets
 from tidegate.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
 POD, NAMESPACE, ADDRESS = "web-0", "shop", "10.1.0.5"
-OUTSIDE, ELSEWHERE = "10.1.0.1", "10.1.0.66"
+ADDRESS6 = "fd00:10:1::5"
+OUTSIDE, ELSEWHERE, OUTSIDE6 = "10.1.0.1", "10.1.0.66", "fd00:10:1::1"
 """Addresses that inbound connections come from."""
+PASSED_IN6 = "::6"
+"""Where a sidecar's connections to its own application come from over IPv6."""
 APPLICATION_PORTS = (8080, 8081, 9000, 3306)
-"""Ports on which the Pod's application listens."""
+"""Ports on which the Pod's application listens; on the last two a proxy without interception does itself."""
 OUTSIDE_PORTS = (25, 80, 443, 3306, 4306, 7000, 7777, 8000, 8080, 8081, 8306, 8443, 9000, 9080, 9081, 10000)
 CHOSEN = range(10001, 40000)
 """Source ports of callers."""
 PATIENCE = 30.0
 SETTLED = 3.0
 """Seconds after which a log line that has not come is taken as never written; flushed every 0.02."""
-CALLER = Path(__file__).with_name("caller.py")
+CALLER, NAME_SERVER = (Path(__file__).with_name(name) for name in ("caller.py", "nameserver.py"))
+Mode = Literal["REDIRECT", "TPROXY", "NONE", "ROUTER"]
+"""How the Pod's proxy comes to its connections; ROUTER: a gateway."""
 Json = dict[str, Any]
 
 
@@ -88,14 +94,14 @@ class Admin(http.client.HTTPConnection):
 
 
 class Stage:
-    """One sidecar for one world after the other."""
+    """One proxy for one world after the other."""
 
-    def __init__(self, folder: Path, undo: contextlib.ExitStack) -> None:
-        self.folder, self._undo = folder, undo
+    def __init__(self, folder: Path, undo: contextlib.ExitStack, mode: Mode = "REDIRECT") -> None:
+        self.folder, self._undo, self.mode = folder, undo, mode
         self.pod, self.outside = f"xj-{os.getpid()}-p", f"xj-{os.getpid()}-o"
         self.near_log, self.far_log = folder / "near.log", folder / "far.log"
         self._near, self._far = Log(self.near_log), Log(self.far_log)
-        self._options: CaptureOptions | None = None
+        self._rules: RuleSets | None = None
         self._taken: Json = {}
         self._admin_path = folder / "admin.sock"
         self._envoy: subprocess.Popen[bytes] | None = None
@@ -105,6 +111,7 @@ class Stage:
             "outbound": self._caller(self.pod, 1000),
             "inbound": self._caller(self.outside, 0, OUTSIDE),
         }
+        self._name_server = self._names() if mode == "REDIRECT" else None
         self._control = self._plane()
 
     # how it is set up
@@ -115,37 +122,65 @@ class Stage:
             self._undo.callback(subprocess.run, ["ip", "netns", "del", name], check=False)
             ip("-n", name, "link", "set", "lo", "up")
         ip("-n", self.pod, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", self.outside)
-        for name, address in ((self.pod, ADDRESS), (self.outside, OUTSIDE), (self.outside, ELSEWHERE)):
-            ip("-n", name, "addr", "add", f"{address}/32", "dev", "eth0")
-        for name, peer in ((self.pod, OUTSIDE), (self.outside, ADDRESS)):
+        for name, addresses in ((self.pod, (ADDRESS, ADDRESS6)), (self.outside, (OUTSIDE, ELSEWHERE, OUTSIDE6))):
             ip("-n", name, "link", "set", "eth0", "up")
-            ip("-n", name, "route", "add", peer, "dev", "eth0", "scope", "link")
+            for address in addresses:
+                bits = ["/128", "nodad"] if ":" in address else ["/32"]
+                ip("-n", name, "addr", "add", f"{address}{bits[0]}", "dev", "eth0", *bits[1:])
+        for name, peers in ((self.pod, (OUTSIDE, OUTSIDE6)), (self.outside, (ADDRESS, ADDRESS6))):
+            for peer in peers:
+                ip("-n", name, "route", "add", peer, "dev", "eth0", *(["scope", "link"] if ":" not in peer else []))
         ip("-n", self.pod, "route", "add", "default", "via", OUTSIDE, "src", ADDRESS)
-        ip("-n", self.outside, "route", "add", "local", "default", "dev", "lo")  # every other address is its own
-        self._ephemeral(self.pod)
+        ip("-n", self.pod, "-6", "route", "add", "default", "via", OUTSIDE6, "dev", "eth0", "src", ADDRESS6)
+        ip("-n", self.pod, "addr", "add", f"{PASSED_IN6}/128", "dev", "lo")
+        for family in ("-4", "-6"):  # every other address is the outside's own
+            ip("-n", self.outside, family, "route", "add", "local", "default", "dev", "lo", "table", "main")
+        if self.mode == "TPROXY":
+            self._transparent()
+        self._settle(self.pod)
+        self._resolver()
+
+    def _transparent(self) -> None:
+        """What marked packets need to come to the proxy's socket."""
+        for family in ("-4", "-6"):
+            ip("-n", self.pod, family, "rule", "add", "fwmark", "1337", "lookup", "133")
+            ip("-n", self.pod, family, "route", "add", "local", "default", "dev", "lo", "table", "133")
+
+    def _resolver(self) -> None:
         resolver = Path("/etc/netns") / self.pod
         resolver.mkdir(parents=True)
         self._undo.callback(shutil.rmtree, resolver)
         (resolver / "resolv.conf").write_text(f"nameserver {OUTSIDE}\n")
 
-    def _ephemeral(self, name: str) -> None:
+    def _settle(self, name: str) -> None:
         """Keep ports that the kernel chooses apart from those that callers bind: a port that is used twice towards
-        different places is changed on its way through a redirection."""
-        setting = f"echo {CHOSEN[-1] + 1} 65000 > /proc/sys/net/ipv4/ip_local_port_range"
-        subprocess.run(["ip", "netns", "exec", name, "sh", "-c", setting], check=True)
+        different places is changed on its way through a redirection. Every user may listen on any port."""
+        where = "/proc/sys/net/ipv4"
+        settings = f"echo {CHOSEN[-1] + 1} 65000 > {where}/ip_local_port_range"
+        settings += f"; echo 0 > {where}/ip_unprivileged_port_start"
+        subprocess.run(["ip", "netns", "exec", name, "sh", "-c", settings], check=True)
 
     def _far_side(self) -> None:
         pair = Authority().issue("everything")
         certificate, key = self.folder / "far.crt", self.folder / "far.key"
         certificate.write_bytes(pair.certificate)
         key.write_bytes(pair.key)
-        for name, ports in ((self.outside, OUTSIDE_PORTS), (self.pod, APPLICATION_PORTS)):
+        application = {"ROUTER": (), "NONE": APPLICATION_PORTS[:2]}.get(self.mode, APPLICATION_PORTS)
+        own = ((self.pod, application),) if application else ()
+        for name, ports in ((self.outside, OUTSIDE_PORTS), *own):
             config = far.bootstrap(str(self.far_log), str(certificate), str(key), ports)
             process = self._run(name, f"far-{name}", config)
             self._until(partial(_listens, name, ports[-1]), process, f"far-{name}")
 
     def _caller(self, name: str, user: int, *arguments: str) -> "subprocess.Popen[str]":
-        program = [*inside(name, 0), sys.executable, "-I", "-c", CALLER.read_text(), str(user), *arguments]
+        return self._talker(name, CALLER, str(user), *arguments)
+
+    def _names(self) -> "subprocess.Popen[str]":
+        """What the agent answers the Pod's queries with, where they are captured."""
+        return self._talker(self.pod, NAME_SERVER, f"{NAMESPACE}.svc.cluster.local", OUTSIDE)
+
+    def _talker(self, name: str, file: Path, *arguments: str) -> "subprocess.Popen[str]":
+        program = [*inside(name), sys.executable, "-I", "-c", file.read_text(), *arguments]
         process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._undo.callback(_end, process)
         assert _line(process) == "ready\n"
@@ -159,6 +194,8 @@ class Stage:
             address=ADDRESS,
             run_dir=self.folder,
             state_dir=nowhere,
+            type="router" if self.mode == "ROUTER" else "sidecar",
+            interception_mode="REDIRECT" if self.mode == "ROUTER" else self.mode,
             token_file=nowhere,
             upstream=nowhere,
             envoy=envoy_binary.find(),
@@ -170,13 +207,13 @@ class Stage:
                 each.chmod(0o777)
         return control
 
-    def _run(self, name: str, called: str, config: Json, user: int = 0) -> "subprocess.Popen[bytes]":
+    def _run(self, name: str, called: str, config: Json, command: Iterable[str] = ()) -> "subprocess.Popen[bytes]":
         file = self.folder / f"{called}.json"
         file.write_text(json.dumps(config))
         options = ("--disable-hot-restart", "--concurrency", "1", "--file-flush-interval-msec", "20", "-l", "warning")
-        command = [*inside(name, user), str(envoy_binary.find()), "-c", str(file), *options, "--drain-time-s", "1"]
+        program = [str(envoy_binary.find()), "-c", str(file), *options, "--drain-time-s", "1"]
         with (self.folder / f"{called}.log.txt").open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log)
+            process = subprocess.Popen([*inside(name), *command, *program], stdout=log, stderr=log)
         self._undo.callback(_end, process)
         return process
 
@@ -190,18 +227,20 @@ class Stage:
 
     # how it is used
 
-    def play(self, compiled: Compiled, dump: Json, options: CaptureOptions) -> Json:
-        """Let the sidecar run this configuration behind these packet rules; its own dump of it."""
-        if options != self._options:
+    def play(self, compiled: Compiled, dump: Json, rules: RuleSets | None) -> Json:
+        """Let the proxy run this configuration behind these packet rules; its own dump of it."""
+        if rules != self._rules:
             # by iptables' own programs alone: what asks netlink forks, which a process that serves gRPC must not
-            apply((rule_set(options, Surroundings()),), Kernel(netns=self.pod))
-            self._options = options
+            families: tuple[Family, ...] = ("ipv4", "ipv6")
+            wanted = [(rules or {}).get(family, RuleSet(family)) for family in families]
+            apply(wanted, Kernel(netns=self.pod))
+            self._rules = rules
         view = view_of(compiled, dump)
         self._control.show(view)
         if self._envoy is None:
             config = bootstrap(self._settings)
             config["admin"] = {"address": {"pipe": {"path": str(self._admin_path)}}}
-            self._envoy = self._run(self.pod, "near", config, 1337)
+            self._envoy = self._run(self.pod, "near", config, as_user(self._settings))
             self._until(self._admin_path.exists, self._envoy, "near")
         envoy, deadline = self._envoy, time.monotonic() + PATIENCE
         while True:
@@ -232,6 +271,16 @@ class Stage:
         looked_at = {*wanted, *(key for key in found if key[0] != ENDPOINT)}  # those of other clusters are listed too
         return [key for key in looked_at if wanted.get(key) != found.get(key)]
 
+    def answer_names(self, table: Json) -> None:
+        """Let the Pod's captured queries be answered from a name table."""
+        assert self._name_server is not None
+        assert _told(self._name_server, table) == len(table)
+
+    def resolve(self, names: list[str]) -> dict[str, list[str]]:
+        """What the Pod's application is told of names."""
+        found: dict[str, list[str]] = _told(self._callers["outbound"], {"resolve": names})
+        return found
+
     def dump(self) -> Json:
         found: Json = json.loads(self.ask("/config_dump?include_eds"))
         return found
@@ -243,33 +292,21 @@ class Stage:
             admin.request("GET", path)
             return admin.getresponse().read()
 
-    def call(self, direction: str, orders: list[Json], logs: Callable[[Json], bool | None]) -> dict[str, Seen]:
+    def call(self, orders: list[Json], logs: Callable[[Json], bool | None]) -> dict[str, Seen]:
         """Open connections, all at once; what became of each by its id.
 
-        logs: of an order, whether the sidecar logs it; None where that cannot be told.
+        logs: of an order, whether the proxy logs it; None where that cannot be told.
         """
-        caller = self._callers[direction]
-        assert caller.stdin is not None
-        caller.stdin.write(json.dumps(orders) + "\n")
-        caller.stdin.flush()
-        told = {each["id"]: each for each in json.loads(_line(caller))}
+        for direction, caller in self._callers.items():
+            _tell(caller, [each for each in orders if each["direction"] == direction])
+        told = {each["id"]: each for caller in self._callers.values() for each in json.loads(_line(caller))}
         deadline = time.monotonic() + SETTLED
         while True:
             near, distant = self._near.read(), self._far.read()
-            found = {o["id"]: self._seen(direction, o, told[o["id"]], near, distant) for o in orders}
-            if all(_complete(found[o["id"]], logs(o), direction) for o in orders) or time.monotonic() > deadline:
+            found = {o["id"]: _seen(o, told[o["id"]], near, distant) for o in orders}
+            if all(_complete(found[o["id"]], logs(o), o) for o in orders) or time.monotonic() > deadline:
                 return found
             time.sleep(0.02)
-
-    def _seen(self, direction: str, order: Json, told: Json, near: list[Json], distant: list[Json]) -> Seen:
-        source = ADDRESS if direction == "outbound" else order["source"] or OUTSIDE
-        peer, dialled = f"{source}:{told['port']}", f"{order['ip']}:{order['port']}"
-        lines = [each for each in near if (each["peer"], each["dst"]) == (peer, dialled)]
-        line = next((each for each in lines if each["id"] == order["id"]), lines[-1] if lines else {})
-        target = (line["local"], line["host"]) if line else (peer, dialled)
-        asked = [e for e in distant if e["id"] == order["id"]]
-        carried = [e for e in distant if (e["peer"], e["dst"]) == target and e["kind"] == "connection"]
-        return Seen(told, line, (asked or carried or [{}])[-1])
 
     def forget(self) -> None:
         """Lines of earlier connections: source ports come again."""
@@ -279,16 +316,36 @@ class Stage:
         self._far.lines.clear()
 
 
-def _complete(seen: Seen, logs: bool | None, direction: str) -> bool:
+def place(ip: str, port: int) -> str:
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+
+
+def _seen(order: Json, told: Json, near: list[Json], distant: list[Json]) -> Seen:
+    peer, dialled = place(order["from"], told["port"]), place(order["ip"], order["port"])
+    lines = [each for each in near if (each["peer"], each["dst"]) == (peer, dialled)]
+    line = next((each for each in lines if each["id"] == order["id"]), lines[-1] if lines else {})
+    target = (line["local"], line["host"]) if line else (peer, dialled)
+    asked = [e for e in distant if e["id"] == order["id"]]
+    carried = [e for e in distant if (e["peer"], e["dst"]) == target and e["kind"] == "connection"]
+    return Seen(told, line, (asked or carried or [{}])[-1])
+
+
+def _complete(seen: Seen, logs: bool | None, order: Json) -> bool:
     """Whether every line that is to come has come; of an outbound call to the Pod itself only the near one is read."""
     if logs is None:
         return True
     if not logs:
-        return bool(seen.far)
+        return bool(seen.far) or seen.told["end"] == "refused"
     if "UF" in (seen.near.get("flags") or ""):
         return True  # nobody took it
     host = seen.near.get("host") or ""
-    return bool(seen.near) and (bool(seen.far) or not host or (direction == "outbound" and host.startswith(ADDRESS)))
+    itself = order["direction"] == "outbound" and own(host)
+    return bool(seen.near) and (bool(seen.far) or not host or itself)
+
+
+def own(address: str) -> bool:
+    """Whether IP:PORT is of the Pod."""
+    return address.startswith((f"{ADDRESS}:", f"[{ADDRESS6}]:"))
 
 
 def _wanted(view: Shown) -> Json:
@@ -341,10 +398,19 @@ def ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True)
 
 
-def inside(name: str, user: int) -> list[str]:
-    entering = ["ip", "netns", "exec", name]
-    who = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"]
-    return [*entering, *who] if user else entering
+def _tell(process: "subprocess.Popen[str]", what: Any) -> None:
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(what) + "\n")
+    process.stdin.flush()
+
+
+def _told(process: "subprocess.Popen[str]", what: Any) -> Any:
+    _tell(process, what)
+    return json.loads(_line(process))
+
+
+def inside(name: str) -> list[str]:
+    return ["ip", "netns", "exec", name]
 
 
 def _line(process: "subprocess.Popen[str]") -> str:
@@ -364,10 +430,10 @@ def _end(process: "subprocess.Popen[Any]") -> None:
 
 
 @contextlib.contextmanager
-def staged() -> Iterator[Stage]:
+def staged(mode: Mode = "REDIRECT") -> Iterator[Stage]:
     """A stage in a folder that Envoy's user may write into; nothing of it is left afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="xj-"))
     folder.chmod(0o777)
     with contextlib.ExitStack() as undo:
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
-        yield Stage(folder, undo)
+        yield Stage(folder, undo, mode)

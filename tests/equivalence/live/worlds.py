@@ -1,13 +1,25 @@
 """Worlds and connections drawn at random: small, full of things that meet on one port, one host or one address."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import yaml
 from hypothesis import strategies as st
 
-from tests.equivalence.live.stage import ADDRESS, APPLICATION_PORTS, ELSEWHERE, NAMESPACE, OUTSIDE, POD
+from tests.equivalence.live.stage import (
+    ADDRESS,
+    ADDRESS6,
+    APPLICATION_PORTS,
+    ELSEWHERE,
+    NAMESPACE,
+    OUTSIDE,
+    OUTSIDE6,
+    POD,
+    Mode,
+)
 from tidegate.answer.question import Question
+from tidegate.app.proxyspec import PROXY_CONFIG
+from tidegate.rules.annotations import MODE
 
 Json = dict[str, Any]
 Draw = Any
@@ -17,9 +29,17 @@ SERVICES = ("a", "b", "c", "web")
 OUTER = ("one.example.com", "two.example.com", "*.wild.example.com", "*.example.com", "db.example.com")
 NAMED = ("x.wild.example.com", "y.x.wild.example.com", "q.example.com")
 VIPS = tuple(f"10.96.0.{number}" for number in range(1, 5))
+VIPS6 = tuple(f"fd00:10:96::{number}" for number in range(1, 5))
 ENTRY_ADDRESSES = ("198.51.100.7", "198.51.100.8", "198.51.100.0/24", "10.96.0.2", "198.18.0.7")
+ENTRY_ADDRESSES += ("2001:db8::7", "2001:db8:1::/64")
 MEMBERS = tuple(f"10.1.1.{number}" for number in range(1, 9))
-STRANGERS = ("203.0.113.9", "198.51.100.9")
+STRANGERS = ("203.0.113.9", "198.51.100.9", "2001:db8::99")
+PROXY_PORT = 15080
+"""Of the mesh's HTTP proxy, where there is one."""
+ONE_FAMILY = {"dual-stack": "off"}
+"""Label of the mesh's ConfigMap in worlds whose control plane runs without ISTIO_DUAL_STACK."""
+BOUND_PORTS = (80, 7000)
+"""Of Sidecar egress listeners that are bound to loopback."""
 PORTS = (
     (80, "http", "HTTP"),
     (80, "http", "HTTP"),
@@ -89,11 +109,20 @@ def service(draw: Draw, name: str, namespace: str, number: int) -> list[Json]:
     listed = draw(st.lists(st.sampled_from(PORTS), min_size=1, max_size=3, unique_by=lambda port: port[0]))
     ports = [{"name": kind, "port": port, "targetPort": 8000 + port % 1000} for port, kind, _ in listed]
     headless = draw(chance(15))
-    spec = {"clusterIP": "None" if headless else VIPS[number], "selector": {"app": name}, "ports": ports}
+    addresses = ["None"] if headless else cluster_ips(draw, number)
+    spec = {"clusterIP": addresses[0], "clusterIPs": addresses, "selector": {"app": name}, "ports": ports}
     meta = {"annotations": {"networking.istio.io/exportTo": "."}} if draw(chance(10)) else {}
     members = MEMBERS[number * 2 : number * 2 + draw(choice(0, 1, 2, 2, 2))]
-    pods = [pod(f"{name}-{i}", namespace, {"app": name, "version": f"v{i + 1}"}, ip) for i, ip in enumerate(members)]
+    pods = [
+        pod(f"{name}-{i}", namespace, {"app": name, "version": f"v{i + 1}"}, (ip, f"fd00::{ip.replace('.', ':')}"))
+        for i, ip in enumerate(members)
+    ]
     return [document("Service", "v1", name, namespace, spec, **meta), *pods]
+
+
+def cluster_ips(draw: Draw, number: int) -> list[str]:
+    four, six = VIPS[number], VIPS6[number]
+    return list(draw(choice((four,), (four,), (four, six), (six, four), (six,))))
 
 
 @st.composite
@@ -106,15 +135,17 @@ def own_service(draw: Draw) -> list[Json]:
         {**each, "name": each["name"] if not each["name"].startswith("auto") else f"p{n}"}
         for n, each in enumerate(ports)
     ]
-    spec = {"clusterIP": VIPS[3], "selector": {"app": "web"}, "ports": named}
+    addresses = cluster_ips(draw, 3)
+    spec = {"clusterIP": addresses[0], "clusterIPs": addresses, "selector": {"app": "web"}, "ports": named}
     return [document("Service", "v1", "web", NAMESPACE, spec)]
 
 
-def pod(name: str, namespace: str, labels: dict[str, str], address: str, **meta: Any) -> Json:
+def pod(name: str, namespace: str, labels: dict[str, str], addresses: Sequence[str], **meta: Any) -> Json:
     ready = [{"type": "Ready", "status": "True"}]
     spec = {"containers": [{"name": "app"}]}
     made = document("Pod", "v1", name, namespace, spec, labels=labels, **meta)
-    return {**made, "status": {"phase": "Running", "podIP": address, "conditions": ready}}
+    listed = [{"ip": each} for each in addresses]
+    return {**made, "status": {"phase": "Running", "podIP": addresses[0], "podIPs": listed, "conditions": ready}}
 
 
 @st.composite
@@ -137,7 +168,10 @@ def entries(draw: Draw) -> list[Json]:
         spec["location"] = draw(choice("MESH_EXTERNAL", "MESH_INTERNAL"))
         if draw(chance(15)):
             spec["exportTo"] = draw(choice(["."], ["*"]))
-        found.append(networking("ServiceEntry", f"e{number}", draw(choice(*SPACES)), spec))
+        made = networking("ServiceEntry", f"e{number}", draw(choice(*SPACES)), spec)
+        if not spec["addresses"] and draw(chance(60)):
+            made["metadata"]["labels"] = {"networking.istio.io/enable-autoallocate-ip": "true"}
+        found.append(made)
     return found
 
 
@@ -279,23 +313,19 @@ def destination_rule(draw: Draw, number: int, hosts: list[str]) -> Json:
 
 
 @st.composite
-def sidecar(draw: Draw) -> Json:
+def sidecar(draw: Draw, mode: Mode) -> Json:
     hosts = draw(choice(["*/*"], ["./*"], ["other/*"], ["*/one.example.com", "./*"], ["~/*"]))
     spec: Json = {"egress": [{"hosts": hosts}]}
-    if draw(chance(25)):
-        spec["egress"].insert(
-            0,
-            {
-                "hosts": ["*/*"],
-                "port": {"number": draw(choice(80, 9000)), "name": "p", "protocol": draw(choice("HTTP", "TCP"))},
-            },
-        )
+    if draw(chance(25 if mode == "REDIRECT" else 70)):
+        port = {"number": draw(choice(*BOUND_PORTS)), "name": "p", "protocol": draw(choice("HTTP", "TCP"))}
+        bound = {"bind": "127.0.0.1", "captureMode": "NONE"} if mode == "NONE" or draw(chance(20)) else {}
+        spec["egress"].insert(0, {"hosts": ["*/*"], "port": port, **bound})
     if draw(chance(40)):
         spec["outboundTrafficPolicy"] = {"mode": draw(choice("REGISTRY_ONLY", "ALLOW_ANY"))}
-    if draw(chance(20)):
+    if draw(chance(20 if mode == "REDIRECT" else 50)):
         ingress = {
-            "port": {"number": 8080, "name": "in", "protocol": draw(choice("HTTP", "TCP"))},
-            "defaultEndpoint": "127.0.0.1:8081",
+            "port": {"number": 8080 if mode != "NONE" else 8082, "name": "in", "protocol": draw(choice("HTTP", "TCP"))},
+            "defaultEndpoint": "0.0.0.0:8081" if mode == "TPROXY" else "127.0.0.1:8081",
         }
         spec["ingress"] = [ingress]
     return networking("Sidecar", "default", NAMESPACE, spec)
@@ -343,32 +373,41 @@ ANNOTATIONS = (
     {},
     {},
     {"traffic.sidecar.istio.io/excludeOutboundPorts": "9000"},
-    {"traffic.sidecar.istio.io/includeOutboundIPRanges": "10.96.0.0/16,198.51.100.0/24"},
+    {"traffic.sidecar.istio.io/includeOutboundIPRanges": "10.96.0.0/16,198.51.100.0/24,fd00:10:96::/112"},
     {"traffic.sidecar.istio.io/excludeInboundPorts": "8081"},
 )
 
 
 @st.composite
-def worlds(draw: Draw) -> list[Json]:
+def worlds(draw: Draw, mode: Mode = "REDIRECT") -> list[Json]:
     """The documents of one world, the Pod and the mesh configuration among them."""
     registry = [*draw(services()), *draw(entries())]
     hosts = known(registry)
-    found = [own_pod(draw(choice(*ANNOTATIONS))), *registry]
+    annotations = {**draw(choice(*ANNOTATIONS)), **({} if mode == "REDIRECT" else {MODE: mode})}
+    addresses = draw(choice((ADDRESS,), (ADDRESS,), (ADDRESS, ADDRESS6), (ADDRESS6, ADDRESS), (ADDRESS6,)))
+    if mode == "REDIRECT" and ADDRESS in addresses and draw(chance(40)):  # its resolver is asked over IPv4
+        annotations[PROXY_CONFIG] = yaml.safe_dump({"proxyMetadata": {"ISTIO_META_DNS_CAPTURE": "true"}})
+    found = [own_pod(annotations, addresses), *registry]
     found += [draw(virtual_service(n, hosts)) for n in range(draw(st.integers(0, 3)))]
     found += [draw(destination_rule(n, hosts)) for n in range(draw(st.integers(0, 2)))]
-    found += [draw(sidecar())] if draw(chance(25)) else []
+    found += [draw(sidecar(mode))] if draw(chance(25 if mode == "REDIRECT" else 70)) else []
     found += [draw(authorization(n)) for n in range(draw(choice(0, 0, 1, 2)))]
-    found.append(mesh(draw(choice("ALLOW_ANY", "ALLOW_ANY", "REGISTRY_ONLY")), draw(choice(None, None, "0.3s"))))
-    return found
+    policy = draw(choice("ALLOW_ANY", "ALLOW_ANY", "REGISTRY_ONLY"))
+    made = mesh(policy, draw(choice(None, None, "0.3s")), draw(choice(0, 0, 0, PROXY_PORT)))
+    if draw(chance(25)):
+        made["metadata"]["labels"] = ONE_FAMILY
+    return [*found, made]
 
 
-def own_pod(annotations: dict[str, str]) -> Json:
+def own_pod(annotations: dict[str, str], addresses: Sequence[str]) -> Json:
     meta = {"annotations": annotations} if annotations else {}
-    return pod(POD, NAMESPACE, {"app": "web", "version": "v1"}, ADDRESS, **meta)
+    return pod(POD, NAMESPACE, {"app": "web", "version": "v1"}, addresses, **meta)
 
 
-def mesh(mode: str, detection: str | None, log: str = "/dev/null") -> Json:
-    config: Json = {"outboundTrafficPolicy": {"mode": mode}, "accessLogFile": log, "accessLogEncoding": "JSON"}
+def mesh(mode: str, detection: str | None = None, proxy_port: int = 0) -> Json:
+    config: Json = {"outboundTrafficPolicy": {"mode": mode}, "accessLogFile": "/dev/null", "accessLogEncoding": "JSON"}
+    if proxy_port:
+        config["proxyHttpPort"] = proxy_port
     config["accessLogFormat"] = LOG
     if detection:
         config["protocolDetectionTimeout"] = detection
@@ -393,15 +432,17 @@ def logging_to(documents: list[Json], path: str) -> list[Json]:
 def questions(draw: Draw, documents: list[Json]) -> Question:
     inbound = draw(chance(25))
     ip, port, name = draw(arriving(documents) if inbound else leaving(documents))
+    by_name = not inbound and ip != PLAIN_LOOPBACK and captures_names(documents) and draw(chance(50))
     protocol = draw(choice("http", "http", "http", "http", "http2", "tls", "https", "tcp", "first"))
     if port == 443 and draw(chance(70)):
         protocol = draw(choice("tls", "https"))
     if port == 3306 and draw(chance(80)):
         protocol = "first"
     host = draw(authority(name, port))
+    outside = OUTSIDE6 if ":" in ip else draw(choice(OUTSIDE, ELSEWHERE))
     return Question(
-        to=ip,
-        ip=ip,
+        to=name if by_name else ip,
+        ip="" if by_name else ip,
         port=port,
         protocol="tcp" if protocol == "first" else protocol,
         sni=draw(choice(name, name, "one.example.com", "unknown.test")) if protocol in ("tls", "https") else "",
@@ -412,7 +453,7 @@ def questions(draw: Draw, documents: list[Json]) -> Question:
         http_version=draw(choice("", "", "", "", "", "", "", "1.0")) if protocol == "http" else "",
         server_first=protocol == "first",
         direction="inbound" if inbound else "outbound",
-        source_ip=draw(choice(OUTSIDE, ELSEWHERE)) if inbound else ADDRESS,
+        source_ip=outside if inbound else "",
     )
 
 
@@ -433,20 +474,54 @@ def leaving(draw: Draw, documents: list[Json]) -> tuple[str, int, str]:
     spec, meta = each["spec"], each["metadata"]
     if each["kind"] == "Service":
         name, ports = full_name(meta["name"], meta["namespace"]), [p["port"] for p in spec["ports"]]
-        pods = [d["status"]["podIP"] for d in documents if d["kind"] == "Pod" and d["metadata"]["name"] != POD]
-        addresses = pods if spec["clusterIP"] == "None" else [spec["clusterIP"]] * 4 + pods[:1]
+        others = [d for d in documents if d["kind"] == "Pod" and d["metadata"]["name"] != POD]
+        pods = [each["ip"] for d in others for each in d["status"]["podIPs"]]
+        addresses = pods if spec["clusterIP"] == "None" else spec["clusterIPs"] * 4 + pods[:2]
     else:
         name, ports = draw(st.sampled_from([spec["hosts"][0], *NAMED])), [p["number"] for p in spec["ports"]]
         name = name.replace("*", "x")
-        addresses = [a.replace("0/24", "77") for a in spec["addresses"]] + ["198.18.0.7"]
-    address = draw(st.sampled_from(addresses)) if addresses and draw(chance(88)) else draw(choice(*STRANGERS, *VIPS))
+        inside = (a.replace("0/24", "77").replace("::/64", "::77") for a in spec["addresses"])
+        addresses = [*inside, "198.18.0.7"]
+    own = families(documents)
+    known_ones = [a for a in addresses if (":" in a) in own]
+    strangers = [a for a in (*STRANGERS, *VIPS, *VIPS6) if (":" in a) in own]
+    address = draw(st.sampled_from(known_ones if known_ones and draw(chance(88)) else strangers))
     port = draw(st.sampled_from(ports)) if draw(chance(85)) else draw(choice(80, 443, 8000, 9000, 7777))
+    bound = list(bound_ports(documents)) if False in own else []
+    if bound and draw(chance(40)):
+        return PLAIN_LOOPBACK, draw(st.sampled_from(bound)), name
     return address, port, name
+
+
+PLAIN_LOOPBACK = "127.0.0.1"
+
+
+def families(documents: list[Json]) -> set[bool]:
+    """Whether the Pod has addresses of IPv4 (False) and of IPv6 (True)."""
+    return {":" in each["ip"] for d in documents if d["metadata"]["name"] == POD for each in d["status"]["podIPs"]}
+
+
+def captures_names(documents: list[Json]) -> bool:
+    return any(PROXY_CONFIG in each["metadata"].get("annotations", {}) for each in documents)
+
+
+def bound_ports(documents: list[Json]) -> Iterator[int]:
+    """Where the Pod's proxy listens on loopback itself."""
+    alone = any(each["metadata"].get("annotations", {}).get(MODE) == "NONE" for each in documents)
+    for each in documents:
+        if each["kind"] == "Sidecar":
+            yield from (e["port"]["number"] for e in each["spec"]["egress"] if "bind" in e)
+        if alone and each["kind"] in ("Service", "ServiceEntry"):
+            yield from (port.get("port", port.get("number")) for port in each["spec"]["ports"])
+        if each["kind"] == "ConfigMap" and "proxyHttpPort" in each["data"]["mesh"]:
+            yield PROXY_PORT
 
 
 @st.composite
 def arriving(draw: Draw, documents: list[Json]) -> tuple[str, int, str]:
-    return ADDRESS, draw(choice(*APPLICATION_PORTS, 8080, 7777)), full_name("web", NAMESPACE)
+    own = families(documents)
+    address = draw(choice(*(ADDRESS6 if six else ADDRESS for six in sorted(own))))
+    return address, draw(choice(*APPLICATION_PORTS, 8080, 8082, 7777)), full_name("web", NAMESPACE)
 
 
 def as_yaml(documents: list[Json]) -> str:

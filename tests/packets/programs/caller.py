@@ -2,16 +2,24 @@
 
 import encodings.idna  # noqa: F401 (socket needs it, and is not allowed to load it later)
 import errno
+import http.client
 import json
 import os
 import selectors
 import socket
 import struct
 import sys
+import time
+
+import dns.message
+import dns.query
+import dns.rdtypes.ANY.TXT
+import dns.rdtypes.IN.A
+import dns.rdtypes.IN.AAAA  # another user may not be allowed to load them
 
 held = {}
 RESET = struct.pack("ii", 1, 0)
-AT_ONCE = 256
+AT_ONCE = 100  # fewer than wait for accept() at most: Envoy listens with 128
 SECONDS = 3
 
 
@@ -20,20 +28,41 @@ def family(host):
 
 
 def once(given):
-    """One connection or datagram, and what the other end says."""
-    kind = socket.SOCK_DGRAM if given.get("protocol") == "udp" else socket.SOCK_STREAM
+    """One connection or lookup, and what the other end says."""
+    speaks = given.get("speaks", "tcp")
+    kind = socket.SOCK_DGRAM if speaks == "udp lookup" else socket.SOCK_STREAM
     with socket.socket(family(given["host"]), kind) as asking:
         asking.settimeout(SECONDS)
         if given.get("source"):
             asking.bind((given["source"], 0))
         asking.connect((given["host"], given["port"]))
         own = asking.getsockname()[:2]
-        if kind == socket.SOCK_DGRAM:
-            asking.send(b"name")
-            said = asking.recv(4096)
-        else:
-            said = asking.makefile().readline()
-    return {**json.loads(said), "own": list(own)}
+        said = {"tcp": first_line, "http": request}.get(speaks, lookup)(asking, given)
+    return {**said, "own": list(own)}
+
+
+def first_line(asking, _given):
+    return json.loads(asking.makefile().readline())
+
+
+def request(asking, given):
+    asking.sendall(f"GET {given['path']} HTTP/1.1\r\nhost: probe\r\nconnection: close\r\n\r\n".encode())
+    answer = http.client.HTTPResponse(asking)
+    answer.begin()
+    return {"status": answer.status, "body": answer.read().decode()}
+
+
+def lookup(asking, given):
+    """All records of an answer as text."""
+    query = dns.message.make_query(given["name"], given["type"])
+    deadline = time.time() + SECONDS
+    if asking.type == socket.SOCK_DGRAM:
+        asking.send(query.to_wire())
+        answer = dns.message.from_wire(asking.recv(4096))
+    else:
+        dns.query.send_tcp(asking, query, deadline)
+        answer, _ = dns.query.receive_tcp(asking, deadline)
+    return {"records": [record.to_text() for each in answer.answer for record in each]}
 
 
 def as_owner(given):
@@ -46,8 +75,8 @@ def as_owner(given):
             os.setgid(given["gid"])
             os.setuid(given["uid"])
             said = once(given)
-        except OSError as error:
-            said = {"error": str(error)}
+        except Exception as error:  # whatever it is, a line has to be said
+            said = {"error": repr(error)}
         os.write(write, json.dumps(said).encode())
         os._exit(0)
     os.close(write)
@@ -71,8 +100,15 @@ def ping(given):
     return {"said": reading.readline().strip()}
 
 
+def let_go(given):
+    made, reading = held.pop(given["name"])
+    reading.close()
+    made.close()
+    return {}
+
+
 def churn(given):
-    """Short connections, many at once, each ended by a reset so that its port is free again."""
+    """Short connections, many at once, each ended by the other side: then it was taken, and none waits for that."""
     chosen, left, places = selectors.DefaultSelector(), given["count"], given["places"]
     failed = 0
     while left or chosen.get_map():
@@ -83,21 +119,31 @@ def churn(given):
             made.setblocking(False)
             if made.connect_ex((host, port)) not in (0, errno.EINPROGRESS):
                 raise OSError(f"{host} {port}")
-            chosen.register(made, selectors.EVENT_WRITE)
+            chosen.register(made, selectors.EVENT_READ)
         for key, _ in chosen.select(SECONDS):
             made = key.fileobj
-            failed += made.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+            failed += not ended(made)
             chosen.unregister(made)
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)  # its port is free again at once
             made.close()
     return {"failed": failed}
+
+
+def ended(made):
+    """Whether the other side has ended it without a word; a connection that never came about has not."""
+    try:
+        return made.recv(1) == b""
+    except ConnectionResetError:
+        return True
+    except OSError:
+        return False
 
 
 def main():
     print("ready", flush=True)
     for line in sys.stdin:
         given = json.loads(line)
-        act = {"once": as_owner, "hold": hold, "ping": ping, "churn": churn}[given["act"]]
+        act = {"once": as_owner, "hold": hold, "ping": ping, "let go": let_go, "churn": churn}[given["act"]]
         try:
             said = act(given)
         except OSError as error:

@@ -5,6 +5,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc
 import pytest
@@ -103,6 +104,63 @@ def test_a_grpc_probe_asks_the_health_service(answer: bytes, expected: int) -> N
     assert asyncio.run(run()) == (expected, [b"\x0a\x04shop"])
 
 
+def test_a_grpc_probe_comes_from_the_address_that_the_rules_let_pass() -> None:
+    async def run() -> list[str]:
+        peers: list[str] = []
+
+        async def check(_: bytes, context: Any) -> bytes:
+            peers.append(context.peer())
+            return b"\x08\x01"
+
+        server = grpc.aio.server()
+        handler = grpc.unary_unary_rpc_method_handler(check)
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": handler}),)
+        )
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        told = {"/app-health/web/readyz": {"grpc": {"port": port}, "timeoutSeconds": 10}}
+        assert (await probes(told).answer("/app-health/web/readyz")).status == 200
+        await server.stop(None)
+        return peers
+
+    assert [peer.rpartition(":")[0] for peer in asyncio.run(run())] == ["ipv4:127.0.0.6"]
+
+
+def test_a_grpc_probe_of_nobody_fails_in_words() -> None:
+    answer = asyncio.run(probes({"/app-health/a/livez": {"grpc": {"port": 1}}}).answer("/app-health/a/livez"))
+    assert (answer.status, answer.body) == (503, b"the application's health check failed: UNAVAILABLE\n")
+
+
+def test_without_rules_for_ipv6_a_probe_comes_from_any_of_its_addresses() -> None:
+    """Rules bring ::6 along; where it is not there, nothing leads the probe away."""
+
+    async def run() -> tuple[int, list[str]]:
+        peers: list[str] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            peers.append(str(writer.get_extra_info("peername")[0]))
+            writer.close()
+            seen.set()
+
+        seen = asyncio.Event()
+        try:
+            server = await asyncio.start_server(serve, "::1", 0)
+        except OSError as error:
+            pytest.skip(f"no IPv6 here: {error}")
+        async with server:
+            told = {VARIABLE: json.dumps({"/app-health/a/livez": {"tcpSocket": {"port": port_of(server)}}})}
+            status = (await AppProbes(parse(told), "::1").answer("/app-health/a/livez")).status
+            await asyncio.wait_for(seen.wait(), 10)
+        return status, peers
+
+    assert asyncio.run(run()) == (200, ["::1"])
+
+
+def port_of(server: asyncio.Server) -> int:
+    return int(server.sockets[0].getsockname()[1])
+
+
 def test_an_unknown_probe_is_not_found() -> None:
     assert asyncio.run(probes({}).answer("/app-health/web/livez")).status == 404
 
@@ -121,4 +179,5 @@ def test_a_port_that_the_container_has_not_is_named() -> None:
 
 def test_where_inbound_traffic_goes_to_loopback_probes_do() -> None:
     assert address_of({LOCALHOST: "true"}, "10.0.0.1") == "127.0.0.1"
+    assert address_of({LOCALHOST: "true"}, "fd00::1") == "::1"
     assert address_of({}, "10.0.0.1") == "10.0.0.1"

@@ -21,6 +21,26 @@ def test_the_line_that_nft_names_is_shown_with_what_the_kernel_lacks() -> None:
     assert shown.endswith("without it, use iptables, without --native-nftables")
 
 
+def test_an_extension_that_legacy_names_at_the_end_is_shown_with_its_rule() -> None:
+    text = "* mangle\n-N ISTIO_TPROXY\n-A ISTIO_TPROXY -p tcp -j TPROXY --on-port 15006\nCOMMIT\n"
+    said = "Warning: Extension TPROXY revision 0 not supported, missing kernel module?\niptables-restore: line 4 failed"
+    shown = _explained(said, text)
+    assert shown.startswith('at "-A ISTIO_TPROXY -p tcp -j TPROXY --on-port 15006": ')
+    assert shown.endswith("load module xt_TPROXY (modprobe xt_TPROXY); without it, use interception mode REDIRECT")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Fatal: can't open lock file /run/xtables.lock: Permission denied",
+        "netlink: Error: cache initialization failed: Operation not permitted",
+        "iptables-save v1.8.9 (legacy): Cannot initialize: Permission denied (you must be root)",
+    ],
+)
+def test_lacking_rights_are_told_as_such(said: str) -> None:
+    assert _explained(said, "* nat\nCOMMIT\n").endswith("by root, or with the capability NET_ADMIN; use sudo")
+
+
 def test_a_line_that_is_not_there_is_not_shown() -> None:
     assert _explained("/dev/stdin:9:1-2: Error: syntax error", "one\n").startswith("/dev/stdin:9")
     assert _explained("", "one\n") == "it said nothing"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from conformance.cases import Case, merge
+from conformance.cases import Case
 from tidegate.envoy.resource import CLUSTER, LISTENER
 
 PROXY = {
@@ -79,9 +79,3 @@ spec:
     def test_a_type_of_proxy_that_is_not_configured(self) -> None:
         with pytest.raises(ValueError, match="waypoint"):
             case(proxy={**PROXY, "type": "waypoint"}).spec()
-
-
-class TestMerge:
-    def test_messages_merge_and_null_takes_away(self) -> None:
-        base = {"a": {"b": 1, "c": 2}, "d": [1], "e": 1}
-        assert merge(base, {"a": {"b": 3}, "d": [2], "e": None}) == {"a": {"b": 3, "c": 2}, "d": [2]}

@@ -3,7 +3,10 @@
 from typing import Any
 
 from tests.worlds import Shop, entry, made, mesh, put
+from tidegate.api.mesh import CustomTag as MeshTag
+from tidegate.api.mesh import Literal
 from tidegate.envoy import protos
+from tidegate.scope.proxy import SpanSettings
 
 MESH = mesh("""
 extensionProviders:
@@ -70,3 +73,103 @@ def test_the_request_id_may_be_left_out_of_sampling() -> None:
     config = told(useRequestIdForTraceSampling=False).request_id_extension.typed_config
     found = protos.UuidRequestIdConfig.FromString(config.value)
     assert found.use_request_id_for_trace_sampling.value is False
+
+
+PROVIDERS = mesh("""
+extensionProviders:
+- name: zip
+  zipkin:
+    service: spans.example
+    port: 9411
+    timeout: 2s
+    headers: [{name: x-key, value: v}, {name: x-env, envName: E}]
+- {name: dd, datadog: {service: spans.example, port: 9411, maxTagLength: 9}}
+- {name: sky, skywalking: {service: spans.example, port: 9411, accessToken: secret}}
+- name: grpc
+  opentelemetry:
+    {service: spans.example, port: 9411, grpc: {timeout: 3s, initialMetadata: [{name: a, value: b}]}}
+- name: http
+  opentelemetry:
+    service: spans.example
+    port: 9411
+    http: {path: /v1/traces, headers: [{name: x-key, value: v}]}
+    serviceAttributeEnrichment: OTEL_SEMANTIC_CONVENTIONS
+    resourceDetectors: {environment: {}, dynatrace: {}}
+""")
+SPANS_OF = SpanSettings(service="web.shop", canonical_service="web", canonical_revision="v1")
+
+
+def sent_to(name: str) -> Any:
+    objects = (SITE, PROVIDERS, SPANS, made("Telemetry", "shop/t", tracing=[{"providers": [{"name": name}]}]))
+    chain = Shop(*objects, spans=SPANS_OF).listener("0.0.0.0_8080").filter_chains[0]
+    return protos.HttpConnectionManager.FromString(chain.filters[-1].typed_config.value).tracing
+
+
+class TestProviders:
+    def test_zipkin_with_a_timeout_and_headers(self) -> None:
+        found = protos.ZipkinConfig.FromString(sent_to("zip").provider.typed_config.value)
+        service = found.collector_service
+        assert (service.http_uri.uri, service.http_uri.cluster) == (
+            "http://spans.example/api/v2/spans",
+            "outbound|9411||spans.example",
+        )
+        assert service.http_uri.timeout.seconds == 2 and not found.collector_cluster
+        assert [(h.header.key, h.header.value) for h in service.request_headers_to_add] == [("x-key", "v")]
+
+    def test_datadog(self) -> None:
+        tracing = sent_to("dd")
+        found = protos.DatadogConfig.FromString(tracing.provider.typed_config.value)
+        assert (found.collector_cluster, found.collector_hostname, found.service_name) == (
+            "outbound|9411||spans.example",
+            "spans.example",
+            "web.shop",
+        )
+        assert tracing.provider.name == "envoy.tracers.datadog" and tracing.max_path_tag_length.value == 9
+
+    def test_skywalking(self) -> None:
+        tracing = sent_to("sky")
+        found = protos.SkyWalkingConfig.FromString(tracing.provider.typed_config.value)
+        assert found.grpc_service.envoy_grpc.cluster_name == "outbound|9411||spans.example"
+        assert (found.client_config.service_name, found.client_config.backend_token) == ("web.shop", "secret")
+        assert tracing.spawn_upstream_span.value
+
+    def test_opentelemetry_over_grpc(self) -> None:
+        found = protos.OpenTelemetryConfig.FromString(sent_to("grpc").provider.typed_config.value)
+        assert found.service_name == "web.shop" and found.grpc_service.timeout.seconds == 3
+        assert found.grpc_service.envoy_grpc.authority == "spans.example"
+        assert [(h.key, h.value) for h in found.grpc_service.initial_metadata] == [("a", "b")]
+
+    def test_opentelemetry_over_http(self) -> None:
+        found = protos.OpenTelemetryConfig.FromString(sent_to("http").provider.typed_config.value)
+        assert found.service_name == "web" and found.http_service.http_uri.uri == "http://spans.example/v1/traces"
+        assert found.http_service.http_uri.timeout.seconds == 5
+        names = [each.name.rpartition(".")[2] for each in found.resource_detectors]
+        assert names == ["environment", "dynatrace"]
+
+    def test_who_it_was_stands_in_the_tags(self) -> None:
+        tags = {tag.tag: tag.literal.value for tag in sent_to("dd").custom_tags}
+        assert (tags["istio.canonical_service"], tags["istio.canonical_revision"]) == ("web", "v1")
+
+
+class TestProxyConfig:
+    """``defaultConfig.tracing``, or the workload's own."""
+
+    CUSTOM = (("mine", MeshTag(literal=Literal(value="x"))),)
+
+    def tracing(self, **telemetry: Any) -> Any:
+        spans = SpanSettings(sampling=25, path_length=77, istio_tags=False, custom_tags=self.CUSTOM)
+        objects = [made("Telemetry", "shop/t", tracing=[telemetry])] if telemetry else []
+        chain = Shop(SITE, mesh("enableTracing: true"), *objects, spans=spans).listener("0.0.0.0_8080").filter_chains[0]
+        return protos.HttpConnectionManager.FromString(chain.filters[-1].typed_config.value).tracing
+
+    def test_it_holds_where_telemetry_says_nothing(self) -> None:
+        found = self.tracing()
+        assert (found.random_sampling.value, found.max_path_tag_length.value) == (25, 77)
+        assert [tag.tag for tag in found.custom_tags] == ["mine"]
+
+    def test_telemetry_wins_field_by_field(self) -> None:
+        found = self.tracing(randomSamplingPercentage=90)
+        assert (found.random_sampling.value, found.max_path_tag_length.value) == (90, 77)
+        assert "mine" in [tag.tag for tag in found.custom_tags]
+        other = self.tracing(customTags={"other": {"literal": {"value": "y"}}})
+        assert "mine" not in [tag.tag for tag in other.custom_tags]

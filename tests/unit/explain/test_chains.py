@@ -20,7 +20,9 @@ from tests.unit.explain.worlds import (
     tcp,
     tls_socket,
 )
+from tidegate.explain.config import read_config
 from tidegate.explain.connection import Connection, TlsHello
+from tidegate.explain.interpret import interpret
 from tidegate.explain.trace import Trace
 
 SNIFFING = [inspector("tls"), inspector("http")]
@@ -148,3 +150,16 @@ def test_mutual_tls(connection: Connection, kind: str) -> None:
 def test_tls_left_closed_is_no_http() -> None:
     trace = explain([listener("l", "0.0.0.0", 80, chain(hcm(host(route()))))], at(tls=HELLO, http=get()))
     assert (trace.end.kind, trace.end.http_status) == ("protocol_error", 400)
+
+
+def test_a_secret_that_never_came_ends_the_handshake() -> None:
+    common = {"tlsCertificateSdsSecretConfigs": [{"name": "kubernetes://cert", "sdsConfig": {"ads": {}}}]}
+    secured = chain(tcp(), transportSocket=tls_socket(commonTlsContext=common))
+    listed: dict[str, Any] = {"@type": "type.googleapis.com/envoy.admin.v3.ListenersConfigDump"}
+    listed["dynamicListeners"] = [{"activeState": {"listener": listener("l", "0.0.0.0", 443, secured)}}]
+    kind = "type.googleapis.com/envoy.admin.v3.SecretsConfigDump"
+    for waiting, expected in (([{"name": "kubernetes://cert"}], "tls_error"), ([{"name": "other"}], "unknown")):
+        dump = {"configs": [listed, {"@type": kind, "dynamic_warming_secrets": waiting}]}
+        end = interpret(read_config(dump), at(port=443, tls=TlsHello("a.test"))).end
+        assert end.kind == expected
+        assert ("kubernetes://cert was never delivered" in end.why) == (expected == "tls_error")

@@ -139,6 +139,7 @@ def test_weighted_clusters_are_probabilities() -> None:
         ({"hostRedirect": "b.test"}, 301, "http://b.test/x?q"),
         ({"httpsRedirect": True, "responseCode": "FOUND"}, 302, "https://a.test/x?q"),
         ({"pathRedirect": "/y", "stripQuery": True}, 301, "http://a.test/y"),
+        ({"pathRedirect": "y"}, 301, "http://a.test/y?q"),
         ({"schemeRedirect": "https", "portRedirect": 8443, "prefixRewrite": "/z/"}, 301, "https://a.test:8443/z/x?q"),
     ],
 )

@@ -24,7 +24,7 @@ def dial(ip: str, port: int, **rest: object) -> Connection:
         ("10.0.0.1", 80, "exact"),
         ("10.0.0.2", 80, "wild"),
         ("10.0.0.2", 81, "out"),
-        ("2001:db8::1", 80, "out"),
+        ("2001:db8::1", 80, "out6"),
         ("2001:db8::1", 90, "wild6"),
         ("2001:DB8:0::7", 80, "exact6"),
         ("10.0.0.3", 80, "second"),
@@ -34,6 +34,7 @@ def test_exact_address_then_wildcard_then_the_one_that_received_it(ip: str, port
     more = [{"address": {"socketAddress": {"address": "10.0.0.3", "portValue": 80}}}]
     listeners = [
         OUT,
+        {**OUT, **listener("out6", "::", 15001, chain(tcp("original")))},
         virtual("wild", "0.0.0.0", 80),
         virtual("exact", "10.0.0.1", 80),
         virtual("wild6", "::", 90),
@@ -42,6 +43,20 @@ def test_exact_address_then_wildcard_then_the_one_that_received_it(ip: str, port
     ]
     trace = explain(listeners, dial(ip, port), [cluster(), ORIGINAL])
     assert trace.steps[0].name == expected
+
+
+def test_what_is_redirected_needs_a_listener_of_its_address_family() -> None:
+    assert explain([OUT], dial("2001:db8::1", 80), [ORIGINAL]).end.kind == "no_listener"
+    both = {"address": {"socketAddress": {"address": "::", "portValue": 15001, "ipv4Compat": True}}}
+    for ip in ("2001:db8::1", "192.0.2.1"):
+        assert explain([{**OUT, **both}], dial(ip, 80), [ORIGINAL]).end.kind == "forwarded"
+
+
+def test_what_packet_rules_let_go_comes_to_the_listener_of_the_dialled_address() -> None:
+    bound = listener("bound", "127.0.0.1", 7000, chain(tcp()))
+    past = dial("127.0.0.1", 7000, captured=False)
+    assert explain([OUT, bound], past).steps[0].name == "bound"
+    assert explain([OUT], past).end.kind == "no_listener"
 
 
 def test_dialled_address_is_where_an_original_dst_cluster_goes() -> None:

@@ -313,3 +313,66 @@ def test_namespaces_that_say_nothing_can_be_taken_in_but_not_the_clusters_own() 
     made = configuration("default", b"ca", service="x", every=True)
     assert len(_sent(made, {"kubernetes.io/metadata.name": "shop"}, {})) == 1
     assert _sent(made, {"kubernetes.io/metadata.name": "kube-system"}, {}) == []
+
+
+class TestAdvice:
+    def test_a_list_of_one_kind_is_injected_item_by_item(self) -> None:
+        item = {k: v for k, v in workload("Deployment").items() if k not in ("kind", "apiVersion")}
+        made = inject_object({"apiVersion": "apps/v1", "kind": "DeploymentList", "items": [item]}, settings())
+        assert made.injected == 1 and "kind" not in made.object["items"][0]
+
+    def test_a_kind_that_is_not_known_and_brings_pods_is_told(self) -> None:
+        made = inject_object(workload("CloneSet"), settings())
+        assert made.object == workload("CloneSet") and not made.injected
+        assert made.reasons[0].startswith('CloneSet "shop/web" was left as it is')
+
+    def test_what_acts_on_pods_alone_is_told_on_their_workload(self) -> None:
+        given = {"annotations": {"sidecar.istio.io/logLevel": "debug"}, "labels": {"sidecar.istio.io/inject": "false"}}
+        made = inject_object(workload("Deployment", **given), settings())
+        assert made.injected == 1 and len(made.warnings) == 2
+        assert all("it belongs to the metadata of its pod template" in each for each in made.warnings)
+        assert not inject_object(workload("Pod", annotations=given["annotations"]), settings()).warnings
+
+    def test_a_container_that_the_rules_take_for_the_proxy_is_told(self) -> None:
+        given = workload("Pod")
+        given["spec"] = {**POD_SPEC, "securityContext": {"runAsUser": 1337}}
+        (told,) = inject_object(given, settings()).warnings
+        assert "spec.containers[0].securityContext.runAsUser: app runs as user 1337, which is the proxy's" in told
+
+    def test_a_port_that_is_the_proxys_own_is_told(self) -> None:
+        given = workload("Pod")
+        given["spec"] = {"containers": [{"name": "app", "image": "app", "ports": [{"containerPort": 15001}]}]}
+        (told,) = inject_object(given, settings()).warnings
+        assert told.endswith("spec.containers[0].ports: port 15001 is the proxy's own; expected another")
+
+
+class TestInstallation:
+    """Values that change where the proxy finds what it trusts, and what it may do."""
+
+    def proxy(self, **values: Any) -> tuple[Json, Json]:
+        found = pod_of(inject_object(workload("Deployment"), settings(merged({}, values))).object)
+        assert found is not None
+        return found.pod["spec"], next(c for c in found.pod["spec"]["initContainers"] if c["name"] == "istio-proxy")
+
+    def volume(self, name: str, **values: Any) -> Json:
+        spec, _ = self.proxy(**values)
+        return next(each for each in spec["volumes"] if each["name"] == name)
+
+    def test_roots_come_from_the_map_that_is_named(self) -> None:
+        named = self.volume("istiod-ca-cert", **{"global": {"trustBundleName": "own-roots"}})
+        assert named["configMap"]["name"] == "own-roots"
+
+    def test_or_from_a_bundle_of_the_cluster(self) -> None:
+        made = self.volume("istiod-ca-cert", pilot={"env": {"ENABLE_CLUSTER_TRUST_BUNDLE_API": True}})
+        (source,) = made["projected"]["sources"]
+        assert source["clusterTrustBundle"] == {"name": "istio.io:istiod-ca:root-cert", "path": "root-cert.pem"}
+
+    def test_lists_of_revoked_certificates(self) -> None:
+        assert self.volume("istio-ca-crl", pilot={"crlConfigMapName": "own"})["configMap"]["name"] == "own"
+        _, proxy = self.proxy(**{"global": {"pilotCertProvider": "kubernetes"}})
+        assert not [m for m in proxy["volumeMounts"] if m["name"] == "istio-ca-crl"]
+
+    def test_low_ports_for_all(self) -> None:
+        _, proxy = self.proxy(**{"global": {"proxy": {"capNetBindService": True}}})
+        assert proxy["securityContext"]["capabilities"]["add"] == ["NET_BIND_SERVICE"]
+        assert proxy["securityContext"]["runAsUser"] == 0

@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from tidegate import __version__
+from tidegate.inject.context import Context, Place
+from tidegate.inject.custom import data_of
 from tidegate.inject.gotemplate import Template, TemplateError
 from tidegate.inject.pod import inject
 from tidegate.inject.settings import settings
@@ -39,7 +42,7 @@ DATA: dict[str, Any] = {
         ("{{ if isset .ObjectMeta.Annotations `a/b` }}set{{ end }}", "set"),
         ("{{ (index .Spec.Containers 1).Name }}", "other"),
         ('{{ define "t" }}<{{ .hub }}>{{ end }}{{ template "t" .Values.global }}', "<example.com>"),
-        ("{{ toYaml .Values.global.ports | indent 2 }}", "  a: 1\n  b: 2"),
+        ("{{ toYaml .Values.global.ports | indent 2 }}", "a: 1\n  b: 2"),
         ("{{ if and .Values.global.on (not .Values.off) (gt (len .Spec.Containers) 1) }}ok{{ end }}", "ok"),
         ('{{ printf "%s-%d" .ObjectMeta.Name 3 }}', "web-3"),
         ("{{ .Values.global.on }}", "true"),
@@ -102,3 +105,38 @@ def test_what_a_template_makes_must_be_a_pod(text: str, expected: str) -> None:
     values = {"sidecarInjectorWebhook": {"templates": {"sidecar": text}}}
     with pytest.raises(TemplateError, match=expected):
         inject({"spec": {"containers": []}}, Workload("v1", "Pod", "web"), settings(values))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{{ "-web_." | trimAll "-_." }}', "web"),
+        ("{{ directory `/etc/certs/ca.pem` }}", "/etc/certs/"),
+        ("{{ appendMultusNetwork `a` `default/istio-cni` }}", "a, default/istio-cni"),
+        ("{{ appendMultusNetwork `x/istio-cni` `x/istio` }}", "x/istio-cni, x/istio"),
+        ("{{ valueOrDefault .Values.global.none `x` }}{{ valueOrDefault false `x` }}", "xfalse"),
+        ("{{ toJSON (omitNil .Values.global.gaps) }}", '{"b":1}'),
+        ("{{ toJsonMap (omit (strdict `a` `1` `b` `2`) `a`) (strdict `c` `3`) }}", '{"b":"2","c":"3"}'),
+        ("{{ includeInboundPorts .Spec.containers }}", "8080"),
+        ("{{ .ProxyConfig.InterceptionMode.String }} {{ .ProxyConfig.GetDrainDuration }}", "REDIRECT 45s"),
+        ("{{ protoToJSON .ProxyConfig }}", "{}"),
+        ("{{ .ProxyInitImage }}", "localhost/tidegate/proxyv2:{version}"),
+        ("{{ `a: 1` | nindent 2 }}", "\n  a: 1"),
+        (
+            "{{ with .ObjectMeta }}{{ otelResourceAttributes $.MeshConfig .annotations .labels `shop` nil }}{{ end }}",
+            "",
+        ),
+    ],
+)
+def test_functions_that_installations_templates_use(text: str, expected: str) -> None:
+    own = settings({"global": {"gaps": {"a": None, "b": 1, "c": {"d": None}}}})
+    ports = [{"containerPort": 8080}, {"containerPort": 53, "protocol": "UDP"}]
+    app = {"name": "app", "image": "app:v1", "ports": ports}
+    context = Context({"spec": {"containers": [app]}}, Workload("v1", "Pod", "web", "shop"), own, Place())
+    assert Template(text).render(data_of(context)) == expected.replace("{version}", __version__)
+
+
+def test_a_field_that_there_is_not_is_named() -> None:
+    context = Context({"spec": {}}, Workload("v1", "Pod", "web", "shop"), settings(), Place())
+    with pytest.raises(TemplateError, match=r"\.Vales: there is no such field; there are .*Values"):
+        Template("{{ .Vales.x }}", "own").render(data_of(context))

@@ -23,6 +23,12 @@ DUAL = Surroundings(ipv6=True)
         ),
         (CaptureOptions(service_cidr=ALL, local_exclude_ports=("80",)), "--istio-local-exclude-ports has no effect"),
         (CaptureOptions(service_cidr=ALL, inbound_ports=("15006",)), "15006 is the proxy's own port"),
+        (CaptureOptions(service_cidr=ALL, envoy_port=15006), "--envoy-port and --inbound-capture-port are both 15006"),
+        (
+            CaptureOptions(service_cidr=ALL, inbound_interception_mode="TPROXY", proxy_uid=("0",)),
+            "--proxy-uid: with TPROXY the proxy runs as user 0",
+        ),
+        (CaptureOptions(service_cidr=("10.0.0.0/8", "10.1.0.0/16", "10.0.0.0/8")), "10.1.0.0/16 lies within"),
         (CaptureOptions(service_cidr=ALL, redirect_dns=True), "--redirect-dns has no effect"),
         (CaptureOptions(service_cidr=ALL, capture_all_dns=True), "--capture-all-dns has no effect"),
         (

@@ -180,3 +180,21 @@ def test_order_and_repetition_count() -> None:
 def test_what_is_no_listing_is_refused(text: str) -> None:
     with pytest.raises(NativeListingError, match="expected its JSON"):
         parse_listing(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("eth0", "eth0"),
+        ("eth0.7", "eth0.7"),
+        ("wg+", "wg*"),
+        ("tcp", '"tcp"'),
+        ("a;b$c", '"a;b$c"'),
+        ("7th", '"7th"'),
+        ("a,b+", '"a,b*"'),
+    ],
+)
+def test_names_that_nft_would_read_as_something_else_are_quoted(name: str, written: str) -> None:
+    options = CaptureOptions(exclude_interfaces=(name,))
+    lines = transaction(native_tables(options, Surroundings()))
+    assert f"add rule inet istio-proxy-nat prerouting iifname {written} counter return" in lines

@@ -199,7 +199,7 @@ def test_a_delegates_routes_stand_in_its_roots_place_narrowed_and_resolved_in_it
     assert len(before.virtual_services[root].spec.http) == 1
     assert "there is no such VirtualService" in before.problems()[root][0]
     after, changed = before.apply([put("VirtualService", "parts", DELEGATE, namespace="other")])
-    assert changed == Changed(virtual_services=frozenset({root}))
+    assert changed == Changed(virtual_services=frozenset({root}), told=frozenset({root}))
     spec = after.virtual_services[root].spec
     inner, last = spec.http
     assert spec.hosts == ("front.shop.svc.cluster.local",)

@@ -50,6 +50,20 @@ def test_files_are_relative_to_the_kubeconfig(tmp_path, keys):
     assert access.token == "from-file"
 
 
+def test_a_token_file_is_read_anew(tmp_path):
+    (tmp_path / "token").write_text("first\n")
+    access = kubeconfig.load(write(tmp_path, user={"tokenFile": "token"}))
+    assert access.authorization() == {"Authorization": "Bearer first"}
+    (tmp_path / "token").write_text("second\n")
+    assert access.authorization() == {"Authorization": "Bearer second"}
+    (tmp_path / "token").unlink()
+    assert access.authorization() == {"Authorization": "Bearer first"}
+
+
+def test_nobody_shows_no_token(tmp_path):
+    assert kubeconfig.load(write(tmp_path), "anonymous").authorization() == {}
+
+
 def test_another_context(tmp_path):
     assert kubeconfig.load(write(tmp_path), "anonymous").token == ""
 

@@ -43,7 +43,8 @@ _DUMPS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "EcdsConfigDump": {"ecdsFilters": ("extensions", "ecdsFilter")},
 }
-_ELSEWHERE = frozenset({"BootstrapConfigDump", "SecretsConfigDump", "ScopedRoutesConfigDump"})
+_SECRETS = "SecretsConfigDump"
+_ELSEWHERE = frozenset({"BootstrapConfigDump", "ScopedRoutesConfigDump"})
 """Sections that hold nothing a connection meets: scoped routes are named where a listener asks for them."""
 
 
@@ -55,6 +56,8 @@ class Sections:
         self.present: set[str] = set()
         """Kinds that the input has a place for, resources or not: without it their absence says nothing."""
         self.unknown: list[Unknown] = []
+        self.awaited_secrets: set[str] = set()
+        """Names of secrets that were asked for and have not come."""
         self.cut = False
         """The input breaks off."""
 
@@ -114,6 +117,10 @@ def _section(part: Any, where: str, found: Sections) -> None:
         found.unknown.append(Unknown(where, "an object is expected"))
         return
     name = str(part.get("@type", "")).rpartition(".")[2]
+    if name == _SECRETS:
+        waiting = (each for each in _listed(field(part, "dynamicWarmingSecrets")) if isinstance(each, dict))
+        found.awaited_secrets.update(str(each["name"]) for each in waiting if each.get("name"))
+        return
     if name not in _DUMPS:
         if name not in _ELSEWHERE:
             found.unknown.append(Unknown(where, f"a section of an unknown type {part.get('@type', '')!r}"))

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -62,11 +62,14 @@ class Patcher:
         mine = _concerning(given, patches.within(context), context, hosts)
         if not mine:
             return Patched(given)
-        key = (given.type_url, given.name, given.version, mine)
+        return self._once(given, mine, lambda: self._contained(given, mine))
+
+    def _once(self, given: Resource, patches: PatchSet, make: Callable[[], Patched]) -> Patched:
+        key = (given.type_url, given.name, given.version, patches)
         found = self._results.get(key)
         if found is None:
             self.built += 1
-            found = self._results[key] = self._contained(given, mine)
+            found = self._results[key] = make()
         return found
 
     def _contained(self, given: Resource, patches: PatchSet) -> Patched:
@@ -115,12 +118,7 @@ class Patcher:
         mine = routes.host_patches(patches, message)
         if not mine:
             return Patched(given)
-        key = (given.type_url, given.name, given.version, mine)
-        found = self._results.get(key)
-        if found is None:
-            self.built += 1
-            found = self._results[key] = _virtual_host(given, message, mine)
-        return found
+        return self._once(given, mine, lambda: _virtual_host(given, message, mine))
 
 
 def _hosts(given: Resource) -> Iterator[Resource]:

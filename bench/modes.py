@@ -1,0 +1,256 @@
+"""What capture costs: latency and connections a second by mode and backend, and the time it takes to apply rules.
+
+A Pod with its sidecar and another host, each in a network namespace, with nginx on both and wrk as the caller. The
+ways are measured one after the other, round after round, and the medians compared: ``none`` is without Envoy and rules,
+``envoy`` by Envoy without rules, so that what the rules add can be told from what Envoy costs. Needs root, wrk, nginx.
+"""
+
+import argparse
+import contextlib
+import functools
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.packets.sidecar import sidecar
+from tests.packets.wire import Network
+from tidegate.capture.backend import Backend
+from tidegate.capture.install import install, uninstall
+from tidegate.capture.kernel import Binary, Kernel
+from tidegate.rules.options import ALL, CaptureOptions, Surroundings
+
+Row = dict[str, Any]
+
+APPLIED = 10
+"""Times that each rule set is applied."""
+DIRECT_IN, DIRECT_OUT = 8081, 8082
+"""Ports at which Envoy takes connections without packet rules."""
+_UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
+_TEMPORARY = "".join(f"{name}_temp_path {name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+_NGINX = (
+    "daemon off; master_process off; pid nginx.pid; error_log stderr crit; events {{ worker_connections 8192; }}"
+    "http {{ access_log off; {temporary} keepalive_requests 1000000000;"
+    " server {{ listen 9080 backlog=4096; location / {{ return 200 'ok'; }} }} }}"
+)
+
+
+class Way(NamedTuple):
+    """How a connection gets to the application."""
+
+    name: str
+    mode: str
+    """Of the sidecar that runs meanwhile."""
+    backend: Backend | None = None
+    """None: there are no rules."""
+
+
+WAYS = (
+    Way("none", "REDIRECT"),
+    Way("envoy", "REDIRECT"),
+    Way("REDIRECT iptables", "REDIRECT", "iptables"),
+    Way("REDIRECT nftables", "REDIRECT", "nftables"),
+    Way("TPROXY iptables", "TPROXY", "iptables"),
+    Way("TPROXY nftables", "TPROXY", "nftables"),
+)
+HERE = Surroundings()
+
+
+def options_of(mode: Any) -> CaptureOptions:
+    ports = ("15020", "15021", "15090")
+    return CaptureOptions(
+        inbound_interception_mode=mode, inbound_ports=ALL, local_exclude_ports=ports, service_cidr=ALL
+    )
+
+
+# Traffic
+
+
+@contextlib.contextmanager
+def nginx(netns: str, folder: Path) -> Iterator[None]:
+    own = folder / netns
+    own.mkdir()
+    (own / "nginx.conf").write_text(_NGINX.format(temporary=_TEMPORARY))
+    command = [*inside(netns), "nginx", "-p", f"{own}/", "-c", "nginx.conf", "-e", "stderr"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def inside(netns: str) -> list[str]:
+    return ["nsenter", f"--net=/run/netns/{netns}", "--"]
+
+
+def targets(network: Network, way: Way) -> dict[str, tuple[str, str]]:
+    """Direction to who calls and what."""
+    places = network.places
+    into, out = (f"{places.pod}:9080", f"{places.service}:80")
+    if way.name == "none":
+        out = f"{places.other}:9080"
+    elif way.name == "envoy":
+        into, out = f"{places.pod}:{DIRECT_IN}", f"{places.pod}:{DIRECT_OUT}"
+    return {"inbound": (network.far, into), "outbound": (network.pod, out)}
+
+
+def explicit(network: Network, config: Row) -> None:
+    """Ports of Envoy's own, each carried on to where captured connections are."""
+    places, static = network.places, config["static_resources"]
+    for port, host in ((DIRECT_IN, places.pod), (DIRECT_OUT, places.other)):
+        name = f"direct_{port}"
+        endpoint = {"lb_endpoints": [{"endpoint": {"address": _address(host, 9080)}}]}
+        assignment = {"cluster_name": name, "endpoints": [endpoint]}
+        static["clusters"].append({"name": name, "type": "STATIC", "load_assignment": assignment})
+        kind = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+        proxy = {"name": "tcp", "typed_config": {"@type": kind, "stat_prefix": name, "cluster": name}}
+        chain = {"filters": [proxy]}
+        static["listeners"].append({"name": name, "address": _address("0.0.0.0", port), "filter_chains": [chain]})
+
+
+def _address(host: str, port: int) -> Row:
+    return {"socket_address": {"address": host, "port_value": port}}
+
+
+def wrk(netns: str, place: str, seconds: float, *, kept: bool) -> dict[str, float]:
+    """What one connection after the other, or requests over kept ones, were like; as an ordinary user."""
+    command = [*inside(netns), "setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "--"]
+    header = [] if kept else ["-H", "Connection: close"]
+    order = ["wrk", "-t", "1", "-c", "8", "-d", f"{seconds:g}s", "--latency", *header, f"http://{place}/"]
+    text = subprocess.run([*command, *order], capture_output=True, text=True, check=True, timeout=60 + seconds).stdout
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
+    found = {name: re.search(rf"{name}%\s+([\d.]+)(us|ms|s)", text) for name in ("50", "99")}
+    if rate is None or None in found.values() or "Non-2xx" in text or "Socket errors" in text:
+        raise SystemExit(f"wrk to {place} says:\n{text}")
+    times = {f"p{name}_ms": float(each[1]) * _UNITS[each[2]] for name, each in found.items() if each}
+    return {"per_s": float(rate[1]), **times}
+
+
+def round_of(network: Network, seconds: float, found: dict[tuple[str, str, str], list[dict[str, float]]]) -> None:
+    """Each way once."""
+    kernel = Kernel(netns=network.pod)
+    for mode in ("REDIRECT", "TPROXY"):
+        with sidecar(network, mode, functools.partial(explicit, network)):
+            for way in (each for each in WAYS if each.mode == mode):
+                options = options_of(mode)
+                if way.backend:
+                    install(options, HERE, kernel, way.backend)
+                for direction, (caller, place) in targets(network, way).items():
+                    for kind in ("requests", "connections"):
+                        told = wrk(caller, place, seconds, kept=kind == "requests")
+                        found.setdefault((way.name, direction, kind), []).append(told)
+                uninstall(options, HERE, kernel)
+
+
+def traffic(rounds: int, seconds: float) -> list[Row]:
+    found: dict[tuple[str, str, str], list[dict[str, float]]] = {}
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tgbench")))
+        network = Network("ipv4", stack)
+        for netns in (network.pod, network.far):
+            stack.enter_context(nginx(netns, folder))
+        for _ in range(rounds):
+            round_of(network, seconds, found)
+    rows = []
+    for (way, direction, kind), told in found.items():
+        medians = {key: round(statistics.median(each[key] for each in told), 3) for key in told[0]}
+        rows.append({"measured": kind, "direction": direction, "way": way, **medians})
+    return rows
+
+
+# Rules
+
+
+class Counting(Kernel, frozen=True):
+    """Tells how often the kernel's tables were changed."""
+
+    changes: list[str] = []
+
+    def run(self, command: list[str], text: str = "") -> str:
+        if "restore" in command[0] or "-f" in command:
+            self.changes.append(command[0])
+        return super().run(command, text)
+
+
+KINDS: tuple[tuple[str, Backend, Binary], ...] = (
+    ("iptables-nft", "iptables", "nft"),
+    ("iptables-legacy", "iptables", "legacy"),
+    ("nftables", "nftables", ""),
+)
+
+
+def applying() -> list[Row]:
+    """Of both families, REDIRECT with captured lookups: into an empty namespace, again, and away."""
+    options = CaptureOptions(inbound_ports=ALL, service_cidr=ALL, redirect_dns=True, capture_all_dns=True)
+    times: dict[str, dict[str, list[float]]] = {name: {"apply": [], "again": [], "remove": []} for name, *_ in KINDS}
+    transactions: dict[str, int] = {}
+    with contextlib.ExitStack() as stack:
+        network = Network("ipv6", stack)
+        around = Surroundings(ipv6=True)
+        for _ in range(APPLIED):
+            for name, backend, binary in KINDS:
+                kernel = Counting(netns=network.pod, binary=binary, changes=[])
+                acts: dict[str, Callable[[], object]] = {
+                    "apply": lambda k=kernel, b=backend: install(options, around, k, b),
+                    "again": lambda k=kernel, b=backend: install(options, around, k, b),
+                    "remove": lambda k=kernel: uninstall(options, around, k),
+                }
+                for act, work in acts.items():
+                    start = time.perf_counter()
+                    work()
+                    times[name][act].append(1000 * (time.perf_counter() - start))
+                    transactions.setdefault(f"{name} {act}", len(kernel.changes))
+                    kernel.changes.clear()
+    return [
+        {
+            "measured": "rules",
+            "way": name,
+            **{f"{act}_ms": round(statistics.median(taken), 1) for act, taken in times[name].items()},
+            **{f"{act}_transactions": transactions[f"{name} {act}"] for act in times[name]},
+        }
+        for name, *_ in KINDS
+    ]
+
+
+# All of it
+
+
+def told(rows: list[Row]) -> str:
+    """Ratios to the first way of each kind and direction."""
+    lines = []
+    for row in rows:
+        same = [each for each in rows if all(each.get(k) == row.get(k) for k in ("measured", "direction"))]
+        first = same[0]
+        if row is not first:
+            numbers = [k for k, v in row.items() if isinstance(v, float) and first[k]]
+            ratios = ", ".join(f"{key} {row[key] / first[key]:.2f}" for key in numbers)
+            lines.append(f"{row['measured']} {row.get('direction', '')} {row['way']} / {first['way']}: {ratios}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=1, help="of each measurement; there are 24 in a round")
+    given = parser.parse_args()
+    if os.geteuid() != 0:
+        raise SystemExit("packet rules and network namespaces need root")
+    for program in ("wrk", "nginx", "nft", "iptables-save"):
+        if shutil.which(program) is None:
+            print(json.dumps({"measured": "modes", "skipped": f"{program} is not installed"}))
+            return
+    rows = [*traffic(given.rounds, given.seconds), *applying()]
+    for row in rows:
+        print(json.dumps(row), flush=True)
+    print(told(rows))
+
+
+if __name__ == "__main__":
+    main()
