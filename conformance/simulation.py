@@ -40,16 +40,25 @@ def calls(folder: Path) -> Iterator[Outcome]:
         if not case.raw["calls"]:
             continue
         try:
-            config: EnvoyConfig | None = read_config(_with_secrets(case.compiled().config_dump()))
+            config: EnvoyConfig | None = read_config(_as_simulated(case.compiled().config_dump()))
             broken = ""
         except Exception:
             config, broken = None, traceback.format_exc(limit=-8)
         yield from _of_case(case, config, broken)
 
 
-def _with_secrets(dump: Json) -> Json:
-    """As if every secret had been delivered: the cases give none, and istiod's simulation does not ask for them."""
-    return {**dump, "configs": [each for each in dump["configs"] if not each["@type"].endswith(".SecretsConfigDump")]}
+def _as_simulated(dump: Json) -> Json:
+    """As istiod's simulation takes a configuration: it asks for no secrets, of which the cases give none, and the
+    capturing listeners take connections of either family."""
+    configs = [each for each in dump["configs"] if not each["@type"].endswith(".SecretsConfigDump")]
+    for part in configs:
+        for entry in part.get("dynamicListeners", ()):
+            listener = entry["activeState"]["listener"]
+            address = listener.get("address", {}).get("socketAddress", {})
+            if listener.get("useOriginalDst") and address.get("address") == "0.0.0.0":
+                both = {"address": {"socketAddress": {**address, "address": "::"}}}
+                listener["additionalAddresses"] = [*listener.get("additionalAddresses", ()), both]
+    return {**dump, "configs": configs}
 
 
 def _of_case(case: Case, config: EnvoyConfig | None, broken: str) -> Iterator[Outcome]:
