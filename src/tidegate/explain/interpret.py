@@ -1,5 +1,6 @@
 """What an Envoy does with a connection: ``interpret`` walks its configuration as Envoy would."""
 
+import re
 from collections.abc import Iterator
 from itertools import islice
 
@@ -16,6 +17,9 @@ from tidegate.explain.trace import End, Profile, Trace
 from tidegate.explain.walk import Notes, Walk
 
 __all__ = ["Profile", "interpret"]
+
+_IDLE = {"no_listener": "Listeners[", "no_cluster": "Clusters["}
+"""By what a connection ends for want of, the entries of a dump that tell of such as are not in use."""
 
 
 def interpret(config: EnvoyConfig, connection: Connection, profile: Profile | None = None) -> Trace:
@@ -40,8 +44,10 @@ def _unknown(config: EnvoyConfig, notes: Notes, ends: list[End]) -> tuple[Unknow
     met = {f"{step.kind} {step.name}" for end in ends for step in end.steps}
     tables = {step.facts.get("routeConfiguration") for end in ends for step in end.steps}
     met |= {f"RouteConfiguration {name}" for name in tables if name}
+    idle = _IDLE.get(ends[0].kind, "")
     for each in config.unknown:
-        if each.where == "input" or each.where.startswith(tuple(met)):
+        of_all = each.where == "input" or re.fullmatch(r"configs\[\d+\]", each.where)
+        if of_all or each.where.startswith(tuple(met)) or (idle and idle in each.where):
             notes.add(each.where, each.why)
     return tuple(notes.found.values())
 

@@ -43,6 +43,7 @@ def run_chain(walk: Walk, running: RunningListener, number: int) -> Iterator[Res
     if isinstance(accepted, End):
         yield accepted
         return
+    strange: list[str] = []
     for place, raw in enumerate(chain.filters):
         path = f"{chain_path(number)}.filters[{place}]"
         each = resolved(accepted, accepted.notes.read(Filter, raw, f"{running.where} {path}"), where)
@@ -53,6 +54,10 @@ def run_chain(walk: Walk, running: RunningListener, number: int) -> Iterator[Res
             yield from found
             return
         accepted = found
+        strange += [network_kind(each)] if _is_strange(each) else []
+    if strange:
+        yield accepted.end("unknown", f"no filter that is known here takes the connection on: {', '.join(strange)} may")
+        return
     yield accepted.end("closed", "the filter chain has no filter that takes the connection on")
 
 
@@ -61,11 +66,18 @@ def _filter(walk: Walk, here: Here) -> Walk | Iterable[Result]:
     kind = network_kind(here.filter)
     if kind in _PASSING:
         return _PASSING[kind](walk, here)
+    if kind in _TERMINAL and not here.filter.typed_config:
+        return [walk.end("unknown", f"network filter {here.filter.name} has no typedConfig, so that nothing is known of it")]
     if kind in _TERMINAL:
         return _TERMINAL[kind](walk, here)
-    if kind != "inert":
+    if _is_strange(here.filter):
         walk.unsure(here.where, f"network filter {kind or '?'} is not known here: taken to let the connection pass")
     return walk
+
+
+def _is_strange(each: Filter) -> bool:
+    kind = network_kind(each)
+    return kind not in _PASSING and kind not in _TERMINAL and kind != "inert"
 
 
 def _set_state(walk: Walk, here: Here) -> Walk:

@@ -86,12 +86,14 @@ class FilterChainMatch(Part, frozen=True):
 class ChainHead(Part, frozen=True):
     """As much of a filter chain as its choice needs."""
 
+    WHOLE: ClassVar[frozenset[str]] = frozenset({"filterChainMatch"})
     name: str = ""
     filter_chain_match: FilterChainMatch = FilterChainMatch()
 
 
 class FilterChain(Part, frozen=True):
     RAW: ClassVar[frozenset[str]] = frozenset({"filters"})
+    RETIRED: ClassVar[frozenset[str]] = frozenset({"tlsContext"})
     name: str = ""
     filters: tuple[Any, ...] = ()
     transport_socket: Extension | None = None

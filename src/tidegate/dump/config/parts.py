@@ -1,6 +1,7 @@
 """Reading one message leniently: what does not fit its type is left out and named, the rest stands."""
 
 import re
+from collections.abc import Iterator
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
@@ -13,6 +14,10 @@ class Part(msgspec.Struct, frozen=True, rename="camel"):
 
     RAW: ClassVar[frozenset[str]] = frozenset()
     """Fields kept as they came, to be read when they are needed."""
+    RETIRED: ClassVar[frozenset[str]] = frozenset()
+    """Fields of other Envoy versions that would change what the message means: named where they stand."""
+    WHOLE: ClassVar[frozenset[str]] = frozenset()
+    """Fields whose messages have every field of Envoy's: another one in them is named."""
 
 
 class Unknown(msgspec.Struct, frozen=True):
@@ -39,6 +44,8 @@ def read(kind: type[P], raw: Any, where: str, unknown: list[Unknown]) -> P:
     except TooDeepError as error:
         unknown.append(Unknown(where, str(error)))
         return kind()
+    if kind.RETIRED or kind.WHOLE:
+        unknown += (Unknown(where, why) for why in _strange(kind, raw, picked))
     for _ in range(_MOST_REPAIRS):
         try:
             return msgspec.convert(picked, kind, strict=False)
@@ -57,6 +64,19 @@ def _pick(kind: type[Part], raw: dict[str, Any]) -> dict[str, Any]:
         if found is not None and name in wanted:
             picked[name] = found if name in kind.RAW else camel(found, name)
     return picked
+
+
+def _strange(kind: type[Part], raw: dict[str, Any], picked: dict[str, Any]) -> Iterator[str]:
+    """What of a message means something that is not known here."""
+    for key in raw:
+        if isinstance(key, str) and camel_name(key) in kind.RETIRED:
+            yield f"the field {key} is of another Envoy version and is not read"
+    types = {field.encode_name: field.type for field in msgspec.structs.fields(kind)} if kind.WHOLE else {}
+    for name in kind.WHOLE:
+        inner = picked.get(name)
+        for key in inner if isinstance(inner, dict) else ():
+            if key not in types[name].__struct_encode_fields__:
+                yield f"the field {name}.{key} is not known here and is not looked at"
 
 
 def _drop(picked: dict[str, Any], message: str) -> bool:
@@ -108,6 +128,7 @@ class Extension(Part, frozen=True):
     """TypedExtensionConfig and the many messages of its shape."""
 
     RAW: ClassVar[frozenset[str]] = frozenset({"typedConfig"})
+    RETIRED: ClassVar[frozenset[str]] = frozenset({"config"})
     name: str = ""
     typed_config: dict[str, Any] = {}
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tidegate.dump.config.keys import field
+from tidegate.dump.config.keys import camel_name, field
 from tidegate.dump.config.parts import Unknown
 
 Raw = dict[str, Any]
@@ -26,6 +26,7 @@ _PLAIN = {
 _DUMPS: dict[str, dict[str, tuple[str, str]]] = {
     "ListenersConfigDump": {
         "dynamicListeners": ("listeners", "listener"),
+        "dynamicActiveListeners": ("listeners", "listener"),
         "staticListeners": ("listeners", "listener"),
     },
     "ClustersConfigDump": {
@@ -125,6 +126,9 @@ def _section(part: Any, where: str, found: Sections) -> None:
         if name not in _ELSEWHERE:
             found.unknown.append(Unknown(where, f"a section of an unknown type {part.get('@type', '')!r}"))
         return
+    for key in part:
+        if camel_name(str(key)) not in (*_DUMPS[name], "@type", "versionInfo"):
+            found.unknown.append(Unknown(where, f"the field {str(key)[:80]} of {name} is not known here"))
     for entries, (kind, inner) in _DUMPS[name].items():
         found.present.add("clusters" if kind == "warming" else kind)
         for number, entry in enumerate(_listed(field(part, entries))):
