@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tidegate.dump.config.keys import camel
 from tidegate.explain.config import read_config
 from tidegate.explain.connection import Connection, HttpRequest, TlsHello
 from tidegate.explain.interpret import interpret
@@ -39,7 +40,7 @@ BASES += (
     "vs-fault/expected/checkout",
 )
 NETWORK = "type.googleapis.com/envoy.extensions.filters.network."
-GENTLE = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+GENTLE = settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 
 texts = st.text(max_size=12) | st.sampled_from(["a.test", "*", "10.0.0.1", "::1", "[::1]:x", ":", "x:99999999"])
 ports = st.sampled_from([80, 443, 8080, 9080, 15001, 15006, 0, -1, 70000])
@@ -120,6 +121,51 @@ def test_mutated_dumps(bases: list[Any], seed: int, times: int, asked: list[Conn
             for direction in ("outbound", "inbound", "gateway"):
                 request = HttpRequest(authority="orders.shop")
                 whole(interpret(config, Connection(direction, ip, port, "10.0.0.5", http=request)))  # type: ignore[arg-type]
+
+
+SECTIONS = {
+    "lds": ("Listeners", "dynamic_listeners", "listener"),
+    "cds": ("Clusters", "dynamic_active_clusters", "cluster"),
+    "rds": ("Routes", "dynamic_route_configs", "route_config"),
+    "eds": ("Endpoints", "dynamic_endpoint_configs", "endpoint_config"),
+}
+
+
+def as_dump(base: Any, snake: bool) -> Any:
+    """As an Envoy's admin interface shows the resources, with either spelling of its fields."""
+    configs = []
+    for kind, (name, entries, field) in SECTIONS.items():
+        listed: list[Any] = [{"version_info": "1", field: each} for each in base[kind]]
+        if kind == "lds":
+            listed = [{"name": each["listener"].get("name", ""), "active_state": each} for each in listed]
+        found = {"@type": f"type.googleapis.com/envoy.admin.v3.{name}ConfigDump", entries: listed}
+        configs.append(found if snake else camel(found))
+    return {"configs": configs}
+
+
+@GENTLE
+@given(seed=st.integers(0, 2**32), times=st.integers(1, 25), snake=st.booleans(), asked=connections)
+def test_mutated_dumps_of_an_admin_interface(
+    bases: list[Any], seed: int, times: int, snake: bool, asked: Connection
+) -> None:
+    dice = random.Random(seed)
+    whole_one = as_dump(dice.choice(bases), snake)
+    config = read_config(mutated(whole_one, dice, times) if times > 1 else whole_one)
+    whole(interpret(config, asked))
+    for running in list(config.listeners)[:4]:
+        for ip, port, _ in list(running.addresses)[:1]:
+            whole(interpret(config, Connection("gateway", ip, port, http=HttpRequest(authority="orders.shop"))))
+    if times == 1:
+        assert config.listeners and not [each for each in config.unknown if each.where.startswith("configs")]
+
+
+@GENTLE
+@given(cut=st.integers(0, 10_000_000), number=st.integers(0, 100), snake=st.booleans())
+def test_text_of_an_admin_interface_that_was_cut(bases: list[Any], cut: int, number: int, snake: bool) -> None:
+    text = json.dumps(as_dump(bases[number % len(bases)], snake)).encode()
+    config = read_config(text[: cut % len(text)])
+    assert config.unknown
+    whole(interpret(config, Connection("inbound", "10.0.0.1", 8080, http=HttpRequest(authority="a"))))
 
 
 @GENTLE

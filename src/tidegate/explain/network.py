@@ -67,7 +67,7 @@ def _filter(walk: Walk, here: Here) -> Walk | Iterable[Result]:
     if kind in _PASSING:
         return _PASSING[kind](walk, here)
     if kind in _TERMINAL and not here.filter.typed_config:
-        return [walk.end("unknown", f"network filter {here.filter.name} has no typedConfig, so that nothing is known of it")]
+        return [walk.end("unknown", f"network filter {here.filter.name} has no typedConfig: nothing is known of it")]
     if kind in _TERMINAL:
         return _TERMINAL[kind](walk, here)
     if _is_strange(here.filter):

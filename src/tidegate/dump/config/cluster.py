@@ -120,6 +120,7 @@ class HttpOptions(Part, frozen=True):
 
 class Cluster(Part, frozen=True):
     RAW: ClassVar[frozenset[str]] = frozenset({"typedExtensionProtocolOptions"})
+    RETIRED: ClassVar[frozenset[str]] = frozenset({"hosts", "tlsContext"})
     name: str = ""
     type: str = "STATIC"
     cluster_type: ClusterType | None = None

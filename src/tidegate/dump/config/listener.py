@@ -111,6 +111,7 @@ class Filter(Part, frozen=True):
     """A network or HTTP filter."""
 
     RAW: ClassVar[frozenset[str]] = frozenset({"typedConfig", "config"})
+    RETIRED: ClassVar[frozenset[str]] = frozenset({"config"})
     name: str = ""
     typed_config: dict[str, Any] | None = None
     config_discovery: DiscoveredConfig | None = None

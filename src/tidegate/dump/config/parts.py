@@ -128,7 +128,6 @@ class Extension(Part, frozen=True):
     """TypedExtensionConfig and the many messages of its shape."""
 
     RAW: ClassVar[frozenset[str]] = frozenset({"typedConfig"})
-    RETIRED: ClassVar[frozenset[str]] = frozenset({"config"})
     name: str = ""
     typed_config: dict[str, Any] = {}
 
