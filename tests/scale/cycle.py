@@ -15,6 +15,7 @@ import msgspec
 from bench.core import entry, put, resident
 from tidegate.app.heap import spare
 from tidegate.app.hub import Hub
+from tidegate.app.losses import Losses
 from tidegate.app.proxies import Node
 from tidegate.snapshot.world import Event, Verb
 from tidegate.xds.client import Subscriber, first_node
@@ -32,11 +33,18 @@ class Core:
 
     def __init__(self) -> None:
         self.hub = Hub()
+        self.losses = Losses(self.hub)
         self.hub.apply([put(entry(n)) for n in range(KEPT)])
         self.shown = self.hub.attach(NODE)
         self.session = DeltaSession(self.shown.mailbox.view)
         self.client = Subscriber(first_node("sidecar~10.1.1.1~client.bench~x"))
         self._answer(self.client.begin())
+        self._follow()
+
+    def _follow(self) -> None:
+        self.losses.note()
+        while not self.losses.idle:
+            self.losses.work(BATCH)
 
     def _answer(self, requests: Iterable[Any]) -> None:
         pending = list(requests)
@@ -46,6 +54,7 @@ class Core:
 
     def apply(self, events: list[Event]) -> None:
         self.hub.apply(events)
+        self._follow()
         update, self.shown.mailbox._waiting = self.shown.mailbox._waiting, None
         if update is not None:
             sends = self.session.on_publish(update.view, update.delta)
@@ -56,6 +65,7 @@ class Core:
         gc.collect()
         found: dict[str, int] = {"builders": self.hub.builders.remembered()}
         found |= sizes("hub", attributes(self.hub))
+        found |= sizes("losses", attributes(self.losses))
         found |= sizes("world", attributes(self.hub.world))
         for outbound in self.hub._kinds.values():
             found |= sizes("outbound", attributes(outbound))

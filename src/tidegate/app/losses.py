@@ -44,12 +44,13 @@ class Losses:
                 told |= self._say(key, frozenset())
             self._due = {k: None for k in self._due if isinstance(k, Shown) or k[0] != kind}
         for kind, outbound in outbounds.items():
+            recent: Iterable[tuple[Disputed, str]] = tuple(outbound.recent)
+            outbound.recent.clear()
             if kind not in self._kinds:
                 if len(self._kinds) >= MOST_KINDS:
-                    continue  # what it looked at lately is kept for the time when there is room
-                self._kinds[kind] = set()
-            self._due.update(dict.fromkeys((kind, sort, name) for sort, name in outbound.recent))
-            outbound.recent.clear()
+                    continue
+                self._kinds[kind], recent = set(), outbound.places()
+            self._due.update(dict.fromkeys((kind, sort, name) for sort, name in recent))
         self._due.update(dict.fromkeys(self._hub.renewed))
         self._hub.renewed.clear()
         return told

@@ -47,7 +47,7 @@ class Outbound:
         self.kind, self._builders = kind, builders
         self.resources: dict[str, Resources] = {t: Map() for t in TYPES}
         self.recent: dict[tuple[Disputed, str], None] = {}
-        """Where something was looked at; whoever follows disputes takes it away."""
+        """Where something was looked at. Whoever follows disputes has to take it away: it only grows."""
         self._reset()
         self._aliases: dict[str, set[str]] = defaultdict(set)
         self._note_aliases(Map(), world.services, world.services)
@@ -317,6 +317,12 @@ class Outbound:
     def decisions_about(self, host: str) -> Iterable[Decision]:
         """What was decided about one host name (any letter case): definitions, scope, routes and policies of it."""
         return decisions.about(self._around, host.lower())
+
+    def places(self) -> Iterator[tuple["Disputed", str]]:
+        """Everywhere that objects may take something from one another. Walks all hosts: for who begins to follow."""
+        yield from ((Disputed.HOST, host) for host in self._universe())
+        yield from ((Disputed.ROUTE, name) for name in self._routes)
+        yield from ((Disputed.LISTENER, naming.listener(*address)) for address in self._listeners)
 
     def disputes(self, sort: "Disputed", name: str) -> Iterable[Decision]:
         """Who takes something from whom at one place where objects meet."""

@@ -140,7 +140,7 @@ class Draft:
             namespaces=frozenset(services.changed_namespaces),
             mesh=self.tables.mesh != self.tables.base.mesh,
             networks=self.tables.networks != self.tables.base.networks,
-            told=frozenset(self.tables.told),
+            told=self.tables.told_anew(),
         )
         derived = Derived(
             workloads=len(services.dirty_workloads),

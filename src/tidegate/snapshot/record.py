@@ -25,6 +25,10 @@ NoteKey: TypeAlias = tuple[str, object]
 """Which derivation a note comes from, so that the next run of it replaces the note."""
 
 
+Notes: TypeAlias = tuple[tuple[Ref, str], ...]
+"""What a derivation says of objects, in words."""
+
+
 class Derived(msgspec.Struct, frozen=True):
     """How many values of each sort the last ``apply`` derived: what the change cost."""
 
@@ -92,7 +96,7 @@ class State(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     naming_secrets: Map[str, Map[Ref, None]] = Map()
     """Namespace to its effective DestinationRules that name a Secret."""
     members: Map[Ref, tuple[Ref, ...]] = Map()
-    notes: Map[NoteKey, tuple[tuple[Ref, str], ...]] = Map()
+    notes: Map[NoteKey, Notes] = Map()
     noted: Map[Ref, Map[NoteKey, None]] = Map()
     """Object to the derivations that have something to say of it."""
     networks: Networks = Networks()

@@ -14,6 +14,7 @@ from tidegate.registry.model import ServiceKey, ServiceTarget, Workload
 from tidegate.snapshot import targets
 from tidegate.snapshot.draft import MESH_CONFIG, Draft
 from tidegate.snapshot.record import State
+from tidegate.snapshot.tables import texts_of
 from tidegate.snapshot.world import Changed, Event, Verb
 
 
@@ -97,8 +98,7 @@ class Snapshot(State, frozen=True, eq=False, kw_only=True):
 
     def problems_of(self, ref: Ref) -> tuple[str, ...]:
         """Why one object is left out, or in conflict."""
-        notes = (self.notes[key] for key in self.noted.get(ref) or ())
-        return tuple(sorted({text for each in notes for about, text in each if about == ref}))
+        return texts_of(self.notes, self.noted, ref)
 
     def problems(self) -> Map[Ref, tuple[str, ...]]:
         """Objects left out or in conflict, and why."""

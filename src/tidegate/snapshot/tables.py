@@ -1,15 +1,16 @@
 """The maps of a world while a step changes them."""
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from immutables import Map, MapMutation
 
 from tidegate.api.objects import Ref
-from tidegate.snapshot.record import NoteKey, State
+from tidegate.snapshot.record import NoteKey, Notes, State
 
 K = TypeVar("K")
 M = TypeVar("M")
+Table: TypeAlias = Map[K, M] | MapMutation[K, M]
 
 _MAPS = (
     "services",
@@ -97,8 +98,8 @@ class Tables:
         self.members = base.members.mutate()
         self.notes = base.notes.mutate()
         self.noted = base.noted.mutate()
-        self.told: set[Ref] = set()
-        """Objects of which something else is said than before."""
+        self._renoted: set[Ref] = set()
+        """Objects that a derivation says something of, or said, which says something else now."""
         self.gateway_services, self.node_addresses = base.gateway_services, base.node_addresses
         self.networks, self.mesh_networks = base.networks, base.mesh_networks
         self.placing, self.gateways_of_mesh = base.placing, base.gateways_of_mesh
@@ -117,11 +118,23 @@ class Tables:
         assign(self.notes, key, new or None)
         before, after = {ref for ref, _ in old}, {ref for ref, _ in new}
         move(self.noted, key, before, after)
-        self.told |= before | after
+        self._renoted |= before | after
+
+    def told_anew(self) -> frozenset[Ref]:
+        """Objects of which all derivations together say something else than in the world before."""
+        old = self.base.notes, self.base.noted
+        new = self.notes, self.noted
+        return frozenset(ref for ref in self._renoted if texts_of(*old, ref) != texts_of(*new, ref))
 
     def namespace_annotations(self, namespace: str) -> dict[str, str]:
         obj = self.objects.get(Ref("Namespace", "", namespace))
         return obj.meta.annotations if obj is not None else {}
+
+
+def texts_of(notes: Table[NoteKey, Notes], noted: Table[Ref, Map[NoteKey, None]], ref: Ref) -> tuple[str, ...]:
+    """All that derivations say of one object, once and in a fixed order."""
+    found = (notes[key] for key in noted.get(ref) or ())
+    return tuple(sorted({text for each in found for about, text in each if about == ref}))
 
 
 def assign(table: MapMutation[K, M], key: K, value: M | None) -> None:
