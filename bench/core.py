@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.api import decode
-from tidegate.app.heap import settle, spare
-from tidegate.app.hub import Hub
-from tidegate.app.proxies import Node
+from tidegate.app.discovery.heap import settle, spare
+from tidegate.app.discovery.hub import Hub
+from tidegate.app.discovery.proxies import Node
 from tidegate.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from tidegate.snapshot.world import Event, Verb
 

@@ -13,9 +13,10 @@ from typing import Any
 import yaml
 
 from bench.core import entry, put
-from tidegate.app import manifests, offline
-from tidegate.app.compile import compile_proxy
-from tidegate.app.proxyspec import ProxySpec
+from tidegate.app.offline import manifests
+from tidegate.app.offline import world as offline
+from tidegate.app.offline.compile import compile_proxy
+from tidegate.app.offline.proxyspec import ProxySpec
 
 SIZES = (100, 1000, 5000)
 EDITS = 20

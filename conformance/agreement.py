@@ -14,8 +14,8 @@ from typing import Any
 from conformance import difference
 from conformance.suite import Json, Outcome
 from tests.golden.scenario import Scenario
-from tidegate.app.compile import Compiled
-from tidegate.app.proxyspec import ProxySpec
+from tidegate.app.offline.compile import Compiled
+from tidegate.app.offline.proxyspec import ProxySpec
 from tidegate.dump.read import parse
 from tidegate.explain.config import EnvoyConfig, read_config
 from tidegate.explain.connection import Connection, HttpRequest, TlsHello

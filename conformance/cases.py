@@ -13,10 +13,11 @@ from typing import Any
 import msgspec
 import yaml
 
-from tidegate.app import manifests, offline, proxyspec
-from tidegate.app.compile import Compiled, compile_proxy
-from tidegate.app.offline import Offline
-from tidegate.app.proxyspec import ProxySpec
+from tidegate.app.offline import manifests, proxyspec
+from tidegate.app.offline import world as offline
+from tidegate.app.offline.compile import Compiled, compile_proxy
+from tidegate.app.offline.proxyspec import ProxySpec
+from tidegate.app.offline.world import Offline
 from tidegate.inject.settings import merged
 from tidegate.registry.model import (
     UNSPECIFIED,

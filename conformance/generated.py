@@ -11,7 +11,7 @@ from typing import Any
 
 from google.protobuf import json_format
 
-from tidegate.app.compile import Compiled
+from tidegate.app.offline.compile import Compiled
 from tidegate.envoy import protos
 from tidegate.envoy.resource import CLUSTER, LISTENER, ROUTE
 

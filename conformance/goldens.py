@@ -11,7 +11,7 @@ from tests.golden.accepted import special, unaccepted
 from tests.golden.compare import Difference, compare_resources
 from tests.golden.scenario import SECTIONS, Scenario
 from tests.golden.translate import translated
-from tidegate.app.proxyspec import ProxySpec
+from tidegate.app.offline.proxyspec import ProxySpec
 from tidegate.kit import nametable
 from tidegate.kit.nametable import decode
 

@@ -15,10 +15,10 @@ import yaml
 from conformance.suite import Json, Outcome, judged
 from tidegate.answer.question import Question
 from tidegate.answer.report import Report
-from tidegate.app import proxyspec
-from tidegate.app.explain import explain, scene
-from tidegate.app.manifests import load
-from tidegate.app.offline import Settings, build
+from tidegate.app.diagnosis.explain import explain, scene
+from tidegate.app.offline import proxyspec
+from tidegate.app.offline.manifests import load
+from tidegate.app.offline.world import Settings, build
 from tidegate.rules.saved import read_saved
 
 CASE, MESH, RULES = "case.yaml", "mesh.yaml", "iptables.txt"

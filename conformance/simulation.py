@@ -13,7 +13,7 @@ from typing import Any
 from conformance import cases, difference
 from conformance.cases import Case
 from conformance.suite import Json, Outcome, judged
-from tidegate.app.compile import Compiled
+from tidegate.app.offline.compile import Compiled
 from tidegate.dump.read import parse
 from tidegate.explain.config import EnvoyConfig, read_config
 from tidegate.explain.connection import Connection, HttpRequest, TlsHello

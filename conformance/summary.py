@@ -10,7 +10,7 @@ from typing import Any
 from conformance import cases, difference, generated
 from conformance.cases import Case
 from conformance.suite import Json, Outcome, judged
-from tidegate.app.compile import Compiled, route_names
+from tidegate.app.offline.compile import Compiled, route_names
 from tidegate.envoy.resource import CLUSTER, LISTENER
 
 

@@ -14,7 +14,7 @@ from tests.golden.compare import normalized
 from tidegate.api import meshconfig
 from tidegate.api.decode import stored
 from tidegate.api.telemetry import WorkloadMode
-from tidegate.app.offline import mesh_config_map
+from tidegate.app.offline.world import mesh_config_map
 from tidegate.envoy import accesslog, protos
 from tidegate.envoy.defaults import keyed, slices
 from tidegate.envoy.inputs import Logger

@@ -12,8 +12,8 @@ from tidegate.api.kinds import KINDS
 from tidegate.api.mesh import MeshConfig
 from tidegate.api.objects import Object
 from tidegate.api.shapes import MessageShape, shape_of
-from tidegate.app.hub import Hub, Shown
-from tidegate.app.proxies import Node
+from tidegate.app.discovery.hub import Hub, Shown
+from tidegate.app.discovery.proxies import Node
 from tidegate.envoy.outbound import TYPES
 from tidegate.envoy.resource import SECRET
 from tidegate.scope.proxy import Interception

@@ -7,7 +7,7 @@ import pytest
 
 from conformance import generated
 from conformance.cases import Case
-from tidegate.app.compile import Compiled
+from tidegate.app.offline.compile import Compiled
 
 OBJECTS = """
 apiVersion: networking.istio.io/v1

@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 from pathlib import Path
 
-from tidegate.app.discovery import Discovery, Settings
-from tidegate.app.proxies import Node
-from tidegate.app.statuses import Pauses, Statuses
+from tidegate.app.discovery.plane import Discovery, Settings
+from tidegate.app.discovery.proxies import Node
+from tidegate.app.discovery.statuses import Pauses, Statuses
 
 PORT = 7555
 

@@ -10,8 +10,8 @@ from tests.equivalence.test_hub import Bodies, bodies, differing, entries, meshe
 from tests.worlds import made, pod, put
 from tidegate.api import decode
 from tidegate.api.objects import Object, Ref
-from tidegate.app.hub import Hub, Shown
-from tidegate.app.proxies import Node
+from tidegate.app.discovery.hub import Hub, Shown
+from tidegate.app.discovery.proxies import Node
 from tidegate.envoy.resource import SECRET
 from tidegate.snapshot.world import Event, Verb
 from tidegate.xds.mailbox import merge

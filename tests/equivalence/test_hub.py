@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.worlds import entry, made, mesh, pod, policy, put, routing, service, sidecar
 from tidegate.api.objects import Object, Ref
-from tidegate.app.hub import Hub, Shown
-from tidegate.app.proxies import Node
+from tidegate.app.discovery.hub import Hub, Shown
+from tidegate.app.discovery.proxies import Node
 from tidegate.envoy.outbound import TYPES
 from tidegate.snapshot.world import Event, Verb
 from tidegate.xds.mailbox import merge

@@ -5,11 +5,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tidegate.app import manifests, offline, proxyspec
-from tidegate.app.compile import Compiled, compile_proxy
-from tidegate.app.findings import Severity
-from tidegate.app.offline import Offline
-from tidegate.app.proxyspec import ProxySpec
+from tidegate.app.offline import manifests, proxyspec
+from tidegate.app.offline import world as offline
+from tidegate.app.offline.compile import Compiled, compile_proxy
+from tidegate.app.offline.findings import Severity
+from tidegate.app.offline.proxyspec import ProxySpec
+from tidegate.app.offline.world import Offline
 from tidegate.envoy.resource import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, SECRET
 
 SECTIONS = {"cds": CLUSTER, "eds": ENDPOINT, "lds": LISTENER, "rds": ROUTE, "sds": SECRET, "ecds": EXTENSION}

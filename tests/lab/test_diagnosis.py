@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab.labs import NEEDS, OUTSIDE_WEB, VIP, Lab, running_lab, until
-from tidegate.app.reading import service_names
+from tidegate.app.diagnosis.reading import service_names
 
 pytestmark = NEEDS
 

@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 
 from bench.core import entry, put, resident
-from tidegate.app.heap import spare
-from tidegate.app.hub import Hub
-from tidegate.app.losses import Losses
-from tidegate.app.proxies import Node
+from tidegate.app.discovery.heap import spare
+from tidegate.app.discovery.hub import Hub
+from tidegate.app.discovery.losses import Losses
+from tidegate.app.discovery.proxies import Node
 from tidegate.snapshot.world import Event, Verb
 from tidegate.xds.client import Subscriber, first_node
 from tidegate.xds.delta import DeltaSession

@@ -9,7 +9,7 @@ import pytest
 from bench.swarm import Swarm, digest
 from tests.envoy.test_control_plane import DEADLINE, NODE, Plane, entry, holds, populate, sidecar
 from tests.scale.planes import SERVICES, endpoint_is, memory, moved, reference, services, shown, sidecars, whole
-from tidegate.app.heap import SETTLING_SECONDS
+from tidegate.app.discovery.heap import SETTLING_SECONDS
 from tidegate.store.client import KubeStore
 from tidegate.xds.client import DeltaClient
 

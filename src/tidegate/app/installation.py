@@ -8,8 +8,8 @@ import msgspec
 
 from tidegate.api.kinds import KINDS
 from tidegate.api.schema import crd_manifests
-from tidegate.app.discovery import WATCHED
-from tidegate.app.statuses import WRITTEN
+from tidegate.app.discovery.plane import WATCHED
+from tidegate.app.discovery.statuses import WRITTEN
 from tidegate.inject import webhookconfig
 from tidegate.inject.context import PROXY_ID
 from tidegate.inject.settings import Json

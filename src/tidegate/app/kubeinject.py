@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from tidegate.app import manifests
+from tidegate.app.offline import manifests
 from tidegate.inject import ranges
 from tidegate.inject.context import Place
 from tidegate.inject.objects import Result, inject_object

@@ -10,9 +10,9 @@ import click
 from tidegate.cli.manifests import manifest_options, settings, sign_of_life
 
 if TYPE_CHECKING:
-    from tidegate.app.findings import Finding
-    from tidegate.app.offline import Offline
-    from tidegate.app.proxyspec import ProxySpec
+    from tidegate.app.offline.findings import Finding
+    from tidegate.app.offline.proxyspec import ProxySpec
+    from tidegate.app.offline.world import Offline
 
 
 @click.command(name="compile")
@@ -57,10 +57,10 @@ def compile_command(
     A proxy specification needs a name only:
       {name: client, namespace: entry, ip: 10.1.2.3, labels: {app: client}}
     """
-    from tidegate.app.compile import compile_proxy
-    from tidegate.app.disputes import idle
-    from tidegate.app.manifests import load
-    from tidegate.app.offline import build
+    from tidegate.app.offline.compile import compile_proxy
+    from tidegate.app.offline.disputes import idle
+    from tidegate.app.offline.manifests import load
+    from tidegate.app.offline.world import build
 
     with sign_of_life("reading and judging the manifests"):
         world = build(load(paths), settings(**where))
@@ -81,7 +81,7 @@ def tell(found: Iterable["Finding"]) -> None:
 
 
 def _spec(world: "Offline", proxy: str, file: Path | None) -> "ProxySpec":
-    from tidegate.app import proxyspec
+    from tidegate.app.offline import proxyspec
 
     if file is not None:
         return proxyspec.read(file, proxy)

@@ -12,8 +12,8 @@ from tidegate.cli.labs import lab_options
 from tidegate.cli.options import complete_workload, output_option
 
 if TYPE_CHECKING:
-    from tidegate.app import describe as facts
-    from tidegate.app.reading import Reading
+    from tidegate.app.diagnosis import describe as facts
+    from tidegate.app.diagnosis.reading import Reading
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -74,7 +74,7 @@ def workload(name: str, namespace: str, xds_address: str | None, output: str, **
       tidegate describe workload client.front
       tidegate describe workload v1 -n shop -o yaml
     """
-    from tidegate.app import describe as facts
+    from tidegate.app.diagnosis import describe as facts
 
     given = _read(**where)
     found = facts.find_workload(given, name, namespace)
@@ -84,7 +84,7 @@ def workload(name: str, namespace: str, xds_address: str | None, output: str, **
 
 def _complete_service(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Names of the API server's Services and hosts of its ServiceEntries, for shell completion."""
-    from tidegate.app.reading import service_names
+    from tidegate.app.diagnosis.reading import service_names
     from tidegate.kit.errors import TidegateError
 
     given = ctx.params
@@ -113,7 +113,7 @@ def service(name: str, namespace: str, viewer: str, output: str, **where: Any) -
       tidegate describe service redis.example --from front
       tidegate describe service reviews -n shop -o json
     """
-    from tidegate.app import describe as facts
+    from tidegate.app.diagnosis import describe as facts
 
     given = _read(**where)
     found = facts.find_service(given, name, namespace)
@@ -121,7 +121,7 @@ def service(name: str, namespace: str, viewer: str, output: str, **where: Any) -
 
 
 def _read(domain: str, **where: Any) -> "Reading":
-    from tidegate.app.reading import read
+    from tidegate.app.diagnosis.reading import read
 
     given = read(labs.api_server(**where), domain)
     for text in given.unreadable:

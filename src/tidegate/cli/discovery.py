@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from tidegate.app.discovery import Network
+    from tidegate.app.discovery.plane import Network
 
 TLS_PORT = 15012
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -68,7 +68,7 @@ def discovery(
     import logging
     import os
 
-    from tidegate.app.discovery import Settings, run
+    from tidegate.app.discovery.plane import Settings, run
     from tidegate.kit import features
 
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -88,7 +88,7 @@ def _ready(debug: str, socket: Path, tls: str) -> str:
 
 
 def _network(address: str | None, certificate: Path | None, key: Path | None) -> "Network | None":
-    from tidegate.app.discovery import Network
+    from tidegate.app.discovery.plane import Network
     from tidegate.kit import hostport
 
     if not (address or certificate or key):

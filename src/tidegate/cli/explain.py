@@ -13,7 +13,7 @@ from tidegate.cli.options import complete_workload
 if TYPE_CHECKING:
     from tidegate.answer.question import Question
     from tidegate.answer.report import Report, ReportEnd, ReportStep
-    from tidegate.app.explain import Scene, World
+    from tidegate.app.diagnosis.explain import Scene, World
     from tidegate.rules.saved import RuleSets
 
 PROTOCOLS = ("http", "https", "http2", "grpc", "tls", "tcp", "udp")
@@ -104,7 +104,7 @@ def explain(output: str, **given: Any) -> None:
     wrong_endpoints, tls_mismatch, hangs, protocol_error, rejected_by_policy, upstream_unreachable, no_failover,
     not_intercepted, name_not_resolved: see docs/explain.md.
     """
-    from tidegate.app import explain as explaining
+    from tidegate.app.diagnosis import explain as explaining
 
     question = _question(given)
     report = explaining.explain(_scene(given), question)
@@ -165,8 +165,8 @@ def _header(text: str) -> tuple[str, str]:
 
 
 def _scene(given: dict[str, Any]) -> "Scene":
-    from tidegate.app import explain as explaining
-    from tidegate.app import proxyspec
+    from tidegate.app.diagnosis import explain as explaining
+    from tidegate.app.offline import proxyspec
 
     world = _world(given)
     file: Path | None = given["proxy_spec"]
@@ -183,7 +183,7 @@ def _scene(given: dict[str, Any]) -> "Scene":
 
 
 def _world(given: dict[str, Any]) -> "World":
-    from tidegate.app import explain as explaining
+    from tidegate.app.diagnosis import explain as explaining
 
     chosen = {name: given[name] for name in ("mesh_config", "namespace", "domain", "variables")}
     if given["paths"]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from tidegate.app.offline import Settings
+    from tidegate.app.offline.world import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -56,7 +56,7 @@ def _manifest_options(command: F, *, required: bool) -> F:
 
 def settings(mesh_config: Path | None, namespace: str, domain: str, variables: tuple[str, ...]) -> "Settings":
     """What the options say beside the manifests."""
-    from tidegate.app.offline import Settings
+    from tidegate.app.offline.world import Settings
 
     pairs = [text.partition("=") for text in variables]
     for name, equals, _ in pairs:

@@ -9,7 +9,7 @@ from tidegate.cli.manifests import manifest_options, settings, sign_of_life
 from tidegate.cli.options import output_option
 
 if TYPE_CHECKING:
-    from tidegate.app.findings import Finding
+    from tidegate.app.offline.findings import Finding
 
 _COLOURS = {"error": "red", "warning": "yellow", "info": "blue"}
 
@@ -41,11 +41,11 @@ def validate(paths: tuple[str, ...], fail_on: str, output: str, **where: Any) ->
       tidegate validate -f mesh/ --fail-on warning -o json
       helm template chart | tidegate validate -f -
     """
-    from tidegate.app.dangling import missing_subsets
-    from tidegate.app.disputes import disputes
-    from tidegate.app.manifests import load
-    from tidegate.app.offline import build
-    from tidegate.app.pitfalls import pitfalls
+    from tidegate.app.offline.dangling import missing_subsets
+    from tidegate.app.offline.disputes import disputes
+    from tidegate.app.offline.manifests import load
+    from tidegate.app.offline.pitfalls import pitfalls
+    from tidegate.app.offline.world import build
 
     with sign_of_life("reading and judging the manifests"):
         given = load(paths)

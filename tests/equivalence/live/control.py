@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tidegate.app.compile import Compiled, route_names
+from tidegate.app.offline.compile import Compiled, route_names
 from tidegate.envoy.resource import SECRET
 from tidegate.xds.fixed import FixedView, Item
 from tidegate.xds.mailbox import Mailbox

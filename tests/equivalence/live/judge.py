@@ -14,10 +14,10 @@ from tests.equivalence.live.stage import ADDRESS, ADDRESS6, CHOSEN, NAMESPACE, P
 from tests.equivalence.test_explain_envoy import on_the_wire, status_of
 from tidegate.answer.question import Question, ask, at
 from tidegate.answer.report import Report, ReportEnd
-from tidegate.app.explain import Scene, explain, scene
-from tidegate.app.manifests import parse
-from tidegate.app.offline import Settings, build
-from tidegate.app.proxyspec import choose
+from tidegate.app.diagnosis.explain import Scene, explain, scene
+from tidegate.app.offline.manifests import parse
+from tidegate.app.offline.proxyspec import choose
+from tidegate.app.offline.world import Settings, build
 from tidegate.explain.connection import Connection, HttpRequest
 from tidegate.kit import nametable
 

@@ -24,7 +24,7 @@ from tests.equivalence.live.control import Control, Shown, view_of
 from tidegate.agent.bootstrap import bootstrap
 from tidegate.agent.process import as_user
 from tidegate.agent.settings import Settings
-from tidegate.app.compile import Compiled
+from tidegate.app.offline.compile import Compiled
 from tidegate.capture import apply
 from tidegate.capture.kernel import Kernel
 from tidegate.envoy import protos

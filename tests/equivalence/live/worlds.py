@@ -18,7 +18,7 @@ from tests.equivalence.live.stage import (
     Mode,
 )
 from tidegate.answer.question import Question
-from tidegate.app.proxyspec import PROXY_CONFIG
+from tidegate.app.offline.proxyspec import PROXY_CONFIG
 from tidegate.rules.annotations import MODE
 
 Json = dict[str, Any]

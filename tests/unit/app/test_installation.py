@@ -4,9 +4,9 @@ from click.testing import CliRunner
 
 from tests.certificates import Authority
 from tidegate.api.kinds import KINDS
-from tidegate.app.discovery import WATCHED
+from tidegate.app.discovery.plane import WATCHED
+from tidegate.app.discovery.statuses import WRITTEN
 from tidegate.app.installation import CERTIFICATE, NAME, Wanted, manifests, role
-from tidegate.app.statuses import WRITTEN
 from tidegate.cli.main import cli
 
 WANTED = Wanted(image="localhost/mesh:1", definitions=False)

@@ -7,7 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.unit.app.test_offline import POD, SERVICE
+from tests.unit.app.offline.test_world import POD, SERVICE
 from tidegate.cli import main
 from tidegate.cli.main import cli
 from tidegate.kit.errors import TidegateError

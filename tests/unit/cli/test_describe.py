@@ -10,7 +10,7 @@ import yaml
 from click.testing import CliRunner
 
 from tests.worlds import entry, pod, policy, routing
-from tidegate.app import reading as store
+from tidegate.app.diagnosis import reading as store
 from tidegate.cli.describe import describe
 from tidegate.kit.errors import TidegateError
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from tests.unit.app.test_offline import ENTRY, POD, SERVICE
+from tests.unit.app.offline.test_world import ENTRY, POD, SERVICE
 from tidegate.cli.main import cli
 from tidegate.kit.errors import TidegateError
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tidegate.api import decode
-from tidegate.app.hub import Hub
-from tidegate.app.proxies import Node
+from tidegate.app.discovery.hub import Hub
+from tidegate.app.discovery.proxies import Node
 from tidegate.envoy import outbound
 from tidegate.envoy.cache import Builders
 from tidegate.envoy.inputs import CatchAll

@@ -5,7 +5,7 @@ import pytest
 
 from tests.worlds import Shop, entry, made, pod, put, service
 from tidegate.api.objects import Ref
-from tidegate.app.proxies import Node, make_kind
+from tidegate.app.discovery.proxies import Node, make_kind
 from tidegate.kit.features import Features
 from tidegate.snapshot.state import Snapshot
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.worlds import Shop, entry, mesh
 from tidegate.api import meshconfig
-from tidegate.app.proxies import read_metadata
+from tidegate.app.discovery.proxies import read_metadata
 from tidegate.envoy import protos
 from tidegate.scope.proxy import HeaderSettings
 from tidegate.scope.proxyheaders import header_settings

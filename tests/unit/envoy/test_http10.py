@@ -2,7 +2,7 @@
 
 import pytest
 
-from tidegate.app.proxies import Node, make_kind
+from tidegate.app.discovery.proxies import Node, make_kind
 from tidegate.envoy.chains import http_protocols
 from tidegate.kit.features import Features
 from tidegate.scope.proxy import ProxyKind

@@ -4,7 +4,7 @@ from typing import Any
 
 from tidegate.api.decode import stored
 from tidegate.api.objects import Object, Ref
-from tidegate.app.offline import mesh_config_map
+from tidegate.app.offline.world import mesh_config_map
 from tidegate.snapshot.state import Snapshot
 from tidegate.snapshot.world import Event, Verb
 

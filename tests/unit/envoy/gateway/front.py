@@ -4,8 +4,8 @@ from typing import Any
 
 from tests.worlds import made, pod, put, service
 from tidegate.api.objects import Object
-from tidegate.app.hub import Hub
-from tidegate.app.proxies import Node
+from tidegate.app.discovery.hub import Hub
+from tidegate.app.discovery.proxies import Node
 from tidegate.envoy import protos
 from tidegate.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, Decision
 

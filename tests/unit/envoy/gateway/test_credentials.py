@@ -9,8 +9,8 @@ from tests.unit.envoy.gateway.front import SPACE, Front, gateway, server, simple
 from tests.worlds import pod, policy, put
 from tidegate.api import decode
 from tidegate.api.objects import Object, Ref
-from tidegate.app.hub import Hub
-from tidegate.app.proxies import Node
+from tidegate.app.discovery.hub import Hub
+from tidegate.app.discovery.proxies import Node
 from tidegate.envoy import credentials
 from tidegate.envoy.resource import SECRET
 

@@ -1,0 +1,1 @@
+"""Answers about a connection, a workload or a service: explain and describe."""

@@ -1,0 +1,1 @@
+"""Worlds from manifests alone, and what is wrong with them: compile and validate."""
