@@ -1,6 +1,6 @@
 """``tidegate explain``: what becomes of one connection, and which line of YAML decides it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from tidegate.cli.manifests import optional_manifests, settings
 from tidegate.cli.options import complete_workload
 
 if TYPE_CHECKING:
+    from tidegate.answer.comparison import Comparison
     from tidegate.answer.question import Question
     from tidegate.answer.report import Report, ReportEnd, ReportStep
     from tidegate.app.diagnosis.explain import Scene, World
@@ -84,6 +85,20 @@ _NEUTRAL = ("passthrough", "direct_response")
     envvar="KUBECONFIG",
     help="API server to read, without -f [default: that of the lab which is up].",
 )
+@click.option(
+    "--with",
+    "applied",
+    multiple=True,
+    metavar="DIR|FILE|-",
+    help="What would be if these manifests were applied: the answer before and after; repeatable.",
+)
+@click.option(
+    "--without",
+    "deleted",
+    multiple=True,
+    metavar="KIND/[NS/]NAME",
+    help="What would be if this object were deleted; repeatable, also beside --with.",
+)
 @lab_options
 @click.option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True)
 def explain(output: str, **given: Any) -> None:
@@ -100,23 +115,37 @@ def explain(output: str, **given: Any) -> None:
       tidegate explain -f mesh/ --config-dump dump.json --from cart.shop --to api.example.com:443 --ip 203.0.113.20
       tidegate explain -f mesh/ --from mysql-0.db --inbound --to 10.1.2.3:3306 --server-first -o json
       tidegate explain -f mesh/ --from reviews.shop --inbound --to reviews:9080 --caller cart.shop
+      tidegate explain --from client.entry --to example.org:443 --with new-entry.yaml --without se/entry/old
     Outcomes: reaches, passthrough, blackhole, direct_response, no_route, no_cluster, no_endpoints, captured_by_other,
     wrong_endpoints, tls_mismatch, hangs, protocol_error, rejected_by_policy, upstream_unreachable, no_failover,
     not_intercepted, name_not_resolved: see docs/explain.md.
     """
     from tidegate.app.diagnosis import explain as explaining
 
-    question = _question(given)
-    report = explaining.explain(_scene(given), question)
+    question, asks_change = _question(given), given["applied"] or given["deleted"]
+    if asks_change and (given["config_dump"] is not None or given["running"]):
+        raise click.UsageError("--with and --without: what an Envoy runs does not tell what it would be sent then")
+    world = _world(given)
+    report = explaining.explain(_scene(given, world), question)
+    if not asks_change:
+        _show(output, report, _text(report))
+        return
+    from tidegate.answer.comparison import compare
+
+    found = compare(report, explaining.explain(_scene(given, _after(given, world)), question))
+    _show(output, found, _compared(found))
+
+
+def _show(output: str, document: Any, text: Iterable[str]) -> None:
     if output == "text":
-        for line in _text(report):
+        for line in text:
             click.echo(line)
-    else:
-        import msgspec
+        return
+    import msgspec
 
-        from tidegate.dump.commands import structured
+    from tidegate.dump.commands import structured
 
-        click.echo(structured(msgspec.to_builtins(report), output), nl=False)
+    click.echo(structured(msgspec.to_builtins(document), output), nl=False)
 
 
 # What is asked
@@ -164,11 +193,21 @@ def _header(text: str) -> tuple[str, str]:
 # Where the answer is taken from
 
 
-def _scene(given: dict[str, Any]) -> "Scene":
+def _after(given: dict[str, Any], world: "World") -> "World":
+    """The world as the change would leave it; what is newly wrong with it is told."""
+    from tidegate.app.diagnosis.change import changed
+    from tidegate.cli.compile import tell
+
+    after = changed(world, given["applied"], given["deleted"])
+    known = {str(each) for each in world.offline.findings}
+    tell(tuple(each for each in after.offline.findings if str(each) not in known))
+    return after
+
+
+def _scene(given: dict[str, Any], world: "World") -> "Scene":
     from tidegate.app.diagnosis import explain as explaining
     from tidegate.app.offline import proxyspec
 
-    world = _world(given)
     file: Path | None = given["proxy_spec"]
     spec = proxyspec.read(file, given["source"]) if file else proxyspec.choose(world.offline.hub.world, given["source"])
     certificates = given["certificates"]
@@ -219,7 +258,29 @@ def _rules(file: Path | None) -> "RuleSets | None":
 # The text
 
 
+def _compared(found: "Comparison") -> Iterator[str]:
+    """Both verdicts, how they differ, and the way that the connection would take."""
+    if not found.differs:
+        yield "the change does nothing to this connection:"
+        yield from _text(found.after)
+        return
+    for word, report in (("before", found.before), ("after", found.after)):
+        for number, line in enumerate(_head(report)):
+            yield f"{click.style(f'{word:<6}', bold=True) if number == 0 else '      '}  {line}"
+        yield from (f"          {end.probability:>7.2%}  {_end(end)}" for end in report.ends)
+    yield f"differs: {', '.join(found.differs)}"
+    yield ""
+    yield click.style("The way after the change:", bold=True)
+    yield from _rest(found.after)
+
+
 def _text(report: "Report") -> Iterator[str]:
+    yield from _head(report)
+    yield ""
+    yield from _rest(report)
+
+
+def _head(report: "Report") -> Iterator[str]:
     colour = "green" if report.outcome in _GOOD else "yellow" if report.outcome in _NEUTRAL else "red"
     yield f"{click.style(report.outcome, fg=colour, bold=True)}: {report.to} {report.verdict}"
     where = f"  {report.at}" if report.at else ""
@@ -227,7 +288,9 @@ def _text(report: "Report") -> Iterator[str]:
     yield f"decided by {click.style(report.deciding_object, bold=True)}{field}{where}"
     for reason in report.reasons:
         yield f"because {reason.object} {reason.words}" + (f"  {reason.at}" if reason.at else "")
-    yield ""
+
+
+def _rest(report: "Report") -> Iterator[str]:
     for number, step in enumerate(report.steps, 1):
         yield from _step(number, step)
     if len(report.ends) > 1 or _tells(report):

@@ -47,28 +47,30 @@ _MOST_TOLD = 3
 
 
 class World(msgspec.Struct, frozen=True):
-    """A world, and the documents that it was read from."""
+    """A world, and what it was made from."""
 
     offline: Offline
     manifests: Manifests
+    settings: Settings
 
 
 def from_manifests(paths: Iterable[str], settings: Settings) -> World:
     """Of files, folders and ``-``. Raises TidegateError."""
     given = load(paths)
-    return World(build(given, settings), given)
+    return World(build(given, settings), given, settings)
 
 
 def from_store(kubeconfig: Path, settings: Settings) -> World:
     """Of an API server, as it stands there. Raises TidegateError when it does not answer."""
     given = Manifests(tuple(Document(raw, LIVE) for raw in raw_objects(kubeconfig)))
-    return World(build(given, msgspec.structs.replace(settings, judged=False)), given)
+    taken = msgspec.structs.replace(settings, judged=False)
+    return World(build(given, taken), given, taken)
 
 
 def empty(settings: Settings) -> World:
     """A world without objects, for a configuration about which nothing else is known."""
     given = Manifests(())
-    return World(build(given, settings), given)
+    return World(build(given, settings), given, settings)
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):

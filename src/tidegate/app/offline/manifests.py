@@ -50,6 +50,10 @@ class Document:
             return Place(self.file, 0)
         return Place(self.file, self._first + _line(self._node, list(_steps(path))) + 1)
 
+    def holding(self, raw: Any) -> "Document":
+        """The same place, with the object as a server would hold it."""
+        return Document(raw, self.file, self._node, self._first)
+
     def items(self) -> Iterator["Document"]:
         """The members of a List, else the document itself."""
         members = self.raw.get("items") if isinstance(self.raw, dict) else None
