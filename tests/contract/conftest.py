@@ -198,8 +198,10 @@ def config_map(ns: str, name: str = "a", **more: Any) -> Json:
 
 
 def service_entry(ns: str, name: str = "ext", **spec: Any) -> Json:
+    """With an address of its own, so that no controller gives it one and so writes it meanwhile."""
     body = {
         "hosts": ["example.com"],
+        "addresses": ["192.0.2.80"],
         "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}],
         "location": "MESH_EXTERNAL",
         "resolution": "STATIC",
