@@ -21,6 +21,7 @@ from tidegate.api.validation import (
     tls,
     traffic,
     virtual_service,
+    workload,
 )
 from tidegate.api.validation import mesh as mesh_rules
 from tidegate.api.validation.mesh_networks import check_mesh_networks
@@ -83,6 +84,9 @@ FRAGMENTS: dict[str, Rule] = {
     "validateExtensionProviderTracingLightStep": plain(mesh_rules.check_provider),
     "validateExtensionProviderTracingOpenCensusAgent": plain(mesh_rules.check_provider),
     "validateExtensionProviderTracingZipkin": plain(mesh_rules.check_provider),
+    "validateExtensionProviderTracingSkyWalking": plain(mesh_rules.check_provider),
+    "ValidateExtensionProviderEnvoyExtAuthzHTTP": plain(mesh_rules.check_provider),
+    "ValidateExtensionProviderEnvoyExtAuthzGRPC": plain(mesh_rules.check_provider),
     "validateExtensionProviderService": plain(mesh_rules.check_provider_service),
     "ValidateFQDN": plain(names.check_fqdn),
     "ValidateHTTPHeaderNameOrJwtClaimRoute": plain(headers.check_match_name),
@@ -113,6 +117,17 @@ FRAGMENTS: dict[str, Rule] = {
     "validateConnectionSettings": plain(proxy_config.check_connection_settings),
     "validateDestination": plain(http_route.check_destination),
     "validateExportTo": lambda a, out: names.check_export_to(a[1] or (), a[0], out, nobody=a[2], selector=a[3]),
+    "ValidatePercent": lambda a, out: names.check_share("x", a[0], out),
+    "validatePercentage": lambda a, out: names.check_percent("x", a[0].value, out) if a[0] is not None else None,
+    "ValidateProtocol": plain(names.check_protocol),
+    "ValidateUnixAddress": plain(names.check_unix),
+    "ValidateCORSHTTPHeaderName": plain(headers.check_cors_name),
+    "ValidatePartialWildCard": lambda a, out: problem("a part" if names.is_partial_wildcard(a[0]) else None, out),
+    "ValidateLightstepCollector": plain(proxy_config.check_lightstep),
+    "ValidateZipkinCollector": lambda a, out: proxy_config.check_agent("x", a[0].address, out),
+    "ValidateDatadogCollector": lambda a, out: proxy_config.check_agent("x", a[0].address, out),
+    "ValidateProxyConfig": plain(proxy_config.check_proxy_config),
+    "validateGatewayNames": plain(http_route.check_gateways),
     "validateHTTPDirectResponse": optional(http_route.check_direct_response),
     "validateHTTPFaultInjectionAbort": optional(http_route.check_abort),
     "validateHTTPFaultInjectionDelay": optional(http_route.check_delay),
@@ -120,6 +135,7 @@ FRAGMENTS: dict[str, Rule] = {
         http_route.check_redirect("x", a[0], a[1] or (), out) if a[0] is not None else None
     ),
     "validateHTTPRewrite": optional(http_route.check_rewrite),
+    "validateHTTPFaultInjection": optional(http_route.check_fault),
     "validateHTTPRoute": lambda a, out: http_route.check_http_route("x", a[0], out, delegate=a[1], gateway=a[2]),
     "validateHTTPStatus": plain(http_route.check_status),
     "validateLoadBalancer": lambda a, out: (
@@ -134,6 +150,10 @@ FRAGMENTS: dict[str, Rule] = {
     "validateServer": lambda a, out: gateway.check_server("x", a[0], out),
     "validateServerPort": lambda a, out: gateway.check_server_port("x", a[0], a[1], out),
     "validateServiceSettings": lambda a, out: mesh_rules.check_service_settings("x", a[0].service_settings, out),
+    "validatePortTrafficPolicies": lambda a, out: traffic.check_port_policies("x", a[1], a[0], out),
+    "validateReadinessProbe": optional(workload.check_probe),
+    "validateTunnelSettings": optional(traffic.check_tunnel),
+    "validateWeight": lambda a, out: problem("negative" if a[0] < 0 else None, out),
     "validateTLSOptions": optional(tls.check_server_tls),
     "validateTrafficPolicy": lambda a, out: (
         traffic.check_traffic_policy("x", a[1], a[0], out) if a[1] is not None else None

@@ -42,7 +42,7 @@ class Authority:
         return self._own.public_bytes(serialization.Encoding.PEM)
 
     def issue(self, *names: str) -> Pair:
-        """A certificate for DNS names, the first its common name."""
+        """A certificate for DNS names and URIs, the first its common name."""
         key = ec.generate_private_key(ec.SECP256R1())
         made = self._signed(_named(names[0]), key, names)
         text = key.private_bytes(
@@ -61,7 +61,7 @@ class Authority:
             .not_valid_after(now + datetime.timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
         )
-        alternatives = [x509.DNSName(name) for name in names]
+        alternatives = [x509.UniformResourceIdentifier(n) if "://" in n else x509.DNSName(n) for n in names]
         if alternatives:
             made = made.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         return made.sign(self._key, hashes.SHA256())

@@ -27,6 +27,7 @@ _POLICIES = [
     for ports in ("", ".portLevelSettings[]")
 ]
 _TLS_ON_GATEWAY = {"mode": "SIMPLE", "serverCertificate": "/etc/cert.pem", "privateKey": "/etc/key.pem"}
+_GRPC_PORT = {"number": 8080, "name": "grpc", "protocol": "GRPC"}
 _TWO_ROUTES = [
     {"destination": {"host": "b.example", "port": {"number": 7000}}, "weight": 50},
     {"destination": {"host": "c.example", "port": {"number": 7000}}, "weight": 50},
@@ -86,7 +87,7 @@ CONTEXTS: tuple[tuple[str, str, tuple[Needed, ...]], ...] = (
     (".*", r"^(.*[lL]ocalityLbSetting\.failover\[\])\.", (N(r"\1", {"from": "r1", "to": "r3"}),)),
     ("DestinationRule", _POLICY + r"loadBalancer\.localityLbSetting\.", (N(r"\1.outlierDetection.interval", "9s"),)),
     (".*", r"^(.*\.warmup)\.", (N(r"\1.duration", "9s"),)),
-    (".*", r"^(.*onnectionPool\.http)\.(http2KeepAlive|maxConcurrentStreams)", (N(r"\1.useClientProtocol", True),)),
+    (".*", r"^(.*onnectionPool\.http)\.(http2KeepAlive|maxConcurrentStreams)", (N(r"\1.h2UpgradePolicy", "UPGRADE"),)),
     (".*", r"^(.*http2KeepAlive)\.", (N(r"\1", {"interval": "8s", "timeout": "9s"}),)),
     (
         ".*",
@@ -147,10 +148,11 @@ CONTEXTS: tuple[tuple[str, str, tuple[Needed, ...]], ...] = (
             N("spec.ingress[].defaultEndpoint", "127.0.0.1:8080"),
         ),
     ),
+    ("Sidecar", r"\.http2KeepAlive|\.maxConcurrentStreams", (N("spec.ingress[].port", _GRPC_PORT),)),
     (
         "Sidecar",
         r"^spec\.ingress\[\]\.port\.name",
-        (N("spec.workloadSelector.labels{}", "server", "app"), N("spec.ingress[].port.number", 80)),
+        (N("spec.workloadSelector.labels{}", "server", "app"), N("spec.ingress[].port.number", 8080)),
     ),
     ("Sidecar", r"^spec\.ingress\[\]\.tls\.", (N("spec.ingress[].port.protocol", "HTTPS"),)),
     ("Sidecar", r"^spec\.ingress\[\]\.tls\.", (N("spec.ingress[].tls", _TLS_ON_GATEWAY),)),
@@ -324,6 +326,7 @@ VALUES: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     (r"EnvoyFilter .*\.cluster\.subset", ("", "v9"), "-"),
     (r"EnvoyFilter .*\.cluster\.name", ("PassthroughCluster", "BlackHoleCluster"), "-"),
     (r"EnvoyFilter spec\.priority", (-1, 1), "-"),
+    (r"\w+ .*\.outlierDetectionHttpErrorCodes\[\]", (500, 502), "-"),
     (r"(EnvoyFilter|Telemetry|WasmPlugin) spec\.targetRefs?(\[\])?\.group", ("", "core"), "-"),
     (r"(EnvoyFilter|Telemetry|WasmPlugin) spec\.targetRefs?(\[\])?\.kind", ("Service",), "-"),
     (

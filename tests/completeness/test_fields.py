@@ -26,7 +26,7 @@ LEAST_UNACTED = {
     "WasmPlugin": 23,
     "DestinationRule": 36,
     "Gateway": 2,
-    "MeshConfig": 218,
+    "MeshConfig": 196,
     "ServiceEntry": 1,
     "Sidecar": 15,
     "VirtualService": 1,

@@ -110,6 +110,78 @@ def test_envoy_accepts_a_compiled_sidecar(tmp_path: Path) -> None:
     assert_valid(dump, tmp_path)
 
 
+GATEWAY = """
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: shop}
+spec:
+  selector: {istio: edge}
+  servers:
+  - port: {number: 8080, name: http, protocol: HTTP}
+    hosts: ["*"]
+    tls: {httpsRedirect: true}
+  - port: {number: 8443, name: https, protocol: HTTPS}
+    hosts: [shop.example.com]
+    tls: {mode: SIMPLE, credentialName: shop-cert}
+  - port: {number: 9443, name: tls, protocol: TLS}
+    hosts: ["*.pass.example.com"]
+    tls: {mode: PASSTHROUGH}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: edge, namespace: shop}
+spec:
+  hosts: [shop.example.com]
+  gateways: [edge]
+  http: [{route: [{destination: {host: orders, port: {number: 80}}}]}]
+"""
+DUAL = """
+---
+apiVersion: v1
+kind: Service
+metadata: {name: both, namespace: shop}
+spec:
+  clusterIPs: [10.96.0.11, "fd00:96::11"]
+  clusterIP: 10.96.0.11
+  ipFamilies: [IPv4, IPv6]
+  ipFamilyPolicy: RequireDualStack
+  selector: {app: orders}
+  ports: [{name: http, port: 81, targetPort: 8080}, {name: tcp, port: 9001}]
+"""
+PROXIES: dict[str, tuple[Json, tuple[str, ...]]] = {
+    "sidecar": ({"ip": "10.1.0.9"}, ()),
+    "router": ({"ip": "10.1.0.9", "type": "router", "labels": {"istio": "edge"}}, ()),
+    "ipv6": ({"ip": "fd00::9"}, ()),
+    "dual stack": ({"ips": ["10.1.0.9", "fd00::9"]}, ("--env=ISTIO_DUAL_STACK=true",)),
+    "tproxy": ({"ip": "10.1.0.9", "metadata": {"INTERCEPTION_MODE": "TPROXY"}}, ()),
+    "none": ({"ip": "10.1.0.9", "metadata": {"INTERCEPTION_MODE": "NONE"}}, ()),
+}
+
+_LISTENING = {"router": "8443", "ipv6": "::", "none": "127.0.0.1"}
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_envoy_and_proxy_config_take_every_kind_of_proxy(tmp_path: Path, name: str) -> None:
+    spec, options = PROXIES[name]
+    file = tmp_path / "proxy.json"
+    file.write_text(json.dumps({"name": "client", "namespace": "shop", **spec}))
+    dump = compiled("-f", "-", "--proxy-spec", str(file), *options, given=MANIFESTS + GATEWAY + DUAL)
+    assert_valid(dump, tmp_path)
+    host = "shop.example.com" if name == "router" else "orders"
+    shown = {kind: _table(kind, dump) for kind in ("listener", "route", "cluster", "endpoint")}
+    assert host in shown["route"]
+    assert "orders.shop.svc.cluster.local" in shown["cluster"]
+    assert "10.1.0.5" in shown["endpoint"]
+    assert _LISTENING.get(name, "0.0.0.0") in shown["listener"]
+
+
+def _table(kind: str, dump: Json) -> str:
+    result = CliRunner().invoke(cli, ["proxy-config", kind, "--file", "-"], input=json.dumps(dump))
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
 def scenarios() -> list[str]:
     root = Path(__file__).resolve().parents[3] / "shared" / "xds-goldens"
     return sorted(f.parent.name for f in root.glob("*/proxies.json"))

@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tidegate.dump.config.keys import camel
 from tidegate.explain.config import read_config
 from tidegate.explain.connection import Connection, HttpRequest, TlsHello
 from tidegate.explain.interpret import interpret
-from tidegate.explain.trace import Trace
+from tidegate.explain.trace import Profile, Trace
 
 ODD: tuple[Any, ...] = (
     None,
@@ -177,6 +178,21 @@ def test_text_that_was_cut(bases: list[Any], cut: int, number: int) -> None:
     whole(interpret(config, Connection("inbound", "10.0.0.1", 8080, http=HttpRequest(authority="a"))))
 
 
+@GENTLE
+@given(
+    at=st.integers(0, 10_000_000),
+    data=st.binary(min_size=1, max_size=20),
+    number=st.integers(0, 100),
+    snake=st.booleans(),
+)
+def test_text_with_other_bytes_in_it(bases: list[Any], at: int, data: bytes, number: int, snake: bool) -> None:
+    base = bases[number % len(bases)]
+    text = json.dumps(as_dump(base, snake) if number % 2 else base).encode()
+    place = at % len(text)
+    config = read_config(text[:place] + data + text[place + len(data) :])
+    whole(interpret(config, Connection("inbound", "10.0.0.1", 8080, http=HttpRequest(authority="a"))))
+
+
 def test_what_comes_before_the_cut_is_read(bases: list[Any]) -> None:
     text = json.dumps(bases[0]).encode()
     config = read_config(text[: len(text) // 2])
@@ -216,20 +232,97 @@ def test_patterns_without_bounds(pattern: str) -> None:
     whole(interpret(config, asked))
 
 
-def test_nesting_without_bounds() -> None:
+ADDRESS = {"socketAddress": {"address": "0.0.0.0", "portValue": 80}}
+ASKED = Connection("gateway", "10.0.0.1", 80, http=HttpRequest(authority="a.test"))
+DEEP, LONG = 10_000, 20_000
+
+
+def listening(*filters: dict[str, Any]) -> dict[str, Any]:
+    return {"listeners": [{"name": "l", "address": ADDRESS, "filterChains": [{"filters": list(filters)}]}]}
+
+
+AROUND: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "not": lambda inner: {"notRule": inner},
+    "not, in snake case": lambda inner: {"not_rule": inner},
+    "and": lambda inner: {"andRules": {"rules": [inner]}},
+    "or": lambda inner: {"orRules": {"rules": [inner]}},
+}
+
+
+def nested(around: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
     deep: dict[str, Any] = {"any": True}
-    for _ in range(5000):
-        deep = {"notRule": deep}
-    policies = {"p": {"permissions": [deep], "principals": [{"any": True}]}}
-    control = {
-        "@type": NETWORK + "rbac.v3.RBAC",
-        "rules": {"policies": policies},
-    }
-    chain = {"filters": [{"name": "r", "typedConfig": control}]}
-    address = {"socketAddress": {"address": "0.0.0.0", "portValue": 80}}
-    trace = interpret(
-        read_config({"listeners": [{"name": "l", "address": address, "filterChains": [chain]}]}),
-        Connection("gateway", "10.0.0.1", 80),
-    )
+    for _ in range(DEEP):
+        deep = around(deep)
+    return deep
+
+
+def controlled(permission: dict[str, Any]) -> dict[str, Any]:
+    policies = {"p": {"permissions": [permission], "principals": [{"any": True}]}}
+    settings = {"@type": NETWORK + "rbac.v3.RBAC", "rules": {"policies": policies}}
+    return listening({"name": "r", "typedConfig": settings})
+
+
+@pytest.mark.parametrize("around", AROUND)
+def test_rules_in_rules_without_bounds(around: str) -> None:
+    trace = interpret(read_config(controlled(nested(AROUND[around]))), Connection("gateway", "10.0.0.1", 80))
     whole(trace)
     assert trace.unknown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" * DEEP + b"]" * DEEP,
+        b"{" * DEEP,
+        b'{"configs": ' * DEEP + b"1" + b"}" * DEEP,
+        b'{"listeners": [' * DEEP + b"]}" * DEEP,
+    ],
+    ids=range(4),
+)
+def test_text_of_any_depth(text: bytes) -> None:
+    config = read_config(text)
+    assert config.unknown and config.unknown[0].why
+    whole(interpret(config, ASKED))
+
+
+def managed(**host: Any) -> dict[str, Any]:
+    table = {"virtualHosts": [{"name": "h", "domains": ["*"], **host}]}
+    settings = {"@type": NETWORK + "http_connection_manager.v3.HttpConnectionManager", "routeConfig": table}
+    return listening({"name": "h", "typedConfig": settings})
+
+
+def weighted() -> dict[str, Any]:
+    clusters = [{"name": f"c{number}", "weight": 1} for number in range(LONG)]
+    return managed(routes=[{"match": {"prefix": "/"}, "route": {"weightedClusters": {"clusters": clusters}}}])
+
+
+CHAIN = {"filterChainMatch": {"destinationPort": 81}, "filters": []}
+LISTS: dict[str, Any] = {
+    "listeners": lambda: {"listeners": [{"name": "l", "address": ADDRESS}] * LONG},
+    "things that are no listeners": lambda: {"listeners": [7, None, "x", []] * (LONG // 4)},
+    "chains": lambda: {"listeners": [{"name": "l", "address": ADDRESS, "filterChains": [CHAIN] * LONG}]},
+    "filters": lambda: listening(
+        *[{"name": "x", "typedConfig": {"@type": NETWORK + "sni_cluster.v3.SniCluster"}}] * LONG
+    ),
+    "domains": lambda: managed(domains=[f"*.h{number}.test" for number in range(LONG)]),
+    "routes": lambda: managed(routes=[{"match": {"safeRegex": {"regex": "/z.*z"}}, "route": {"cluster": "c"}}] * LONG),
+    "weighted clusters": weighted,
+    "headers": lambda: managed(
+        routes=[
+            {
+                "match": {"prefix": "/"},
+                "route": {"cluster": "c"},
+                "requestHeadersToAdd": [{"header": {"key": f"x-{n}", "value": "v"}} for n in range(LONG // 10)],
+            }
+        ]
+    ),
+    "rules": lambda: controlled({"orRules": {"rules": [{"destinationPort": 81}] * LONG}}),
+}
+
+
+@pytest.mark.parametrize("kind", LISTS)
+def test_lists_of_any_length(kind: str) -> None:
+    trace = interpret(read_config(LISTS[kind]()), ASKED)
+    whole(trace)
+    assert len(trace.ends) <= Profile().most_ends + 1
+    assert all(len(step.rejected) <= Profile().most_rejections for end in trace.ends for step in end.steps)

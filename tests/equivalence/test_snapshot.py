@@ -329,7 +329,7 @@ def difference(before: Snapshot, after: Snapshot) -> Changed:
         workloads=differing(before.workloads, after.workloads),
         namespaces=differing(before.namespaces, after.namespaces),
         mesh=before.mesh != after.mesh,
-        networks=before.networks != after.networks,
+        networks=(before.networks, before.mesh_networks) != (after.networks, after.mesh_networks),
         told=differing(before.problems(), after.problems()),
     )
 

@@ -26,7 +26,7 @@ class Accepted:
     def covers(self, difference: Difference, *, mixed: bool = False) -> bool:
         if self.mixed and not mixed:
             return False
-        if self.values and not {difference.expected, difference.actual} <= set(self.values):
+        if self.values and not all(each in self.values for each in (difference.expected, difference.actual)):
             return False
         return bool(re.fullmatch(self.resource, difference.name) and re.search(self.path, difference.path))
 

@@ -16,9 +16,11 @@ import yaml
 from tests.golden.accepted import unaccepted
 from tests.golden.compare import compare_resources
 from tests.unit.envoy import given
+from tidegate.api.networking import LoadBalancerSettingsSimple
 from tidegate.api.objects import Ref
 from tidegate.envoy import clusters, endpoints, inbound, special
 from tidegate.envoy.inputs import ClusterInput, EndpointsInput
+from tidegate.envoy.policy import effective
 from tidegate.envoy.resource import CLUSTER, ENDPOINT, LISTENER, Resource
 from tidegate.kit.naming import parse_cluster
 from tidegate.registry.model import Endpoint, Port, Service, ServiceKey, ServiceTarget
@@ -86,6 +88,12 @@ class Documents:
         return tuple(found)
 
 
+def passes_through(rule: Any, port: int, subset: str) -> bool:
+    """Callers go where they were going: here to workloads that do not all take mutual TLS."""
+    balancer = effective(rule, port, subset).load_balancer
+    return balancer is not None and balancer.simple is LoadBalancerSettingsSimple.PASSTHROUGH
+
+
 def recorded(folder: Path, name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / "expected" / f"{name}.json").read_text())
     return found
@@ -113,7 +121,9 @@ def inputs(documents: Documents, name: str, kind: ProxyKind) -> tuple[ClusterInp
         "proxy": kind,
     }
     return (
-        ClusterInput(peers=tuple(sorted(accounts)), **common),
+        ClusterInput(
+            peers=tuple(sorted(accounts)), plain=passes_through(common["rule"], port.number, parsed.subset), **common
+        ),
         EndpointsInput(endpoints=members, **common),
     )
 
@@ -152,7 +162,7 @@ def test_inbound_ports(shared: Path) -> None:
     listener = inbound.virtual_inbound(item)
     wanted = [raw for raw in expected["cds"] if not raw["name"].startswith("outbound")]
     made = [*inbound.inbound_clusters(item), special.inbound_passthrough(given.defaults(), item.proxy)]
-    made += [special.black_hole(given.defaults()), special.passthrough(given.defaults())]
+    made += [special.black_hole(given.defaults()), special.passthrough(given.defaults(), item.proxy)]
     assert unaccepted(compare_resources(wanted, by_name([*made]), CLUSTER)) == []
     captured = [raw for raw in expected["lds"] if raw["name"] == "virtualInbound"]
     assert unaccepted(compare_resources(captured, by_name([listener]), LISTENER)) == []

@@ -4,12 +4,12 @@ import contextlib
 import json
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tidegate
-from tests.certificates import Authority
 from tests.kube import kubetest, node
 from tests.kube.cluster import TIDEGATE, Cluster, Json, eventually, listed, namespace
 from tests.kube.node import Node
@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.kube, pytest.mark.lab]
 
 PROGRAMS = kubetest.HERE / "programs"
 SYSTEM, SHOP = "istio-system", "shop"
+ROOT = "root-cert.pem"
 PYTHON = "/opt/tidegate/bin/python"
 KINDS = {
     "native": {},
@@ -57,21 +58,25 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 
 def install(found: Node) -> None:
     """What a user does by hand: docs/kubernetes.md."""
-    authority, cluster = Authority(), found.cluster
-    (found.state / "ca.crt").write_bytes(authority.roots)
-    pair = authority.issue(f"istiod.{SYSTEM}.svc")
-    command = [*TIDEGATE, "manifest", "--ca", found.state / "ca.crt"]
-    made = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
-    cluster.apply(namespace(SYSTEM), pair.secret("istiod-tls", SYSTEM))
-    cluster.kubectl("apply", "--server-side", "-f", "-", stdin=made)
+    pki, cluster = found.state / "pki", found.cluster
+    told("certificate", "--dir", pki, "--name", f"istiod.{SYSTEM}.svc")
+    cluster.kubectl("create", "namespace", SYSTEM)
+    pair = (f"--cert={pki / 'tls.crt'}", f"--key={pki / 'tls.key'}")
+    cluster.kubectl("create", "secret", "tls", "istiod-tls", "-n", SYSTEM, *pair)
+    cluster.kubectl("apply", "--server-side", "-f", "-", stdin=told("manifest", "--ca", pki / ROOT))
     cluster.rolled_out("istiod", SYSTEM)
+
+
+def told(*words: str | Path) -> str:
+    """What a command of tidegate prints."""
+    return subprocess.run([*TIDEGATE, *words], capture_output=True, text=True, check=True, timeout=60).stdout
 
 
 @pytest.fixture(scope="module")
 def cluster(running: Node) -> Cluster:
     """The cluster with a server and a client of each kind."""
     cluster = running.cluster
-    roots = {"root-cert.pem": (running.state / "ca.crt").read_text()}
+    roots = {ROOT: (running.state / "pki" / ROOT).read_text()}
     programs = {each.name: each.read_text() for each in PROGRAMS.iterdir() if each.suffix == ".py"}
     cluster.apply(
         namespace(SHOP, **{"istio-injection": "enabled"}),

@@ -45,6 +45,7 @@ def webhook(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
     for kind, content in {"ca": authority.roots, "crt": pair.certificate, "key": pair.key}.items():
         (folder / f"tls.{kind}").write_bytes(content)
     command = [*TIDEGATE, "webhook", "--tls-cert", folder / "tls.crt", "--tls-key", folder / "tls.key"]
+    command += ["--kubeconfig", cluster.kubeconfig]
     with (folder / "log").open("w") as log:
         more = ["--host", "127.0.0.1", "--port", "0"]
         process = subprocess.Popen([*command, *more], stdout=subprocess.PIPE, stderr=log, text=True)
@@ -200,6 +201,16 @@ def test_kubectl_shows_the_warnings(cluster: Cluster, webhook: Webhook) -> None:
     done = cluster.tried("create", "-f", "-", stdin=json.dumps(pod))
     assert done.returncode == 0
     assert "Warning: " in done.stderr and "excludeOutboundPorts" in done.stderr
+
+
+def test_services_that_ranges_leave_out_are_named(cluster: Cluster, webhook: Webhook) -> None:
+    pod = a_pod("narrow", annotations={"traffic.sidecar.istio.io/includeOutboundIPRanges": "203.0.113.0/24"})
+
+    def said() -> str:
+        """The cluster is read while the webhook serves already."""
+        return cluster.tried("create", "--dry-run=server", "-f", "-", stdin=json.dumps(pod)).stderr
+
+    assert "kubernetes.default" in eventually(lambda: text if "lie outside" in (text := said()) else "")
 
 
 def test_several_pods_at_once(cluster: Cluster, webhook: Webhook) -> None:

@@ -1,9 +1,11 @@
 """Both backends in real network namespaces: one outcome, nothing half-applied, nothing that escapes meanwhile."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
+from conformance.capture import options_of, surroundings_of
 from tests.lab.two_pods import P, Pair, flooded, serving, tables, two_pods
 from tidegate.capture import CaptureError, apply, install, uninstall
 from tidegate.capture import kernel as kernel_module
@@ -381,6 +384,33 @@ def test_nothing_escapes_while_rules_are_replaced(pods: Pair, kernel: Kernel, na
                 install(options, BOTH, kernel, backend)
 
 
+ISTIOS = ("tproxy", "ipnets-with-kube-virt-interfaces", "ipv6-dns-uid-gid", "drop-invalid", "ipv6-outbound-ports")
+
+
+@pytest.mark.conformance
+@pytest.mark.parametrize("tool", ["iptables", "nftables"])
+@pytest.mark.parametrize("name", ISTIOS)
+def test_what_istio_wrote_is_known_and_replaced(kernel: Kernel, shared: Path, name: str, tool: Backend) -> None:
+    """Its own rules as the kernel tells them: nothing differs from ours of the same options, and they go like ours."""
+    case = json.loads((shared / "conformance" / "iptables" / "sidecar" / f"{tool}-{name}.json").read_text())
+    case["flags"].pop("native-nftables", None)
+    options, around = options_of(case), surroundings_of(case)
+    before = rules_of(kernel.nft("-s", "list", "ruleset"))
+    if tool == "nftables":
+        kernel.nft("-f", "-", text="\n".join(case["expect"]["nft"]) + "\n")
+    else:
+        kernel.write("ipv4", "\n".join(case["expect"]["v4_restore"]) + "\n")
+        if around.ipv6:
+            kernel.write("ipv6", "\n".join(case["expect"]["v6_restore"]) + "\n")
+    assert verified(options, around, kernel, tool) == []
+    assert not install(options, around, kernel, tool).changed
+    assert install(REDIRECT, BOTH, kernel, "nftables").changed
+    assert verified(REDIRECT, BOTH, kernel, "nftables") == []
+    uninstall(options, around, kernel)
+    assert read_native(kernel) == () and not holds_mesh_rules(kernel)
+    assert set(before) <= set(rules_of(kernel.nft("-s", "list", "ruleset")))
+
+
 def test_table_model_is_the_same_for_both_backends() -> None:
     """Each iptables rule has its nftables one: as many for both families as nftables has for the same tables."""
     for options in VARIANTS.values():
@@ -388,6 +418,20 @@ def test_table_model_is_the_same_for_both_backends() -> None:
         iptables = {table.name: len(table.rules) for table in rule_set(options, alone).tables}
         native = {table.name.removeprefix("istio-proxy-"): len(table.rules) for table in native_tables(options, alone)}
         assert iptables == native
+
+
+def test_the_self_test_waits_for_rules_that_are_still_being_written(kernel: Kernel) -> None:
+    """As a Pod does whose network plugin comes late."""
+    options = ["--network-namespace", str(kernel.netns), "-b", "*", "-i", "*", "-u", "1337"]
+    testing = ["--skip-rule-apply", "--run-validation", "--probe-timeout", "30s"]
+    command = [sys.executable, "-m", "tidegate", "iptables", *options, *testing]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as tester:
+        deadline = time.monotonic() + 30
+        while ":15006" not in kernel.run(["ss", "-ltn"]) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        install(REDIRECT, BOTH, kernel)
+        told, wrong = tester.communicate(timeout=40)
+    assert tester.returncode == 0 and "captured: " in told, wrong
 
 
 @pytest.mark.parametrize("backend", [(), ("--native-nftables", "-m", "TPROXY"), ("--cni-mode", "--redirect-dns")])

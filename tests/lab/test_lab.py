@@ -43,7 +43,13 @@ workloads:
   sidecar: false
   env: {{COLOUR: "$(blue)"}}
   hostAliases: [{{ip: 10.122.24.139, hostnames: [alias.example]}}]
-- {{name: client, namespace: entry, command: [sleep, infinity], labels: {{app: client}}}}
+- name: client
+  namespace: entry
+  command: [/usr/bin/python3, -m, http.server, "9102"]
+  ports: [{{containerPort: 9102}}]
+  labels: {{app: client}}
+  annotations: {{prometheus.io/port: "9102", prometheus.io/path: /own.txt}}
+  files: {{own.txt: own.txt}}
 """
 OBJECTS = """
 apiVersion: v1
@@ -65,6 +71,7 @@ class Lab:
         self.file.write_text(LAB.format(name=self.name, port=port))
         (base / "objects.yaml").write_text(OBJECTS)
         (base / "hello.txt").write_text("hello\n")
+        (base / "own.txt").write_text("own_total 7\n")
 
     def command(self, *arguments: str) -> list[str]:
         places = ["--run-dir", str(self.folders.run), "--state-dir", str(self.folders.state)]
@@ -134,6 +141,8 @@ def _programs(lab: Lab) -> None:
     assert lab.inside("plain", "curl", "-sS", "http://www.site-a.example/hello.txt") == "hello\n"
     assert lab.inside("client", "curl", "-sS", "http://www.site-a.example/hello.txt") == "hello\n"
     assert "GET /hello.txt" in lab.must("logs", "web")
+    told = lab.inside("client", "curl", "-sS", "http://127.0.0.1:15020/stats/prometheus")
+    assert "own_total 7" in told and "envoy_server_live" in told
 
 
 def _names(lab: Lab) -> None:

@@ -80,10 +80,12 @@ def until(look: Callable[[], T], good: Callable[[T], bool]) -> T:
 
 
 @contextlib.contextmanager
-def sidecar(network: Network, mode: Any, change: Callable[[Json], object] = lambda _config: None) -> Iterator[Sidecar]:
+def sidecar(
+    network: Network, mode: Any, change: Callable[[Json], object] = lambda _config: None, **mesh: Any
+) -> Iterator[Sidecar]:
     """Envoy in the workload's namespace, as the user and with the rights that the agent gives it.
 
-    ``change`` may alter its configuration.
+    ``change`` may alter its configuration; ``mesh`` are settings of MeshConfig.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tgpkt")))
@@ -99,7 +101,7 @@ def sidecar(network: Network, mode: Any, change: Callable[[Json], object] = lamb
             envoy=envoy_binary.find(),
             interception_mode=mode,
         )
-        config = _config(settings, network, folder)
+        config = _config(settings, network, folder, mesh)
         change(config)
         (folder / "envoy.json").write_text(json.dumps(config))
         command = ["nsenter", f"--net=/run/netns/{network.pod}", "--", *as_user(settings), str(settings.envoy)]
@@ -125,10 +127,10 @@ def _until_listening(network: Network, process: "subprocess.Popen[bytes]", log: 
         time.sleep(0.02)
 
 
-def _config(settings: Settings, network: Network, folder: Path) -> Json:
+def _config(settings: Settings, network: Network, folder: Path, mesh: Json) -> Json:
     """The agent's own bootstrap, with what discovery would send in its place, and every counter kept."""
     found = bootstrap(settings)
-    dump = compiled(network, settings.interception_mode, folder)
+    dump = compiled(network, settings.interception_mode, folder, mesh)
     endpoints = {each["clusterName"]: each for each in _of(dump, "dynamicEndpointConfigs", "endpointConfig")}
     static = found["static_resources"]
     static["clusters"] += [_resolved(each, endpoints) for each in _of(dump, "dynamicActiveClusters", "cluster")]
@@ -154,11 +156,11 @@ def _resolved(cluster: Json, endpoints: dict[str, Json]) -> Json:
     return {**rest, "type": "STATIC", "loadAssignment": endpoints[cluster["name"]]}
 
 
-def compiled(network: Network, mode: str, folder: Path) -> Json:
+def compiled(network: Network, mode: str, folder: Path, settings: Json) -> Json:
     """The configuration dump of the workload's sidecar in a small mesh of plain TCP."""
     mesh, spec = folder / "mesh.yaml", folder / "proxy.yaml"
     access = {"accessLogFile": str(folder / "access.log"), "accessLogEncoding": "JSON"}
-    mesh.write_text(json.dumps({**access, "accessLogFormat": json.dumps(LOG)}))
+    mesh.write_text(json.dumps({**settings, **access, "accessLogFormat": json.dumps(LOG)}))
     about = {"name": "app-0", "namespace": "shop", "ip": network.places.pod, "metadata": {"INTERCEPTION_MODE": mode}}
     spec.write_text(json.dumps(about))
     options = ["--mesh-config", str(mesh), "--proxy-spec", str(spec), "--no-certificates"]

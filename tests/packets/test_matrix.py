@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from tests.packets.sidecar import Sidecar, sidecar, until
-from tests.packets.wire import NAME, PROXY, Wire, wire
+from tests.packets.wire import ANSWER_SECONDS, NAME, PROXY, UNDECLARED, Wire, wire
 from tidegate.capture.backend import Backend
 from tidegate.capture.inforce import in_force, outgoing
 from tidegate.capture.install import install, uninstall
@@ -290,6 +290,17 @@ def test_health_probes_and_scrapes_are_answered_without_capture(cell: Cell, port
         told = json.loads(said["body"])
         assert told["port"] == 15020
         assert (told["peer"] == said["own"]) == (port == 15020), "to 15021 Envoy asks the agent"
+
+
+def test_a_server_that_speaks_first_waits_for_the_client_where_nothing_declares_the_port(cell: Cell) -> None:
+    """In either mode: Envoy looks at the client's first bytes to tell HTTP, unless a Service says what the port is."""
+    places = cell.wire.places
+    asked = {"act": "speak last", "host": places.pod, "silence": 0.2}
+    cell.stage.sidecar.watch()
+    said = cell.wire.outside.ask({**asked, "port": UNDECLARED})
+    assert said["early"] == "" and said["then"]["port"] == UNDECLARED
+    assert cell.stage.sidecar.logged(places.pod, UNDECLARED)["cluster"] == "InboundPassthroughCluster"
+    assert cell.wire.outside.ask({**asked, "port": 9080, "silence": ANSWER_SECONDS})["early"], "a declared TCP port"
 
 
 def test_connections_outlive_rules_that_are_applied_again(cell: Cell) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 PROGRAMS = Path(__file__).parent / "programs"
 PROXY = 1337
 ANSWER_SECONDS = 30
+UNDECLARED = 9084
+"""A port of the workload's that no Service names."""
 NAME = "web.shop.svc.cluster.local"
 """What the workload's own name server knows."""
 
@@ -106,8 +108,8 @@ class Network:
         self.family, self.places, self._stack = family, PLACES[family], stack
         self.pod, self.far = f"tgpkt{os.getpid()}p", f"tgpkt{os.getpid()}q"
         for name in (self.pod, self.far):
-            _ip("netns", "add", name)
-            stack.callback(_ip, "netns", "del", name)
+            ip("netns", "add", name)
+            stack.callback(ip, "netns", "del", name)
         self._connect()
         self.inside, self.outside = self.started(self.pod, "caller"), self.started(self.far, "caller")
         self.inside.ready()
@@ -120,16 +122,16 @@ class Network:
 
     def _connect(self) -> None:
         places = self.places
-        _ip("-n", self.pod, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", self.far)
+        ip("-n", self.pod, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", self.far)
         for name, own in ((self.pod, [places.pod]), (self.far, self._far())):
-            _set(name, "net/ipv4/ip_local_port_range", "1024 65535")
-            _set(name, "net/ipv6/conf/all/accept_ra", "0")
-            _ip("-n", name, "link", "set", "lo", "up")
-            _ip("-n", name, "link", "set", "eth0", "addrgenmode", "none", "up")
+            set_kernel(name, "net/ipv4/ip_local_port_range", "1024 65535")
+            set_kernel(name, "net/ipv6/conf/all/accept_ra", "0")
+            ip("-n", name, "link", "set", "lo", "up")
+            ip("-n", name, "link", "set", "eth0", "addrgenmode", "none", "up")
             for address in own:
                 extra = ("nodad",) if ":" in address else ()
-                _ip("-n", name, "addr", "add", f"{address}/{places.prefix}", "dev", "eth0", *extra)
-        _ip("-n", self.pod, "route", "add", "default", "via", places.other)
+                ip("-n", name, "addr", "add", f"{address}/{places.prefix}", "dev", "eth0", *extra)
+        ip("-n", self.pod, "route", "add", "default", "via", places.other)
 
     def _far(self) -> list[str]:
         """The other host has every address but the workload's: what is let go arrives there."""
@@ -146,7 +148,7 @@ class Wire(Network):
         places, shape = self.places, {"family": 6 if family == "ipv6" else 4}
         own = {"address": places.loopback, "knows": NAME, "means": places.service}
         self.names = self.started(self.pod, "names", **own, resolver=places.resolver, group=PROXY)
-        here = {**shape, "tcp": [9080, 9082], "http": [15008, 15020]}
+        here = {**shape, "tcp": [9080, 9082, UNDECLARED], "http": [15008, 15020]}
         far = {**shape, "tcp": [80, 443, 9080, 9083], "dns": [53], "dns_address": places.resolver}
         self.application = self.started(self.pod, "sink", said_by="application", **here)
         self.others = self.started(self.far, "sink", said_by="other", **far)
@@ -160,10 +162,10 @@ def wire(family: str) -> Iterator[Wire]:
         yield Wire(family, stack)
 
 
-def _ip(*arguments: str) -> None:
+def ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True)
 
 
-def _set(netns: str, name: str, value: str) -> None:
+def set_kernel(netns: str, name: str, value: str) -> None:
     command = ["nsenter", f"--net=/run/netns/{netns}", "--", "tee", f"/proc/sys/{name}"]
     subprocess.run(command, input=value, text=True, check=True, stdout=subprocess.DEVNULL)

@@ -15,30 +15,6 @@ from tidegate.api.walk import walk
 from tidegate.kit import boundedyaml
 from tidegate.kit.errors import TidegateError
 
-ACTED = frozenset(
-    {
-        "binaryPath",
-        "concurrency",
-        "configPath",
-        "discoveryAddress",
-        "drainDuration",
-        "fileFlushInterval",
-        "fileFlushMinSizeKb",
-        "interceptionMode",
-        "meshId",
-        "proxyAdminPort",
-        "proxyMetadata",
-        "runtimeValues",
-        "serviceCluster",
-        "statsCompression",
-        "statusPort",
-        "terminationDrainDuration",
-    }
-)
-"""What the agent acts on."""
-_INJECTED = frozenset({"holdApplicationUntilProxyStarts", "image"})
-"""What injection has acted on when an agent starts."""
-
 
 class Configuration(msgspec.Struct, frozen=True):
     """A ProxyConfig as an agent takes it."""
@@ -61,7 +37,7 @@ def read(texts: dict[str, str]) -> Configuration:
         found, unknown = _one(where, text)
         merged |= found
         notes += [f"{where}: {name}: unknown field" for name in unknown]
-    given = {k: v for k, v in merged.items() if k not in ACTED | _INJECTED and base.get(k) != v}
+    given = {k: v for k, v in merged.items() if k not in unacted.OF_AGENTS and base.get(k) != v}
     notes += [f"ProxyConfig: {line}" for line in unacted.warnings("MeshConfig", {"defaultConfig": given})]
     return Configuration(msgspec.convert(merged, ProxyConfig, dec_hook=decode_hook), merged, tuple(notes))
 

@@ -100,7 +100,7 @@ def targets(environment: Mapping[str, str], own_port: int) -> tuple[Target, ...]
         told = msgspec.json.decode(text, type=_Told, strict=False)
     except msgspec.MsgspecError as error:
         raise TidegateError(f"{VARIABLE}: expected scrape, port and path as injection writes them: {error}") from error
-    if told.scrape.lower() != "true":
+    if told.scrape.lower() == "false":
         return ()
     found = tuple(_target(each) for each in told.targets or (told,))
     for each in found:

@@ -28,6 +28,7 @@ _REASONS = {
     _DNS: ("DNS_FORWARD_PARALLEL", "DNS_FORWARD_TIMEOUT", "DNS_PROXY_ADDR"),
     "TLS versions and ciphers are Envoy's own": ("COMPLIANCE_POLICY",),
     "no address of the node is asked for": ("HOST_IP",),
+    "statistics are served as plain text": ("ENVOY_SECURE_MERGED_METRICS_PORT",),
     "the control plane alone configures the proxy": ("GRPC_XDS_BOOTSTRAP", "PROXY_CONFIG_XDS_AGENT"),
     "warnings of deprecated fields are logged": ("ENVOY_SKIP_DEPRECATED_LOGS",),
 }

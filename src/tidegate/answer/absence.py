@@ -21,11 +21,12 @@ PORTS = "spec.ports"
 
 
 class LeftOut(msgspec.Struct, frozen=True):
-    """An object that validation refused."""
+    """An object that validation refused, or one that loses a host or ports of it to another."""
 
     ref: Ref
     hosts: tuple[str, ...]
     reason: str
+    valid: bool = False
 
 
 class Absence(msgspec.Struct, frozen=True):
@@ -43,7 +44,7 @@ def absences(world: World, kind: ProxyKind, intent: Intent, left_out: Iterable[L
 
     Empty when nobody declares the host, or when nothing is in the way.
     """
-    found = [*_refused(intent, left_out)]
+    found = [*refused(intent, left_out)]
     chosen = intent.preferred
     if chosen is None:
         found += (_unexported(world, service, kind) for service in intent.services)
@@ -53,13 +54,26 @@ def absences(world: World, kind: ProxyKind, intent: Intent, left_out: Iterable[L
     found += _portless(intent, chosen)
     found += _ruled_out(world, intent, chosen)
     found += _elsewhere(intent, chosen)
+    found += set_aside(intent, left_out)
     return tuple(found)
 
 
-def _refused(intent: Intent, left_out: Iterable[LeftOut]) -> Iterable[Absence]:
+def refused(intent: Intent, left_out: Iterable[LeftOut]) -> Iterable[Absence]:
+    """Objects for what is meant that validation left out."""
     for each in left_out:
-        if any(hosts.covers(pattern, intent.to.lower()) or pattern.lower() in intent.hosts for pattern in each.hosts):
+        if not each.valid and _speaks_of(each, intent):
             yield Absence(each.ref, "spec", f"is not valid and counts for nothing: {each.reason}")
+
+
+def set_aside(intent: Intent, left_out: Iterable[LeftOut]) -> Iterable[Absence]:
+    """Valid objects for what is meant that lose it to others."""
+    for each in left_out:
+        if each.valid and _speaks_of(each, intent):
+            yield Absence(each.ref, "", each.reason, strong=False)
+
+
+def _speaks_of(each: LeftOut, intent: Intent) -> bool:
+    return any(hosts.covers(pattern, intent.to.lower()) or pattern.lower() in intent.hosts for pattern in each.hosts)
 
 
 def _unexported(world: World, service: Service, kind: ProxyKind) -> Absence:
@@ -122,8 +136,8 @@ def _at_other_address(world: World, kind: ProxyKind, intent: Intent) -> Iterable
         for service in _tls_destinations(world, kind, rule):
             listed = (*service.addresses, *(service.auto_addresses if kind.dns_capture else ()))
             if service.sources and listed and not holds(listed, intent.ip):
-                words = f"has the address {', '.join(listed)}: {rule.ref} routes TLS for {name} to it only there"
-                yield Absence(service.sources[0], "spec.addresses", f"{words}; the connection is to {intent.ip}")
+                words = f"has {_addresses(listed)}: {rule.ref} routes TLS for {name} to it only there"
+                yield Absence(service.sources[0], "spec.addresses", f"{words}; the connection goes to {intent.ip}")
 
 
 def _tls_destinations(world: World, kind: ProxyKind, rule: Object[VirtualService]) -> Iterable[Service]:
@@ -136,5 +150,10 @@ def _elsewhere(intent: Intent, chosen: Service) -> Iterable[Absence]:
     listed = (*chosen.addresses, *chosen.auto_addresses)
     if not intent.ip or not listed or holds(listed, intent.ip) or chosen.resolution is Resolution.ALIAS:
         return
-    words = f"has the address {', '.join(listed)}; the connection is to {intent.ip}"
+    words = f"has {_addresses(listed)}, and the connection goes to {intent.ip}"
     yield Absence(chosen.sources[0], "spec.addresses", words, strong=False)
+
+
+def _addresses(listed: Iterable[str]) -> str:
+    found = list(listed)
+    return f"the address {found[0]}" if len(found) == 1 else f"the addresses {', '.join(found)}"

@@ -2,11 +2,16 @@
 
 from collections.abc import Iterable, Iterator
 
+from tidegate.answer.absence import Absence
 from tidegate.answer.case import Case, authority, targets_of
-from tidegate.api.networking import Gateway, Server, VirtualService
+from tidegate.api.networking import Gateway, Server, ServerTLSSettingsMode, VirtualService
 from tidegate.api.objects import Object, Ref
 from tidegate.kit import hosts
 from tidegate.registry.model import Service
+
+_UNOPENED = (ServerTLSSettingsMode.PASSTHROUGH, ServerTLSSettingsMode.AUTO_PASSTHROUGH)
+_MOST = 3
+"""Objects of a kind that are told."""
 
 
 def gateway_of(case: Case) -> Ref | None:
@@ -45,6 +50,68 @@ def unrouted_by(case: Case) -> Ref | None:
         if (bound := _bound(case, rule)) is not None:
             return bound
     return rules[0].ref if rules else gateway_of(case) or _naming(case)
+
+
+def unbound(case: Case) -> Iterator[Absence]:
+    """What lacks between the Gateways of this proxy and the rules for the host, where a gateway has no route for it."""
+    if case.connection.direction != "gateway":
+        return
+    name = authority(case).partition(":")[0].lower()
+    serving = list({gateway.ref: gateway for gateway, _ in _serving(case)}.values())
+    rules = list(_rules(case, name))
+    if not serving:
+        yield from _unlisted(case, name)
+        return
+    for gateway in serving[:_MOST]:
+        if not rules:
+            yield Absence(gateway.ref, "", f"serves {name}, and no VirtualService binds {name} to it", strong=False)
+    for rule in rules[:_MOST]:
+        yield from _missed(case, name, serving, rule)
+
+
+def _missed(case: Case, name: str, serving: list[Object[Gateway]], rule: Object[VirtualService]) -> Iterator[Absence]:
+    """Why a rule for the host gives the Gateways that serve it no route."""
+    if not any(_names(gateway) in rule.spec.gateways for gateway in serving):
+        bound = ", ".join(rule.spec.gateways) or "mesh"
+        words = f"routes {name} for {bound} and not for {serving[0].ref}, which takes it here"
+        yield Absence(rule.ref, "spec.gateways", words, strong=False)
+    elif not any(_admits(gateway, server, rule) for gateway, server in _serving(case)):
+        words = f"takes no rules of namespace {rule.ref.namespace} for {name}: {rule.ref} is left out"
+        yield Absence(serving[0].ref, "spec.servers", words, strong=False)
+    else:
+        yield from _of_other_layer(case, rule)
+
+
+def _of_other_layer(case: Case, rule: Object[VirtualService]) -> Iterator[Absence]:
+    """A server that hands on TLS unopened takes tls routes, one that hands on bytes tcp routes, and neither others."""
+    for gateway, server in _serving(case):
+        if _names(gateway) not in rule.spec.gateways or server.port is None:
+            continue
+        unopened = server.tls is not None and server.tls.mode in _UNOPENED
+        wanted, having = ("tls", rule.spec.tls) if unopened else ("tcp", rule.spec.tcp)
+        if (unopened or server.port.protocol.upper() in ("TCP", "TLS")) and not having:
+            how = "unopened" if unopened else "as bytes"
+            words = f"has no {wanted} routes, and {gateway.ref} hands on {server.port.protocol} {how} there"
+            yield Absence(rule.ref, "spec", words, strong=False)
+
+
+def _unlisted(case: Case, name: str) -> Iterator[Absence]:
+    """Gateways that serve the host or the port, and not both at this proxy."""
+    listed: dict[Ref, list[str]] = {}
+    for gateway, server in _listening(case):
+        listed.setdefault(gateway.ref, []).extend(server.hosts)
+    for ref, found in list(listed.items())[:_MOST]:
+        yield Absence(ref, "spec.servers", f"lists {', '.join(found)} on the port, and not {name}", strong=False)
+    mine = {gateway.ref for gateway in _selected(case)}
+    named = [g for g in _gateways(case) if any(_lists(server, name) for server in g.spec.servers)]
+    for gateway in named[:_MOST]:
+        if gateway.ref not in mine:
+            asked = ", ".join(f"{key}={value}" for key, value in gateway.spec.selector.items())
+            yield Absence(gateway.ref, "spec.selector", f"is for proxies with {asked}, unlike this one", strong=False)
+        else:
+            ports = ", ".join(sorted({str(s.port.number) for s in gateway.spec.servers if s.port is not None}))
+            words = f"serves {name} on port {ports}; the connection comes to port {case.connection.port}"
+            yield Absence(gateway.ref, "spec.servers", words, strong=False)
 
 
 def returns(case: Case, service: Service) -> bool:
@@ -105,9 +172,21 @@ def _listening(case: Case) -> Iterator[tuple[Object[Gateway], Server]]:
 
 
 def _serving(case: Case) -> Iterator[tuple[Object[Gateway], Server]]:
-    """Of those the ones that list the server name, or the host asked for."""
+    """Of those the ones that list the host asked for; of TLS the one that takes the server name."""
     name = _server_name(case)
-    return ((gateway, server) for gateway, server in _listening(case) if _lists(server, name))
+    found = [(gateway, server) for gateway, server in _listening(case) if _lists(server, name)]
+    if case.connection.tls is None or not found:
+        yield from found
+        return
+    nearest = max(_nearness(server, name) for _, server in found)
+    yield next((gateway, server) for gateway, server in found if _nearness(server, name) == nearest)
+
+
+def _nearness(server: Server, name: str) -> tuple[bool, int]:
+    """How closely the nearest of a server's hosts names a server name: Envoy takes the exact one before wildcards,
+    of those the longest, and each belongs to one Gateway alone, the oldest."""
+    fits = [host for each in server.hosts if hosts.covers(host := each.rpartition("/")[2], name)]
+    return max((not host.startswith("*"), len(host)) for host in fits)
 
 
 def _server_name(case: Case) -> str:

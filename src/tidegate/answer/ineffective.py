@@ -6,6 +6,7 @@ from tidegate.answer.absence import Absence
 from tidegate.answer.intent import Intent
 from tidegate.api.networking import VirtualService
 from tidegate.api.objects import Object, Ref
+from tidegate.envoy import matches
 from tidegate.explain.connection import Connection
 from tidegate.registry.addresses import is_ip
 from tidegate.registry.model import Port, Service
@@ -46,10 +47,25 @@ def _why(
     scopes = rule.spec.export_to or world.mesh.default_virtual_service_export_to
     if not visible(rule.spec.export_to or None, scopes, rule.ref.namespace, kind.namespace):
         return "spec.exportTo", f"is not shown to namespace {kind.namespace} by exportTo ({', '.join(scopes)})"
+    if (asked := _of_other_callers(rule, kind, connection.port)) is not None:
+        return asked
     if service is None:
         return "spec.hosts", "names it, and no Service or ServiceEntry declares it: without one it has no port"
     port = service.port(connection.port)
     return _of_other_layer(rule, port) if port is not None else None
+
+
+def _of_other_callers(rule: Object[VirtualService], kind: ProxyKind, port: int) -> tuple[str, str] | None:
+    """A rule each of whose routes asks for a caller, a port or gateways that this connection has not."""
+    spec = rule.spec
+    holding = (
+        *(not r.match or any(matches.http_holds(m, port, kind) for m in r.match) for r in spec.http),
+        *(not r.match or any(matches.holds(m, port, kind) for m in r.match) for r in spec.tls),
+        *(not r.match or any(matches.holds(m, port, kind) for m in r.match) for r in spec.tcp),
+    )
+    if not holding or any(holding):
+        return None
+    return "", f"has no route for this caller at port {port}: each asks for other labels, namespaces, ports or gateways"
 
 
 def _of_other_layer(rule: Object[VirtualService], port: Port) -> tuple[str, str] | None:

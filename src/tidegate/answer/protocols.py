@@ -1,13 +1,28 @@
 """Requests that are sent on in a protocol which the server behind does not speak, as far as objects tell."""
 
-from tidegate.answer.case import Case, Fault, chosen_endpoints, egress_policy, owner_of, policy_rule
+from collections.abc import Iterator
+
+from tidegate.answer.absence import Absence
+from tidegate.answer.case import (
+    Case,
+    Fault,
+    chosen_endpoints,
+    egress_policy,
+    owner_of,
+    policy_rule,
+    rule_of,
+    service_of,
+)
 from tidegate.api.networking import H2UpgradePolicy
 from tidegate.api.objects import Ref
-from tidegate.kit import naming
+from tidegate.explain.hosts import without_port
+from tidegate.kit import hosts, naming
 from tidegate.registry.model import Protocol, Service
 from tidegate.scope.authentication import TLS_ISTIO
 
 H2_UPGRADE = Ref("MeshConfig", "", "h2UpgradePolicy")
+UPGRADE = Ref("Envoy", "", "upgrade")
+"""Stands for what no object decides: Envoy refuses an upgrade that its configuration does not name."""
 _GRPC = "application/grpc"
 
 
@@ -31,6 +46,26 @@ def fault(case: Case, service: Service | None) -> Fault | None:
     rule = policy_rule(case)
     deciding = rule if rule is not None and _upgrades(case, rule) else H2_UPGRADE
     return "HTTP/1.1 is made HTTP/2 for a server that is declared to speak HTTP/1.1", deciding, ""
+
+
+def upgrade(case: Case) -> Fault | None:
+    """A request that asks for another protocol than the proxies are configured to change to."""
+    request, end = case.connection.http, case.end
+    if request is None or end.kind != "protocol_error" or end.http_status != 403 or not request.values("upgrade"):
+        return None
+    asked = ", ".join(request.values("upgrade"))
+    return f"asks to upgrade to {asked}, which Envoy refuses with 403: proxies are set up for websocket", UPGRADE, ""
+
+
+def foreign_host(case: Case) -> Iterator[Absence]:
+    """A rule sends a request to an outside host, which is asked for by the name that the caller used."""
+    service, rule, far = service_of(case), rule_of(case), case.end.far_side
+    if service is None or not service.external or rule is None or far is None or not far.authority:
+        return
+    name = without_port(far.authority)
+    if not hosts.covers(service.host, name.lower()):
+        words = f"sends Host {name} to {service.host}, which may not know it: rewrite.authority changes it"
+        yield Absence(rule, "spec.http", words, strong=False)
 
 
 def unproxied(case: Case) -> Fault | None:

@@ -10,7 +10,9 @@ from tidegate.explain.trace import Step
 from tidegate.registry.model import ServiceKey
 
 _CONFIG = re.compile(r"^/apis/[^/]+/[^/]+/namespaces/(?P<namespace>[^/]+)/(?P<kind>[^/]+)/(?P<name>[^/]+)$")
-_POLICY = re.compile(r"^(?:istio-ext-authz-)?ns\[(?P<namespace>[^\]]+)\]-policy\[(?P<name>[^\]]+)\]-rule\[")
+_POLICY = re.compile(
+    r"^(?:istio-ext-authz-)?ns\[(?P<namespace>[^\]]+)\]-policy\[(?P<name>[^\]]+)\]-rule\[(?P<rule>\d+)\]"
+)
 _KEBAB = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _KINDS = {_KEBAB.sub("-", kind).lower(): kind for kind in KINDS}
 
@@ -26,6 +28,12 @@ def policy_of(name: str) -> Ref | None:
     """The AuthorizationPolicy that an RBAC policy is named after."""
     found = _POLICY.match(name)
     return Ref("AuthorizationPolicy", found["namespace"], found["name"]) if found else None
+
+
+def rule_field(name: str) -> str:
+    """Which of the AuthorizationPolicy's rules an RBAC policy is made of; "" where its name does not tell."""
+    found = _POLICY.match(name)
+    return f"spec.rules[{found['rule']}]" if found else ""
 
 
 def services_of(istio: Mapping[str, Any]) -> tuple[ServiceKey, ...]:

@@ -85,7 +85,9 @@ def ask(world: World, proxy: Proxy, question: Question, names: NameServer | None
     found = _resolve(world, proxy, question, meant, names)
     address = found.addresses[0] if found.addresses else ""
     meant = msgspec.structs.replace(meant, ip=address)
-    connection, words = _through_service(world, proxy, _connection(question, address))
+    connection, words = _connection(question, address), ""
+    if connection.direction == "gateway" or (connection.direction == "inbound" and not _dialled(question)):
+        connection, words = _through_service(world, proxy, connection)
     return Asked(
         question=question,
         connection=connection,
@@ -94,6 +96,11 @@ def ask(world: World, proxy: Proxy, question: Question, names: NameServer | None
         known_address=found.known,
         others=found.addresses[1:],
     )
+
+
+def _dialled(question: Question) -> bool:
+    """Whether the question gives the address itself, at which a port is what it is."""
+    return bool(question.ip) or is_ip(question.to)
 
 
 def at(question: Question, address: str) -> Question:
@@ -241,9 +248,9 @@ def _connection(question: Question, address: str) -> Connection:
 
 
 def _through_service(world: World, proxy: Proxy, connection: Connection) -> tuple[Connection, str]:
-    """A connection to the public port of a gateway's Service as it comes to the gateway, and how in words."""
+    """A connection to the port of a Service as it comes to the gateway or workload behind it, and how in words."""
     workload = world.workloads.get(proxy.workload) if proxy.workload is not None else None
-    if connection.direction != "gateway" or workload is None:
+    if workload is None:
         return connection, ""
     targets = world.targets(workload)
     if any(target.endpoint_port == connection.port for target in targets):

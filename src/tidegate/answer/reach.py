@@ -28,12 +28,29 @@ def fault(case: Case, service: Service | None) -> Fault | None:
         return inbound_fault(case)
     if service is None:
         return None
+    if service.headless and (untranslated := _untranslated(case, service)) is not None:
+        return untranslated
     known = [end for end in chosen_endpoints(case, service) if end.source is not None]
     if known and len(known) == len(ends) and all(_closed(case, end) for end in known):
         listed = ", ".join(str(port) for port in sorted(_ports(case, known[0])))
         words = f"no container of {known[0].source} listens on port {known[0].port}: they declare {listed}"
         return words, owner_of(case) or owner, _PORTS
     return None
+
+
+def _untranslated(case: Case, service: Service) -> Fault | None:
+    """A member of a headless service is dialled at the Service's port, and has another one: nothing translates it."""
+    dialled = case.connection
+    if case.end.cluster_type != "ORIGINAL_DST":
+        return None
+    port = service.port(dialled.port)
+    members = [e for e in case.world.endpoints.get(service.key, ()) if e.address == dialled.ip]
+    serving = {e.port for e in members if port is not None and e.port_name == port.name}
+    if not serving or dialled.port in {e.port for e in members}:
+        return None
+    listed = ", ".join(map(str, sorted(serving)))
+    words = f"{dialled.ip} serves port {listed} and is dialled at {dialled.port}: a headless Service translates no port"
+    return words, service.sources[0], _PORTS
 
 
 def inbound_fault(case: Case) -> Fault | None:

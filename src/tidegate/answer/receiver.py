@@ -1,8 +1,13 @@
 """Who has the port at which a connection is taken."""
 
+from collections.abc import Iterator
+
+from tidegate.answer.absence import Absence
 from tidegate.answer.case import Case, egress_policy, inbound_policy, targets_of
 from tidegate.answer.gateways import gateway_of
 from tidegate.api.objects import Ref
+from tidegate.api.security import MutualTLSMode
+from tidegate.scope.authentication import peer_modes
 from tidegate.scope.visibility import visible
 
 
@@ -11,6 +16,18 @@ def detector(case: Case) -> Ref:
     if case.connection.direction == "inbound":
         return inbound_policy(case)
     return receiver_of(case)
+
+
+def detecting(case: Case) -> Iterator[Absence]:
+    """What makes the proxy look at the client's first bytes, and what would keep it from that."""
+    if case.connection.direction == "inbound":
+        modes = peer_modes(case.world, case.proxy.kind.namespace, case.proxy.labels)
+        if modes.of(case.connection.port) is MutualTLSMode.PERMISSIVE:
+            words = "takes mutual TLS and plain text, told apart by the first bytes: STRICT or DISABLE waits for none"
+            yield Absence(inbound_policy(case), "spec.mtls", words, strong=False)
+        return
+    words = f"has port {case.connection.port} without a protocol: name it tcp-…, or set appProtocol or protocol to TCP"
+    yield Absence(receiver_of(case), "spec.ports", words, strong=False)
 
 
 def receiver_of(case: Case) -> Ref:

@@ -76,6 +76,7 @@ class ReportEnd(Document, frozen=True, kw_only=True):
     cluster_type: str = ""
     endpoints: tuple[str, ...] = ()
     http_status: int | None = None
+    grpc_status: int | None = None
     response_flags: tuple[str, ...] = ()
     location: str = ""
     delay: str = ""
@@ -138,6 +139,8 @@ class Report(Document, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...] = ()
     unknown: tuple[str, ...] = ()
     """What could not be judged; the answer holds if it lets the connection pass."""
+    assumed: tuple[str, ...] = ()
+    """What the answer takes for granted, since nothing at hand tells it."""
     other_addresses: tuple[Elsewhere, ...] = ()
     """Of a name with several addresses, those at which something else becomes of the connection."""
 
@@ -160,15 +163,17 @@ def report(case: Case, asked: Asked, origins: Origins, place: Place, captured: C
     found, end = verdict(case), case.end
     chain = last(end.steps, "filter_chain")
     listener, route = last(end.steps, "listener"), last(end.steps, "route")
+    steps = (*_before(asked, captured), *_steps(end.steps, origins, place))
+    field = found.field or _field(found.deciding, steps)
     return Report(
         schema=SCHEMA,
         outcome=found.outcome.value,
         verdict=_line(found, end),
         deciding_object=str(found.deciding),
-        field=found.field,
-        at=place(found.deciding, found.field),
+        field=field,
+        at=place(found.deciding, field),
         proxy=case.proxy.name,
-        to=f"{asked.question.to}:{asked.question.port}",
+        to=_called(asked),
         address=asked.connection.ip,
         protocol=asked.question.protocol,
         listener=listener.name if listener else "",
@@ -177,13 +182,19 @@ def report(case: Case, asked: Asked, origins: Origins, place: Place, captured: C
         cluster=end.cluster,
         http_status=end.http_status,
         response_flags=end.response_flags,
-        steps=(*_before(asked, captured), *_steps(end.steps, origins, place)),
+        steps=steps,
         ends=tuple(map(_end, case.trace.ends)),
         reasons=tuple(
             Reason(object=str(r.ref), field=r.field, words=r.words, at=place(r.ref, r.field)) for r in found.reasons
         ),
         unknown=tuple(f"{each.where}: {each.why}" for each in case.trace.unknown),
     )
+
+
+def _field(deciding: Ref, steps: Iterable[ReportStep]) -> str:
+    """The part of the deciding object that the last step of its making comes from, where it is a part."""
+    fields = [each.field for each in steps if each.object == str(deciding) and "." in each.field]
+    return fields[-1] if fields else ""
 
 
 def bypassed(asked: Asked, proxy: str, captured: Captured, deciding: Source | None, place: Place) -> Report:
@@ -215,9 +226,16 @@ def refused(found: Report, by: Ref | None, place: Place) -> Report:
     return msgspec.structs.replace(found, verdict=verdict, reasons=(reason,))
 
 
+def _called(asked: Asked) -> str:
+    return _socket(asked.question.to, asked.question.port)
+
+
 def _target(asked: Asked) -> str:
-    ip, port = asked.connection.ip, asked.connection.port
-    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+    return _socket(asked.connection.ip, asked.connection.port)
+
+
+def _socket(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _untouched(asked: Asked, proxy: str, words: str, source: Source, place: Place) -> Report:
@@ -229,7 +247,7 @@ def _untouched(asked: Asked, proxy: str, words: str, source: Source, place: Plac
         field=source.field,
         at=place(source.ref, source.field),
         proxy=proxy,
-        to=f"{asked.question.to}:{asked.question.port}",
+        to=_called(asked),
         address=asked.connection.ip,
         protocol=asked.question.protocol,
         steps=tuple(_before(asked, None)),
@@ -248,7 +266,7 @@ def unresolved(asked: Asked, proxy: Proxy, place: Place) -> Report:
         deciding_object=str(deciding),
         at=place(deciding, "spec.addresses"),
         proxy=proxy.name,
-        to=f"{asked.question.to}:{asked.question.port}",
+        to=_called(asked),
         protocol=asked.question.protocol,
         steps=tuple(_before(asked, None)),
     )
@@ -300,6 +318,7 @@ def _passed(visits: Iterable[Visit], deciding: Visit | None) -> Iterator[Lost]:
 
 def _steps(steps: Iterable[Step], origins: Origins, place: Place) -> Iterator[ReportStep]:
     holders: dict[str, str] = {}
+    routed: Source | None = None
     for step in steps:
         holder = _HELD_BY.get(step.stage, "")
         if step.kind == holder or step.stage in ("listener", "cluster"):
@@ -307,7 +326,8 @@ def _steps(steps: Iterable[Step], origins: Origins, place: Place) -> Iterator[Re
         if "routeConfiguration" in step.facts:
             holders["RouteConfiguration"] = str(step.facts["routeConfiguration"])
         name = holders.get(holder, "")
-        source = origins.of(step, holder, name)
+        source = routed if step.facts.get("perRoute") else origins.of(step, holder, name)
+        routed = source if step.stage == "route" else routed
         yield ReportStep(
             stage=step.stage,
             name=step.name,
@@ -345,6 +365,7 @@ def _end(end: End) -> ReportEnd:
         cluster_type=end.cluster_type,
         endpoints=tuple(each.address for each in end.endpoints),
         http_status=end.http_status,
+        grpc_status=end.grpc_status,
         response_flags=end.response_flags,
         location=end.location,
         delay=end.delay,

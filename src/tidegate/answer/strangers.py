@@ -17,7 +17,7 @@ def fault(case: Case, service: Service | None) -> Fault | None:
     """Endpoints among the chosen ones that do not serve what the service stands for."""
     if service is None or case.connection.direction == "inbound":
         return None
-    ends = chosen_endpoints(case, service)
+    ends = chosen_endpoints(case, service, anywhere=True)
     owner = owner_of(case) or egress_policy(case)
     for found in (
         _added(service, ends),

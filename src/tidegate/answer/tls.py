@@ -17,7 +17,7 @@ from tidegate.answer.gateways import gateway_of, rule_for
 from tidegate.answer.interception import left_alone, refuser
 from tidegate.answer.provenance import last
 from tidegate.answer.receiver import receiver_of
-from tidegate.api.networking import ClientTLSSettingsMode
+from tidegate.api.networking import ClientTLSSettingsMode, Server
 from tidegate.api.objects import Ref
 from tidegate.api.security import MutualTLSMode
 from tidegate.explain.trace import UpstreamTls
@@ -117,12 +117,24 @@ def _bare(case: Case, service: Service | None) -> Fault | None:
         rule = policy_rule(case)
         words = f"plain text reaches a workload where {strict} demands mutual TLS"
         return (words, rule, _FIELD) if rule is not None else (words, strict, MTLS)
+    if service is not None and (unread := _plain_to_gateway(case, service)) is not None:
+        return unread
     if service is not None and _expects_tls(case, service):
         rule = policy_rule(case)
         if rule is not None and _asks_for_none(case, rule):
             return f"plain text, as {rule} wants it, reaches a port that expects TLS", rule, _FIELD
         return "plain text reaches a port that expects TLS", rule_of(case) or _ruler(case), ""
     return None
+
+
+def _plain_to_gateway(case: Case, service: Service) -> Fault | None:
+    """A gateway behind the service takes TLS only at the port that is meant."""
+    servers = list(_servers(case, service))
+    if not servers or not all(_reads_tls(server) for _, server in servers):
+        return None
+    gateway, rule = servers[0][0], policy_rule(case)
+    words = f"plain text reaches a gateway where {gateway} takes TLS only"
+    return (words, rule, _FIELD) if rule is not None else (words, gateway, "spec.servers")
 
 
 def _asks_for_none(case: Case, ref: Ref) -> bool:
@@ -195,7 +207,7 @@ def _speak_mesh(case: Case, service: Service) -> bool:
     ends = list(chosen_endpoints(case, service))
     if not ends:
         return not service.external
-    return any(_takes(case, end) for end in ends) or _is_gateway(case, service)
+    return any(_takes(case, end) for end in ends) or any(_reads_tls(each) for _, each in _servers(case, service))
 
 
 def _takes(case: Case, end: Endpoint) -> bool:
@@ -208,11 +220,21 @@ def _labelled(case: Case, ref: Ref) -> bool:
     return dict(case.world.workloads[ref].labels).get(TLS_MODE) == TLS_ISTIO
 
 
-def _is_gateway(case: Case, service: Service) -> bool:
-    """Whether some Gateway's selector means the proxies behind the service."""
-    mine = dict(service.selector)
-    selectors = (gateway.spec.selector for _, group in case.world.policies("Gateway").items() for gateway in group)
-    return bool(mine) and any(wanted and wanted.items() <= mine.items() for wanted in selectors)
+def _servers(case: Case, service: Service) -> Iterator[tuple[Ref, Server]]:
+    """The servers, with their Gateways, that take what comes to the chosen endpoints."""
+    ends, port = chosen_endpoints(case, service), _port(case, service)
+    behind = [dict(end.labels) for end in ends] or [dict(service.selector)]
+    numbers = {end.port for end in ends} | ({port.number} if port is not None else set())
+    every = (gateway for _, group in case.world.policies("Gateway").items() for gateway in group)
+    for gateway in every:
+        wanted = gateway.spec.selector.items()
+        if wanted and any(wanted <= mine.items() for mine in behind):
+            listed = (each for each in gateway.spec.servers if each.port is not None)
+            yield from ((gateway.ref, each) for each in listed if each.port.number in numbers)
+
+
+def _reads_tls(server: Server) -> bool:
+    return server.port is not None and server.port.protocol.upper() in ("HTTPS", "TLS")
 
 
 # Who and where

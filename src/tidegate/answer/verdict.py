@@ -6,11 +6,12 @@ the caller meant is another, and only the second has a name such as "captured by
 
 import enum
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import msgspec
 
-from tidegate.answer import denials, gateways, protocols, reach, strangers, subsets, tls
+from tidegate.answer import denials, emptiness, gateways, protocols, reach, strangers, subsets, taking, tls
 from tidegate.answer.absence import PORTS, Absence, absences
 from tidegate.answer.case import (
     LOCALITY,
@@ -20,24 +21,30 @@ from tidegate.answer.case import (
     blamed,
     cluster_services,
     egress_policy,
+    idle,
     inbound_policy,
     owner_of,
     policy_rule,
     reasons,
+    registered_only,
     rule_of,
     service_of,
 )
 from tidegate.answer.gateways import gateway_of, rule_for, unrouted_by
 from tidegate.answer.intent import Intent, declares, holds
-from tidegate.answer.provenance import config_of, last
-from tidegate.answer.receiver import detector, receiver_of
+from tidegate.answer.provenance import config_of, last, policy_of, rule_field
+from tidegate.answer.receiver import detecting, detector, receiver_of
 from tidegate.api.objects import Object, Ref
 from tidegate.api.security import Action
+from tidegate.explain.hosts import without_port
 from tidegate.kit import hosts, naming
 from tidegate.registry.addresses import is_ip
 from tidegate.registry.model import Endpoint, Registry, Resolution, Service
 from tidegate.scope import choice
 from tidegate.scope.policies import holding
+
+_NEAR = 3
+"""Hosts of a like name that are told."""
 
 
 class Outcome(enum.StrEnum):
@@ -79,7 +86,7 @@ def verdict(case: Case) -> Verdict:
         return _forwarded(case)
     if kind == "no_listener" and case.connection.direction == "gateway":
         return _unrouted(case)
-    if kind in ("closed", "no_endpoints", "no_listener"):
+    if kind in ("closed", "no_endpoints", "no_listener", "dropped"):
         return _closed(case)
     if kind in ("direct_response", "redirect"):
         return _answered(case)
@@ -88,7 +95,8 @@ def verdict(case: Case) -> Verdict:
     if kind in ("no_route", "no_virtual_host", "no_filter_chain"):
         return _unrouted(case)
     if kind == "waits":
-        return _said(case, Outcome.HANGS, "both sides wait: no protocol is ever detected", detector(case))
+        words = "hangs: the proxy waits for the client's first bytes, and the client for the server's"
+        return _because(_said(case, Outcome.HANGS, words, detector(case)), detecting(case))
     if kind == "denied":
         return _denied(case)
     if kind in ("protocol_error", "tls_error"):
@@ -116,8 +124,15 @@ def _forwarded(case: Case) -> Verdict:
     for outcome, judge in _FAULTS:
         fault = judge(case, service)
         if fault is not None:
-            return _said(case, outcome, *fault)
-    return _because(_said(case, Outcome.REACHES, f"reaches {end.cluster}", _sender(case)), subsets.unmirrored(case))
+            found = _said(case, outcome, *fault)
+            return _because(found, taking.taken(case)) if outcome is Outcome.CAPTURED_BY_OTHER else found
+    return _reached(case, _sender(case))
+
+
+def _reached(case: Case, deciding: Ref) -> Verdict:
+    """What hides a service from a connection that reaches it hides nothing; rules may still be idle."""
+    told = (*idle(case), *subsets.unmirrored(case), *protocols.foreign_host(case))
+    return Verdict(outcome=Outcome.REACHES, words=f"reaches {case.end.cluster}", deciding=deciding, reasons=told)
 
 
 def _sender(case: Case) -> Ref:
@@ -127,13 +142,13 @@ def _sender(case: Case) -> Ref:
 def _captured(case: Case, service: Service | None) -> Fault | None:
     if case.connection.direction == "outbound" and not _meant(case, service):
         taker = owner_of(case) or _sender(case)
-        return f"goes to {case.end.cluster} of {taker}, which is not meant by {case.intent.to}", taker, ""
+        return f"is taken by {taker} ({case.end.cluster}), though {case.intent.to} is called", taker, ""
     if service is not None and gateways.returns(case, service):
         words = f"comes back to this gateway itself, by {case.end.cluster}: what sends it here holds at the gateway too"
         return words, _sender(case), ""
     if service is not None and _foreign(case, service):
         owner = owner_of(case) or _sender(case)
-        return f"goes to the endpoints that {owner} of another namespace gives {service.host}", owner, ""
+        return f"goes to the endpoints that {owner}, of another namespace, gives {service.host}", owner, ""
     return None
 
 
@@ -160,15 +175,27 @@ def _forwarded_unmanaged(case: Case) -> Verdict:
     if inbound and (fault := reach.inbound_fault(case)) is not None:
         return _said(case, Outcome.UPSTREAM_UNREACHABLE, *fault)
     if end.cluster_type != "ORIGINAL_DST":
-        return _said(case, Outcome.REACHES, f"reaches {end.cluster}", rule or _received(case))
+        return _reached(case, rule or _received(case))
     deciding, field = (_received(case), "") if inbound else blamed(case)
     if reach.nobody_at_dialled(case):
+        deciding = _giver(case) or deciding
         words = f"passes through to {case.connection.ip}, an address that only the mesh gives out: no host has it"
         return _said(case, Outcome.UPSTREAM_UNREACHABLE, words, deciding, field)
     if (refused := tls.unmanaged_fault(case)) is not None:
         return _said(case, Outcome.TLS_MISMATCH, *refused)
     words = f"passes through, unmanaged, to {case.connection.ip}:{case.connection.port}"
     return _said(case, Outcome.PASSTHROUGH, words, rule or deciding, field)
+
+
+def _giver(case: Case) -> Ref | None:
+    """Who has the dialled address by allocation."""
+    dialled = case.connection.ip
+    every: Iterator[Service] = chain(case.intent.services, case.world.services.values())
+    for service in every:
+        if dialled in service.auto_addresses and service.sources:
+            of_part = [n for n, part in enumerate(service.parts) if dialled in part.auto_addresses]
+            return service.sources[of_part[0] if of_part and len(service.parts) == len(service.sources) else 0]
+    return None
 
 
 def _received(case: Case) -> Ref:
@@ -188,6 +215,8 @@ def _meant(case: Case, service: Service | None) -> bool:
         return True
     if is_ip(intent.to) and holds((*service.addresses, *service.auto_addresses), intent.to):
         return True
+    if is_ip(intent.to) and not intent.services and declares(service, without_port(authority(case)), case.world.domain):
+        return True  # nobody's address, called by a name
     return (rule := rule_of(case)) is not None and _speaks_for(case, rule)
 
 
@@ -254,12 +283,23 @@ def _closed(case: Case) -> Verdict:
     end = case.end
     if cluster_services(case):
         deciding = owner_of(case) or rule_of(case) or egress_policy(case)
-        words = f"{end.cluster} has no endpoint that can be chosen"
-        return _because(_said(case, Outcome.NO_ENDPOINTS, words, _distributor(case) or deciding), subsets.empty(case))
+        found = _said(case, Outcome.NO_ENDPOINTS, f"{end.cluster} has no endpoint", _distributor(case) or deciding)
+        return _because(found, emptiness.empty(case))
     if end.kind == "closed" and not end.cluster:
         return _said(case, Outcome.BLACKHOLE, end.why, rule_of(case) or egress_policy(case))
     deciding, field = blamed(case)
-    return _said(case, Outcome.BLACKHOLE, "is closed: nothing that is registered matches", deciding, field)
+    if end.kind in ("no_listener", "dropped"):
+        return _said(case, Outcome.BLACKHOLE, f"is taken by nobody: {end.why}", deciding, field)
+    ip, port, hello = case.connection.ip, case.connection.port, case.connection.tls
+    what = f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+    what += f" or server name {hello.sni}" if hello is not None and hello.sni else ""
+    return _said(case, Outcome.BLACKHOLE, f"is closed: {_unregistered(case, what)}", deciding, field)
+
+
+def _unregistered(case: Case, what: str) -> str:
+    """Why a connection or a request is not let out."""
+    mode = " (REGISTRY_ONLY)" if registered_only(case) else ""
+    return f"nothing that this proxy knows of matches {what}{mode}"
 
 
 def _distributor(case: Case) -> Ref | None:
@@ -280,30 +320,57 @@ def _answered(case: Case) -> Verdict:
     if case.connection.direction == "gateway" and end.kind == "redirect" and (taking := gateway_of(case)) is not None:
         return _said(case, Outcome.DIRECT_RESPONSE, f"is sent to {end.location} by {taking}", taking, "spec.servers")
     deciding, field = blamed(case)
-    words = f"is refused with {status}: nothing that is registered matches {authority(case)}"
-    return _said(case, Outcome.DIRECT_RESPONSE, words, deciding, field)
+    return _said(
+        case,
+        Outcome.DIRECT_RESPONSE,
+        f"is refused with {status}: {_unregistered(case, authority(case))}",
+        deciding,
+        field,
+    )
 
 
 def _no_cluster(case: Case) -> Verdict:
     """A route names a cluster that the proxy has not got."""
     end, rule = case.end, rule_of(case)
     parsed = naming.parse_cluster(end.cluster)
-    words = f"the route names {end.cluster}, which this proxy has not got"
+    words = f"is sent to {end.cluster}, which this proxy has not got"
     missing = tuple(_missing(case, parsed)) if parsed is not None else ()
     if not missing:
-        found = _said(case, Outcome.NO_CLUSTER, words, rule or egress_policy(case))
-        return _because(found, _undefined(case, parsed))
+        cut = next((each for each in reasons(case) if each.strong and each.ref.kind == "EnvoyFilter"), None)
+        deciding, field = (cut.ref, cut.field) if cut is not None else (rule or egress_policy(case), "")
+        return _because(_said(case, Outcome.NO_CLUSTER, words, deciding, field), _undefined(case, parsed))
     first = missing[0]
-    named_wrongly = first.field == PORTS and rule is not None  # the rule has only to name a port that is there
-    deciding = rule if named_wrongly and rule is not None else first.ref
-    return _because(_said(case, Outcome.NO_CLUSTER, f"{words}: {first.ref} {first.words}", deciding), missing)
+    if first.field == PORTS and rule is not None:  # the rule has only to name a port that is there
+        return _because(_said(case, Outcome.NO_CLUSTER, words, rule), missing)
+    return _because(_said(case, Outcome.NO_CLUSTER, words, first.ref, first.field), missing)
 
 
 def _undefined(case: Case, wanted: naming.ClusterName | None) -> Iterable[Absence]:
-    if wanted is None or not wanted.subset:
+    if wanted is None:
         return ()
+    if not wanted.subset:
+        return (*_aliases(case, wanted.host), *_undeclared(case, wanted.host))
     seen = choice.service_candidates(case.world, case.proxy.kind, wanted.host)
     return subsets.undefined(case, wanted, seen[0] if seen else None)
+
+
+def _undeclared(case: Case, host: str) -> Iterator[Absence]:
+    """A destination that nothing declares, with hosts of the same first name in other namespaces."""
+    rule = rule_of(case)
+    if rule is None or host.lower() in case.world.by_host:
+        return
+    short = host.partition(".")[0]
+    near = sorted(each for each in case.world.by_host if each.partition(".")[0] == short)[:_NEAR]
+    hint = f"; there is {', '.join(near)}" if near else ""
+    yield Absence(rule, "", f"leads to {host}, which no Service or ServiceEntry declares{hint}", strong=False)
+
+
+def _aliases(case: Case, host: str) -> Iterator[Absence]:
+    """Other names of a host that nothing declares."""
+    for service in case.world.services.values():
+        if service.resolution is Resolution.ALIAS and service.external_name.lower() == host.lower():
+            words = f"is another name of {host} (ExternalName), which no Service or ServiceEntry declares"
+            yield Absence(service.sources[0], "spec.externalName", words, strong=False)
 
 
 def _missing(case: Case, wanted: naming.ClusterName) -> Iterator[Absence]:
@@ -328,7 +395,17 @@ def _unrouted(case: Case) -> Verdict:
     rule = rule_of(case) or (unrouted_by(case) if direction == "gateway" else _host_rule(case))
     if rule is None and direction == "inbound":
         rule = inbound_policy(case)
-    return _said(case, Outcome.NO_ROUTE, end.why, rule or blamed(case)[0])
+    found = _said(case, Outcome.NO_ROUTE, _unmatched(case), rule or blamed(case)[0])
+    return _because(msgspec.structs.replace(found, reasons=reasons(case, rule)), gateways.unbound(case))
+
+
+def _unmatched(case: Case) -> str:
+    """With what of the request no route has to do, where it is a route that lacks."""
+    end, request = case.end, case.connection.http
+    if end.kind != "no_route" or request is None:
+        return end.why
+    asked = f"{request.method} {request.path}"
+    return f"is refused with {end.http_status or 404}: no route for {authority(case)} takes {asked}"
 
 
 def _host_rule(case: Case) -> Ref | None:
@@ -355,7 +432,8 @@ def _refused(case: Case) -> Verdict:
     if end.kind == "tls_error":
         deciding = inbound_policy(case) if inbound else gateway_of(case) or receiver_of(case)
         return _said(case, Outcome.TLS_MISMATCH, end.why, deciding)
-    return _said(case, Outcome.PROTOCOL_ERROR, end.why, rule_of(case) or owner_of(case) or receiver_of(case))
+    fault = protocols.upgrade(case) or (end.why, rule_of(case) or owner_of(case) or receiver_of(case), "")
+    return _said(case, Outcome.PROTOCOL_ERROR, *fault)
 
 
 def _mesh_hello(case: Case) -> bool:
@@ -371,9 +449,15 @@ def _denied(case: Case) -> Verdict:
         found = [p for kind in kinds for p in _holding(case, kind)]
         allowing = [p for p in found if getattr(p.spec, "action", Action.ALLOW) is Action.ALLOW]
         ruled = allowing[-1].ref if allowing else ruled
-        denied = _said(case, Outcome.REJECTED_BY_POLICY, case.end.why, ruled or inbound_policy(case))
+        denied = _said(case, Outcome.REJECTED_BY_POLICY, f"is refused: {case.end.why}", ruled or inbound_policy(case))
         return _because(denied, denials.unmatchable(case))
-    return _said(case, Outcome.REJECTED_BY_POLICY, case.end.why, ruled)
+    field = next((f for step in case.end.steps if policy_of(step.name) == ruled and (f := rule_field(step.name))), "")
+    words = f"is refused{_status(case)}: {ruled} denies it"
+    return _said(case, Outcome.REJECTED_BY_POLICY, words, ruled, field)
+
+
+def _status(case: Case) -> str:
+    return f" with {case.end.http_status}" if case.end.http_status else ""
 
 
 def _holding(case: Case, kind: str) -> tuple[Object[Any], ...]:

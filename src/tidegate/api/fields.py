@@ -6,7 +6,7 @@ import msgspec
 
 from tidegate.kit.durations import Duration
 
-__all__ = ["Duration", "Int32", "Int64", "Message", "UInt32", "UInt64", "decode_hook", "doc", "encode_hook"]
+__all__ = ["NUMBERS", "Duration", "Int32", "Int64", "Message", "UInt32", "UInt64", "decode_hook", "doc", "encode_hook"]
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, gc=False):
@@ -30,6 +30,10 @@ def doc(meaning: str, **limits: Any) -> msgspec.Meta:
     readable and is reported rather than lost.
     """
     return msgspec.Meta(description=meaning, extra=limits or None)
+
+
+NUMBERS = "__numbers__"
+"""Attribute of an enum whose values protobuf does not count from 0 without gaps: their numbers, in order."""
 
 
 def decode_hook(kind: type, value: Any) -> Any:

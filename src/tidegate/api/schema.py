@@ -3,25 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
+from tidegate.api import shapes
 from tidegate.api.kinds import KINDS, Kind
 from tidegate.api.objects import ObjectMeta
-from tidegate.api.shapes import (
-    AnyShape,
-    BoolShape,
-    DurationShape,
-    EnumShape,
-    FloatShape,
-    IntOrTextShape,
-    IntShape,
-    Limits,
-    ListShape,
-    MapShape,
-    Member,
-    MessageShape,
-    Shape,
-    TextShape,
-    shape_of,
-)
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -103,7 +87,7 @@ def _kind_schema(kind: Kind, version: str, ref_prefix: str) -> Schema:
     }
     if ref_prefix == DEFINITIONS:
         properties["metadata"] = {"$ref": f"{ref_prefix}{OBJECT_META}"}
-    body = _message(shape_of(kind.body), closed=kind.strict)
+    body = _message(shapes.shape_of(kind.body), closed=kind.strict)
     if kind.body_at:
         properties[kind.body_at] = {**body, "description": f"desired state of the {kind.kind}"}
     else:
@@ -121,7 +105,7 @@ def _kind_schema(kind: Kind, version: str, ref_prefix: str) -> Schema:
 def _status(kind: Kind) -> Schema:
     if kind.status is None:
         return {"type": "object", _OPEN: True, "description": f"observed state of the {kind.kind}"}
-    return {**_message(shape_of(kind.status), closed=False), "description": f"observed state of the {kind.kind}"}
+    return {**_message(shapes.shape_of(kind.status), closed=False), "description": f"observed state of the {kind.kind}"}
 
 
 def _mark_list(schema: Schema, path: list[str], key: str, *, retain: bool) -> None:
@@ -135,7 +119,7 @@ def _mark_list(schema: Schema, path: list[str], key: str, *, retain: bool) -> No
 
 
 def _object_meta() -> Schema:
-    schema = _message(shape_of(ObjectMeta), closed=False)
+    schema = _message(shapes.shape_of(ObjectMeta), closed=False)
     for name in _MERGE_ONLY:
         schema["properties"][name][_STRATEGY] = "merge"
     schema["properties"]["ownerReferences"][_KEY] = "uid"
@@ -167,7 +151,7 @@ def _crd(kind: Kind) -> dict[str, Any]:
 
 
 def _crd_version(kind: Kind, version: str) -> dict[str, Any]:
-    body = _message(shape_of(kind.body), closed=True)
+    body = _message(shapes.shape_of(kind.body), closed=True)
     schema: Schema = {
         "type": "object",
         "properties": {
@@ -191,7 +175,7 @@ def _crd_version(kind: Kind, version: str) -> dict[str, Any]:
     return out
 
 
-def _message(shape: MessageShape, *, closed: bool) -> Schema:
+def _message(shape: shapes.MessageShape, *, closed: bool) -> Schema:
     """``closed``: unknown members are pruned; open ones are kept, as the core kinds need."""
     schema: Schema = {
         "type": "object",
@@ -214,7 +198,7 @@ def _at_most_one(names: tuple[str, ...]) -> Schema:
     return {"oneOf": [{"not": {"anyOf": each}}, *each]}
 
 
-def _member(member: Member, *, closed: bool) -> Schema:
+def _member(member: shapes.Member, *, closed: bool) -> Schema:
     schema = _value(member.shape, closed=closed)
     meaning = f"{member.meaning} (deprecated)" if member.limits.deprecated else member.meaning
     if meaning:
@@ -222,7 +206,7 @@ def _member(member: Member, *, closed: bool) -> Schema:
     return schema | _limits(member.limits, schema)
 
 
-def _limits(limits: Limits, schema: Schema) -> Schema:
+def _limits(limits: shapes.Limits, schema: Schema) -> Schema:
     named = {
         "maxLength": limits.max_length,
         "minLength": limits.min_length,
@@ -242,37 +226,37 @@ def _limits(limits: Limits, schema: Schema) -> Schema:
     return out
 
 
-def _value(shape: Shape, *, closed: bool) -> Schema:
+def _value(shape: shapes.Shape, *, closed: bool) -> Schema:
     match shape:
-        case MessageShape():
+        case shapes.MessageShape():
             return _message(shape, closed=closed)
-        case ListShape(item=item):
+        case shapes.ListShape(item=item):
             return {"type": "array", "items": _value(item, closed=closed)}
-        case MapShape(value=AnyShape()):
+        case shapes.MapShape(value=shapes.AnyShape()):
             return {"type": "object", _OPEN: True}
-        case MapShape(value=value):
+        case shapes.MapShape(value=value):
             return {"type": "object", "additionalProperties": _value(value, closed=closed)}
-        case EnumShape(names=names):
+        case shapes.EnumShape(names=names):
             return {"type": "string", "enum": list(names)}
         case _:
             return _scalar(shape)
 
 
-def _scalar(shape: Shape) -> Schema:
+def _scalar(shape: shapes.Shape) -> Schema:
     match shape:
-        case IntShape(low=low, high=high):
+        case shapes.IntShape(low=low, high=high):
             return _integer(low, high)
-        case TextShape(base64=True):
+        case shapes.TextShape(base64=True):
             return {"type": "string", "format": "byte"}
-        case BoolShape():
+        case shapes.BoolShape():
             return {"type": "boolean"}
-        case FloatShape():
+        case shapes.FloatShape():
             return {"type": "number", "format": "double"}
-        case IntOrTextShape():
+        case shapes.IntOrTextShape():
             return {"x-kubernetes-int-or-string": True}
-        case AnyShape():
+        case shapes.AnyShape():
             return {_OPEN: True}
-        case TextShape() | DurationShape() | _:
+        case shapes.TextShape() | shapes.DurationShape() | _:
             return {"type": "string"}
 
 

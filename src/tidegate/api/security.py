@@ -90,7 +90,7 @@ class Rule(Message, frozen=True):
     """security.v1beta1.Rule."""
 
     from_: Annotated[tuple[From, ...] | None, doc("sources (OR)", max_items=512)] = field(default=None, name="from")
-    to: Annotated[tuple[To, ...] | None, doc("operations (OR)", max_items=512)] = None
+    to: Annotated[tuple[To, ...] | None, doc("operations (OR)")] = None
     when: Annotated[tuple[Condition, ...], doc("conditions (AND)")] = ()
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from msgspec import inspect
 
+from tidegate.api.fields import NUMBERS
 from tidegate.kit.durations import Duration
 
 
@@ -49,6 +50,12 @@ class DurationShape:
 @dataclass(frozen=True, slots=True)
 class EnumShape:
     names: tuple[str, ...]
+    numbers: tuple[int, ...] = ()
+    """Of the names, in their order; none: they count from 0."""
+
+    def name_of(self, number: int) -> str | None:
+        """The value that protobuf gives this number."""
+        return dict(zip(self.numbers or range(len(self.names)), self.names, strict=True)).get(number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +192,7 @@ def _shape(kind: inspect.Type) -> Shape:
         case inspect.DictType(value_type=value):
             return MapShape(_shape(_unwrap(value)[0]))
         case inspect.EnumType(cls=cls) if issubclass(cls, enum.StrEnum):
-            return EnumShape(tuple(member.value for member in cls))
+            return EnumShape(tuple(member.value for member in cls), getattr(cls, NUMBERS, ()))
         case inspect.CustomType(cls=cls) if cls is Duration:
             return DurationShape()
         case _:

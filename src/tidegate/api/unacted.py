@@ -37,10 +37,13 @@ class Unacted(msgspec.Struct, frozen=True):
         return value not in self.acted and not any(name in value for name in self.unless)
 
 
+MARK = "not acted on yet"
+"""Stands in every warning of this module, and in no other."""
 _SERVERS_OWN_TLS = ("PASSTHROUGH", "SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL")
 _CERTIFICATES = "no certificates are issued, traffic between sidecars is plain text"
 _OWN_TLS = ("DISABLE", "SIMPLE", "MUTUAL")
 _INBOUND_RETRIES = (
+    "defaultInboundHttpRetryPolicy.perTryTimeout",
     "defaultInboundHttpRetryPolicy.retryRemoteLocalities",
     "defaultInboundHttpRetryPolicy.retryIgnorePreviousHosts",
 )
@@ -60,10 +63,42 @@ _OTHER_PROVIDERS = (
 _TRACERLESS = ("lightstep", "stackdriver", "opencensus")
 _TRACER_HEADERS = ("zipkin.headers", "opentelemetry.http.headers", "opentelemetry.grpc.initialMetadata")
 _OLD_TRACERS = ("zipkin", "lightstep", "datadog", "stackdriver", "openCensusAgent", "tlsSettings")
-_READ = ("proxyHeaders", "gatewayTopology", "tracing", "tracingServiceName")
+_READ = ("proxyHeaders", "gatewayTopology", "tracing", "tracingServiceName", "connectionSettings")
 """Of ``defaultConfig``, by the control plane."""
-_BOOTSTRAP = tuple(f"defaultConfig.{name}" for name in shape_of(ProxyConfig).members if name not in _READ)
-_OTHER_HEADERS = ("metadataExchangeHeaders", "preserveHttp1HeaderCase", "xForwardedHost")
+OF_AGENTS = frozenset(
+    {
+        "binaryPath",
+        "concurrency",
+        "configPath",
+        "discoveryAddress",
+        "drainDuration",
+        "fileFlushInterval",
+        "fileFlushMinSizeKb",
+        "holdApplicationUntilProxyStarts",
+        "image",
+        "interceptionMode",
+        "meshId",
+        "proxyAdminPort",
+        "proxyMetadata",
+        "runtimeValues",
+        "serviceCluster",
+        "statsCompression",
+        "statusPort",
+        "terminationDrainDuration",
+    }
+)
+"""Of ``defaultConfig``, by injection and by the agents of pods."""
+_TOLD_TO_AGENTS = "not acted on yet in a lab; injection tells it to the agents of pods, which go by it"
+_AT_START = "not acted on yet by agents that run already; injection, and a lab, go by it when a proxy starts"
+_BOOTSTRAP = tuple(
+    f"defaultConfig.{name}" for name in shape_of(ProxyConfig).members if name not in (*_READ, *OF_AGENTS)
+)
+_OTHER_HEADERS = ("metadataExchangeHeaders",)
+_OTHER_LIMITS = (
+    "clusterPerConnectionBufferLimitBytes",
+    "listenerConnectionLimit",
+    "globalDownstreamConnectionLimit",
+)
 _PATCHED = tuple(each.value for each in ApplyTo if each is not ApplyTo.BOOTSTRAP)
 _CONTEXTS = tuple(each.value for each in PatchContext if each is not PatchContext.WAYPOINT)
 
@@ -185,12 +220,14 @@ UNACTED: dict[str, tuple[Unacted, ...]] = {
             "spans go to a provider: give one under extensionProviders and name it in defaultProviders.tracing",
             *(f"defaultConfig.tracing.{name}" for name in _OLD_TRACERS),
         ),
-        *_mesh(_TELEMETRY, "enablePrometheusMerge"),
+        *_mesh(_AT_START, "enablePrometheusMerge"),
+        *_mesh(_TOLD_TO_AGENTS, *(f"defaultConfig.{name}" for name in sorted(OF_AGENTS))),
         *_mesh("bootstraps are made from the agent's options", *_BOOTSTRAP),
         *_mesh("the header is not made", *(f"defaultConfig.proxyHeaders.{name}" for name in _OTHER_HEADERS)),
+        *_mesh("Envoy's default holds", *(f"defaultConfig.connectionSettings.{name}" for name in _OTHER_LIMITS)),
         *_mesh("objects are read from the Kubernetes API only", "configSources"),
         Unacted("enableAutoMtls", _CERTIFICATES, acted=(False,)),
-        *_mesh(_CERTIFICATES, "caCertificates", "certificates", "ca", "meshMTLS", "tlsDefaults"),
+        *_mesh(_CERTIFICATES, "caCertificates", "certificates", "ca", "meshMTLS"),
         *_mesh(_CERTIFICATES, "verifyCertificateAtClient"),
         *_mesh("an inbound port has one endpoint", *_INBOUND_RETRIES),
         *_outliers("defaultTrafficPolicy.outlierDetection"),
@@ -217,7 +254,7 @@ def warnings(kind: str, body: Any) -> list[str]:
 
 
 def _line(entry: Unacted) -> str:
-    return entry.effect if "not acted on yet" in entry.effect else f"not acted on yet; {entry.effect}"
+    return entry.effect if MARK in entry.effect else f"{MARK}; {entry.effect}"
 
 
 def _steps(pattern: str) -> tuple[str, tuple[str, ...]]:

@@ -219,8 +219,8 @@ class _Walker:
     def choice(self, shape: EnumShape, value: Any, path: str) -> Any:
         if isinstance(value, str) and value in shape.names:
             return value
-        if self.proto and type(value) is int and 0 <= value < len(shape.names):
-            return shape.names[value]
+        if self.proto and type(value) is int and (name := shape.name_of(value)) is not None:
+            return name
         reason = "FieldValueNotSupported" if isinstance(value, str | int) else "FieldValueInvalid"
         return self.refuse(path, f"must be one of {', '.join(shape.names)}", value, reason)
 

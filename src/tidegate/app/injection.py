@@ -1,6 +1,7 @@
 """What an injector is told, put together from files, options and a cluster's ConfigMaps."""
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from tidegate.api import meshconfig
 from tidegate.api.mesh import MeshConfig
 from tidegate.api.walk import walk
 from tidegate.api.yamltext import YamlError, read_yaml
+from tidegate.app.watched import Watched
 from tidegate.inject.settings import (
     DEFAULT_REVISION,
     Json,
@@ -26,6 +28,8 @@ from tidegate.inject.settings import (
 from tidegate.kit.errors import TidegateError
 from tidegate.store.client import KubeStore
 from tidegate.store.model import StoreError
+
+log = logging.getLogger(__name__)
 
 MESH_MAP, INJECTOR_MAP = "istio", "istio-sidecar-injector"
 """ConfigMaps of an installation: its mesh configuration, and its injector's templates and values."""
@@ -97,6 +101,43 @@ def gather(sources: Sources) -> Gathered:
     return Gathered(made, found.services, notes)
 
 
+class Following:
+    """Settings that are put together again when a file of theirs changes; files that cannot be used are told, and
+    leave the settings as they were."""
+
+    def __init__(self, sources: Sources) -> None:
+        """Raises TidegateError that names what cannot be used."""
+        self._sources = sources
+        given = (*sources.values, sources.mesh, sources.operator, sources.injector)
+        try:
+            self._files = Watched(file for file in given if file is not None)
+        except OSError as error:
+            raise TidegateError(f"{error.filename}: {error.strerror}") from None
+        self.settings = self._gathered()
+        self._problem = ""
+
+    def refresh(self) -> bool:
+        """Read the files if they changed; whether there are other settings now."""
+        try:
+            if not self._files.changed():
+                return False
+            self.settings = self._gathered()
+        except (OSError, TidegateError) as error:
+            if str(error) != self._problem:
+                log.error("%s\nthe settings read before stay in use", error)
+            self._problem = str(error)
+            return False
+        self._problem = ""
+        log.info("the settings were read again")
+        return True
+
+    def _gathered(self) -> Settings:
+        found = gather(self._sources)
+        for note in found.notes:
+            log.warning("%s", note.removeprefix("warning: "))
+        return found.settings
+
+
 def _advice(mesh: Json) -> Iterator[str]:
     """Fields of the mesh configuration that there are not. Raises InvalidObjectError for what cannot be read."""
     meshconfig.parse(msgspec.json.encode(mesh).decode())
@@ -140,7 +181,10 @@ def mesh_text(file: Path) -> str:
         text = at(document, f"data.{meshconfig.KEY}")
         if not isinstance(text, str):
             raise TidegateError(f"{file}: data.{meshconfig.KEY}: expected the text of a MeshConfig")
-    meshconfig.parse(text)
+    try:
+        meshconfig.parse(text)
+    except TidegateError as error:
+        raise TidegateError(f"{file}: {error}") from error
     return text
 
 

@@ -1,6 +1,5 @@
 """What a cluster needs to run the control plane: kinds, rights, the Deployment and what calls it."""
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -8,11 +7,12 @@ import msgspec
 
 from tidegate.api.kinds import KINDS
 from tidegate.api.schema import crd_manifests
-from tidegate.app.discovery.plane import WATCHED
+from tidegate.app import clusterfacts
 from tidegate.app.discovery.statuses import WRITTEN
 from tidegate.inject import webhookconfig
 from tidegate.inject.context import PROXY_ID
 from tidegate.inject.settings import Json
+from tidegate.snapshot.world import WATCHED
 
 NAME = "istiod"
 """What injected pods call the control plane, in the namespace ``istio-system``."""
@@ -60,7 +60,7 @@ def role(wanted: Wanted) -> Json:
     """
     told = [kind for kind in WATCHED if kind in WRITTEN]
     rules = [
-        *_rules(WATCHED, "", "list", "watch"),
+        *_rules(dict.fromkeys((*WATCHED, *clusterfacts.KINDS)), "", "list", "watch"),
         *_rules(told, "", "get"),
         *_rules(told, "/status", "update"),
         _rule("authentication.k8s.io", ["tokenreviews"], "create"),
@@ -128,11 +128,9 @@ def _webhook(wanted: Wanted) -> Json:
 
 
 def _deployment(wanted: Wanted) -> Json:
-    # Pods of another mesh configuration are other pods: the webhook reads it once.
-    annotations = {"tidegate.io/mesh-config": hashlib.sha256(wanted.mesh.encode()).hexdigest()[:16]}
     # The control plane needs no sidecar, and must not wait for its own webhook to start.
     labels = {**_LABELS, "sidecar.istio.io/inject": "false"}
-    template = {"metadata": {"labels": labels, "annotations": annotations}, "spec": _pod(wanted)}
+    template = {"metadata": {"labels": labels}, "spec": _pod(wanted)}
     spec = {"replicas": 1, "selector": {"matchLabels": _LABELS}, "template": template}
     return {**_named(wanted, "apps/v1", "Deployment", NAME), "spec": spec}
 
@@ -159,9 +157,11 @@ def _discovery(wanted: Wanted) -> Json:
 
 
 def _injector(wanted: Wanted) -> Json:
-    arguments = ["webhook", "--mesh-config=/etc/istio/config/mesh", f"--port={WEBHOOK_PORT}"]
+    arguments = ["webhook", "--mesh-config=/etc/istio/config/mesh", "--kubeconfig=/etc/tidegate/kubeconfig"]
+    arguments.append(f"--port={WEBHOOK_PORT}")
     ready = {"httpGet": {"path": "/ready", "port": WEBHOOK_PORT, "scheme": "HTTPS"}, "periodSeconds": 2}
-    return _container(wanted, "webhook", arguments, WEBHOOK_PORT, ready, {"mesh": "/etc/istio/config"})
+    mounts = {"mesh": "/etc/istio/config", "kubeconfig": "/etc/tidegate"}
+    return _container(wanted, "webhook", arguments, WEBHOOK_PORT, ready, mounts)
 
 
 def _container(wanted: Wanted, name: str, arguments: list[str], port: int, ready: Json, mounts: dict[str, str]) -> Json:

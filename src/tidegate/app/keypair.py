@@ -8,12 +8,12 @@ import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from tidegate.app.watched import Watched
 from tidegate.kit.errors import TidegateError
 
 log = logging.getLogger(__name__)
 
 MAX_FILE = 1 << 20
-Seen = tuple[tuple[int, int, int], ...]
 
 
 class Pem(NamedTuple):
@@ -31,7 +31,10 @@ class KeyPair:
     def __init__(self, certificate: Path, key: Path) -> None:
         """Raises TidegateError when the files hold no pair."""
         self._certificate, self._key = certificate, key
-        self._seen = self._look()
+        try:
+            self._files = Watched((certificate, key))
+        except OSError as error:
+            raise _unusable(certificate, key, str(error)) from None
         self._pem = read_pair(certificate, key)
         self._problem = ""
 
@@ -47,10 +50,8 @@ class KeyPair:
     def refresh(self) -> bool:
         """Read the files if they have changed; whether there is a new pair."""
         try:
-            seen = self._look()
-            if seen == self._seen:
+            if not self._changed():
                 return False
-            self._seen = seen
             self._pem = read_pair(self._certificate, self._key)
         except TidegateError as error:
             if str(error) != self._problem:
@@ -61,12 +62,11 @@ class KeyPair:
         log.info("the certificate was read again from %s", self._certificate)
         return True
 
-    def _look(self) -> Seen:
+    def _changed(self) -> bool:
         try:
-            found = (self._certificate.stat(), self._key.stat())
+            return self._files.changed()
         except OSError as error:
             raise _unusable(self._certificate, self._key, str(error)) from None
-        return tuple((each.st_mtime_ns, each.st_ino, each.st_size) for each in found)
 
 
 def read_pair(certificate: Path, key: Path) -> Pem:

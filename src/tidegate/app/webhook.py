@@ -1,15 +1,16 @@
-"""The ``webhook`` process: AdmissionReviews over HTTPS, with a certificate that is read again when it changes."""
+"""The ``webhook`` process: AdmissionReviews over HTTPS, with settings and a certificate that follow their files."""
 
 import asyncio
 import contextlib
 import json
 import logging
+import re
 import signal
 import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import uvicorn
@@ -18,10 +19,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from tidegate.app.clusterfacts import ClusterFacts
+from tidegate.app.keypair import KeyPair
 from tidegate.inject import review
 from tidegate.inject.context import Place
 from tidegate.inject.settings import Json, Settings
 from tidegate.kit.errors import TidegateError
+from tidegate.store.client import KubeStore
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +35,10 @@ BODY_SECONDS = 10.0
 RELOAD_SECONDS = 2.0
 """How often the certificate's files are looked at."""
 _GRACE_SECONDS = 5
-_PLACES = {"cluster": "cluster", "net": "network"}
+_CLUSTER, _NETWORK = "ISTIO_META_CLUSTER_ID", "ISTIO_META_NETWORK"
+_VARIABLES = {"cluster": _CLUSTER, "net": _NETWORK}
+"""Words of paths, and the variable of the proxy that each stands for; another word is a variable's name itself."""
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
 class Listening(msgspec.Struct, frozen=True):
@@ -47,7 +54,23 @@ class TooLargeError(TidegateError):
     """A body of more than MAX_BODY bytes."""
 
 
-def application(settings: Settings) -> Starlette:
+class Followed(Protocol):
+    """Settings that may become others."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    def refresh(self) -> object: ...
+
+
+class Cluster(msgspec.Struct, frozen=True):
+    """A cluster to keep up with."""
+
+    kubeconfig: Path
+    facts: ClusterFacts
+
+
+def application(followed: Followed, facts: ClusterFacts | None = None) -> Starlette:
     """``POST /inject`` and ``/inject/cluster/NAME/net/NAME``; ``GET /ready``."""
 
     async def inject(request: Request) -> Response:
@@ -62,9 +85,11 @@ def application(settings: Settings) -> Starlette:
         except TidegateError as error:
             log.warning("refused: %s", error)
             return PlainTextResponse(f"{error}\n", 400)
-        return Response(json.dumps(_answer(asked, settings, place)), media_type="application/json")
+        return Response(json.dumps(_answer(asked, followed.settings, place, facts)), media_type="application/json")
 
     async def ready(_request: Request) -> Response:
+        if facts is not None and not facts.synced:
+            return PlainTextResponse("the cluster is being read\n", 503)
         return PlainTextResponse("ready\n")
 
     return Starlette(
@@ -76,10 +101,10 @@ def application(settings: Settings) -> Starlette:
     )
 
 
-def _answer(asked: Json, settings: Settings, place: Place) -> Json:
+def _answer(asked: Json, settings: Settings, place: Place, facts: ClusterFacts | None) -> Json:
     """The answer; what nobody foresaw denies this one pod, and is logged."""
     try:
-        made = review.answer(asked, settings, place)
+        made = _made(asked, settings, place, facts)
     except Exception:
         log.exception("a review could not be answered")
         said = "the sidecar could not be injected: an internal error, which the webhook's log tells"
@@ -87,6 +112,14 @@ def _answer(asked: Json, settings: Settings, place: Place) -> Json:
     if made.reason:
         log.info("%s", made.reason)
     return made.review
+
+
+def _made(asked: Json, settings: Settings, place: Place, facts: ClusterFacts | None) -> review.Answer:
+    if facts is None:
+        return review.answer(asked, settings, place)
+    request = asked["request"]
+    place = facts.placed(place, str(request.get("namespace") or ""))
+    return review.answer(asked, facts.suited(settings, request.get("object") or {}), place, facts.services)
 
 
 async def _body(request: Request) -> bytes:
@@ -101,48 +134,49 @@ async def _body(request: Request) -> bytes:
 
 
 def place_of(path: str) -> Place:
-    """What a path such as ``cluster/east/net/one`` says. Raises TidegateError for another."""
+    """What a path such as ``cluster/east/net/one`` says: cluster, network, and further variables of the proxy by
+    their names. A slash within a value is written ``--slash--``. Raises TidegateError for another path."""
     words = [word for word in path.split("/") if word]
-    names = words[::2]
-    if len(words) % 2 or any(name not in _PLACES for name in names):
-        raise TidegateError(f"path /inject/{path}: expected /inject/cluster/NAME/net/NAME, or a part of it")
-    return Place(**{_PLACES[name]: value for name, value in zip(names, words[1::2], strict=True)})  # type: ignore[arg-type]
+    names = [_VARIABLES.get(word, word.upper()) for word in words[::2]]
+    if len(words) % 2 or not all(map(_VARIABLE.fullmatch, names)):
+        raise TidegateError(
+            f"path /inject/{path}: expected /inject/cluster/NAME/net/NAME, a part of it, or VARIABLE/VALUE in pairs"
+        )
+    values = (value.replace("--slash--", "/") for value in words[1::2])
+    found = dict(zip(names, values, strict=True))
+    return Place(cluster=found.pop(_CLUSTER, ""), network=found.pop(_NETWORK, ""), variables=found)
 
 
 class Certificate:
     """The server's certificate and key, read again when their files change; a bad pair leaves the old one in use."""
 
     def __init__(self, listening: Listening) -> None:
-        self._files = (listening.certificate, listening.key)
+        """Raises TidegateError when the files hold no pair."""
+        self._listening = listening
+        self._pair = KeyPair(listening.certificate, listening.key)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._seen: Any = None
-        if problem := self.refresh():
-            raise TidegateError(problem)
+        self._load()
 
-    def refresh(self) -> str:
-        """Read the files if they changed; why they could not be used, or ""."""
-        certificate, key = self._files
+    def refresh(self) -> bool:
+        """Read the files if they changed; whether another pair serves now."""
+        return self._pair.refresh() and self._load()
+
+    def _load(self) -> bool:
         try:
-            seen = tuple((s.st_mtime_ns, s.st_ino, s.st_size) for s in (each.stat() for each in self._files))
-            if seen == self._seen:
-                return ""
-            trial = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            trial.load_cert_chain(certificate, key)
-            self.context.load_cert_chain(certificate, key)
-        except (OSError, ssl.SSLError) as error:
-            return f"certificate {certificate} with key {key} cannot be used: {error}; give a pair in PEM"
-        first, self._seen = self._seen is None, seen
-        if not first:
-            log.info("the certificate was read again from %s", certificate)
-        return ""
+            self.context.load_cert_chain(self._listening.certificate, self._listening.key)
+        except (OSError, ssl.SSLError) as error:  # replaced once more since the pair was read: the next look sees it
+            log.error("the certificate %s cannot be used: %s", self._listening.certificate, error)
+            return False
+        return True
 
-    async def watch(self) -> None:
-        """Look at the files for as long as the process serves."""
-        while True:
-            await asyncio.sleep(RELOAD_SECONDS)
-            if problem := self.refresh():
-                log.error("%s", problem)
+
+async def _follow(*followed: Callable[[], object]) -> None:
+    """Look at the files for as long as the process serves."""
+    while True:
+        await asyncio.sleep(RELOAD_SECONDS)
+        for refresh in followed:
+            await asyncio.to_thread(refresh)
 
 
 class _Server(uvicorn.Server):
@@ -165,13 +199,16 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(settings: Settings, listening: Listening, ready: Callable[[int], None]) -> None:
+async def serve(
+    followed: Followed, listening: Listening, ready: Callable[[int], None], cluster: Cluster | None = None
+) -> None:
     """Serve until SIGTERM or SIGINT; ``ready`` is told the port. Raises TidegateError when it cannot start."""
     certificate = Certificate(listening)
+    store = KubeStore.from_kubeconfig(cluster.kubeconfig) if cluster else None
     listener = _listener(listening)
     port = listener.getsockname()[1]
     config = uvicorn.Config(
-        application(settings),
+        application(followed, cluster.facts if cluster else None),
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -179,12 +216,23 @@ async def serve(settings: Settings, listening: Listening, ready: Callable[[int],
         ssl_context_factory=lambda _config, _default: certificate.context,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
-    watching = asyncio.create_task(certificate.watch())
+    watching = [asyncio.create_task(_follow(certificate.refresh, followed.refresh))]
+    if cluster is not None and store is not None:
+        watching.append(asyncio.create_task(cluster.facts.follow(store)))
+        watching[-1].add_done_callback(_complain)
     try:
         await _Server(config, lambda: ready(port)).serve([listener])
     finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
+        if store is not None:
+            await store.close()
+
+
+def _complain(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("the cluster is not followed any more: %s", error)
 
 
 def _listener(listening: Listening) -> socket.socket:

@@ -99,14 +99,14 @@ def transaction(wanted: Table, known: Table, actual: Table) -> str:
 def _foreign_places(known: Table, actual: Table) -> Iterator[Rule]:
     """Our rules in chains that are not ours, each as often as we put it there."""
     allowed = [canonical(rule) for rule in known.rules]
+    asked = {rule.chain for rule in known.rules}
     of_mesh = any(chain.startswith(CHAIN_PREFIX) for chain in actual.chains)
     for rule in actual.rules:
         if rule.chain.startswith(CHAIN_PREFIX):
             continue
-        key = canonical(rule)
         if owned(rule) or (of_mesh and actual.name == "mangle" and _is_tproxy_mark(rule)):
             yield rule
-        elif key in allowed:
+        elif rule.chain in asked and (key := canonical(rule)) in allowed:
             allowed.remove(key)
             yield rule
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from tidegate.capture.kernel import Binary, CaptureError, Kernel
+from tidegate.capture.kernel import RIGHTS, Binary, CaptureError, Kernel
 from tidegate.capture.native import read_native
 from tidegate.rules.compare import owned
 from tidegate.rules.model import Family
@@ -43,8 +43,28 @@ def choose(kernel: Kernel, forced: Binary = "") -> Choice:
         return Choice("legacy", "iptables-nft is not installed, or the kernel has no nf_tables")
     if _kind(kernel, "").works("ipv4"):
         return Choice("", "it is the only iptables here")
-    other = "; nft is: use --native-nftables" if kernel.has_nft() else ""
-    raise CaptureError(f"no iptables works here{other}; install the Debian package iptables")
+    raise CaptureError(f"no iptables works here: {'; '.join(_failures(kernel))}{_instead(kernel)}")
+
+
+def _failures(kernel: Kernel) -> list[str]:
+    """What each kind that is installed fails of; that there is none."""
+    installed = [kind for kind in (_kind(kernel, binary) for binary in _KINDS) if kind.has_tools("ipv4")]
+    told = []
+    for kind in installed or [_kind(kernel, "")]:
+        try:
+            kind.save("ipv4")
+        except CaptureError as error:
+            told.append(str(error))
+    return [each for each in told if RIGHTS in each][:1] or told
+
+
+def _instead(kernel: Kernel) -> str:
+    """Native nftables where it works."""
+    try:
+        read_native(kernel)
+    except CaptureError:
+        return ""
+    return "; native nftables works: use --native-nftables"
 
 
 def others_with_rules(kernel: Kernel, used: Backend) -> Iterator[Kernel | None]:

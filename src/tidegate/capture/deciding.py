@@ -45,13 +45,18 @@ def _explained(connection: Connection, rules: RuleSets, route: Route) -> Connect
         return connection
     found = journey(held, _packet(connection, route), inbound=connection.direction == "inbound")
     said = words.speaking(found)
-    because = words.reason(found, held.tables)
+    because = words.reason(found, held.tables) + _doubt(found)
     if found.verdict == "tproxy" and connection.verdict is Verdict.BYPASSED:
         # TPROXY rewrites nothing: once the sockets are closed, the rules alone tell that Envoy had it.
         connection = msgspec.structs.replace(connection, verdict=Verdict.THROUGH)
     if _contradicts(connection, found):
         return _otherwise(connection, rules, route, found)
     return msgspec.structs.replace(connection, rule=said.place if said else "", because=_short(because))
+
+
+def _doubt(found: Walk) -> str:
+    first = next(iter(found.undecided), None)
+    return f", unless {first.place} decides otherwise: {first.undecided} is not known here" if first else ""
 
 
 def _short(reason: str) -> str:

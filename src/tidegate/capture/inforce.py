@@ -6,17 +6,16 @@ import msgspec
 
 from tidegate.capture.kernel import CaptureError, Kernel
 from tidegate.kit.errors import TidegateError
-from tidegate.rules.model import Base, Family, RuleSet, Table
+from tidegate.rules.model import Family, RuleSet, Table
 from tidegate.rules.nft_listing import parse_listing
-from tidegate.rules.saved import RuleSets
+from tidegate.rules.saved import RuleSets, legacy
 from tidegate.rules.text import parse_save
-from tidegate.rules.walk import TABLES_AT, Packet
+from tidegate.rules.walk import Packet
 
 FAMILIES: tuple[Family, ...] = ("ipv4", "ipv6")
 _MANAGED = ("filter", "nat", "mangle", "raw", "security")
 """Tables of families ip and ip6 that iptables-nft keeps its rules in; iptables-save tells them better."""
 _LEGACY_NAMES = {"ipv4": "/proc/net/ip_tables_names", "ipv6": "/proc/net/ip6_tables_names"}
-_LEGACY_PRIORITIES = {"raw": -300, "mangle": -150, "nat": -100, "filter": 0}
 
 
 def in_force(kernel: Kernel) -> RuleSets:
@@ -49,15 +48,7 @@ def _legacy(kernel: Kernel, family: Family) -> tuple[Table, ...]:
         return ()
     if not names or "legacy" in kernel.run([kernel.program(family, "save"), "--version"]):
         return ()
-    return tuple(_renamed(table) for table in parse_save(other.save(family), family).tables)
-
-
-def _renamed(table: Table) -> Table:
-    """Told apart by its name, and still in its place."""
-    hooks = [hook for hook, names in TABLES_AT.items() if table.name in names]
-    kind = "nat" if table.name == "nat" else "filter"
-    bases = tuple(Base(hook, hook, _LEGACY_PRIORITIES.get(table.name, 0), kind) for hook in hooks)
-    return msgspec.structs.replace(table, name=f"{table.name} (legacy)", bases=bases)
+    return tuple(legacy(table) for table in parse_save(other.save(family), family).tables)
 
 
 def _nft(kernel: Kernel) -> str:

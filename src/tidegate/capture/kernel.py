@@ -1,5 +1,6 @@
 """The kernel's tables as iptables' own programs show and change them, in any network namespace."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -23,7 +24,7 @@ NETNS_FOLDER = Path("/run/netns")
 _SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"))
 _FAILED_LINE = re.compile(r"line:? (\d+)|/dev/stdin:(\d+):")
 _REFUSED = re.compile(r"permission denied|operation not permitted|must be root", re.IGNORECASE)
-_RIGHTS = "packet rules are read and changed by root, or with the capability NET_ADMIN; use sudo"
+RIGHTS = "packet rules are read and changed by root, or with the capability NET_ADMIN; use sudo"
 _NAMED = re.compile(r"'([^']+)'|Extension (\w+) revision \d+ not supported")
 
 
@@ -114,12 +115,17 @@ class Kernel(msgspec.Struct, frozen=True, kw_only=True):
         return done.stdout
 
     def netns_path(self) -> str | None:
-        """The namespace's file. Raises CaptureError when there is none."""
+        """The namespace's file. Raises CaptureError when there is none, or it is something else."""
         if self.netns is None:
             return None
         path = Path(self.netns) if "/" in self.netns else NETNS_FOLDER / self.netns
         if not path.exists():
             raise CaptureError(f"network namespace {self.netns}: {path} does not exist")
+        if not _is_namespace(path):
+            raise CaptureError(
+                f"network namespace {self.netns}: {path} is no network namespace; expected a name that "
+                "`ip netns` lists, or a path such as /proc/PID/ns/net"
+            )
         return str(path)
 
     def _entering(self) -> list[str]:
@@ -135,6 +141,20 @@ class Kernel(msgspec.Struct, frozen=True, kw_only=True):
         return "-".join(part for part in (plain, self.binary, action) if part)
 
 
+def _is_namespace(path: Path) -> bool:
+    """Whether the file stands for a network namespace, ioctl_ns(2); one that may not be opened is left to setns."""
+    try:
+        with path.open("rb") as file:
+            return fcntl.ioctl(file, _NS_GET_NSTYPE) == _CLONE_NEWNET
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+
+
+_NS_GET_NSTYPE, _CLONE_NEWNET = 0xB703, 0x40000000
+
+
 def pod_lock(kernel: Kernel) -> str:
     """A lock of its own for a namespace: what its rules wait for is nobody outside it."""
     path = Path(kernel.netns_path() or "/proc/self/ns/net")
@@ -146,7 +166,7 @@ def _explained(stderr: str, text: str) -> str:
     said = [line for line in stderr.splitlines() if line.strip() and not line.startswith("Try `")]
     message = " ".join(" ".join(said).split()) or "it said nothing"
     rule = _failed_rule(stderr, text.splitlines())
-    hint = _RIGHTS if _REFUSED.search(stderr) else missing_support(stderr, rule)
+    hint = RIGHTS if _REFUSED.search(stderr) else missing_support(stderr, rule)
     return (f'at "{rule}": {message}' if rule else message) + (f"; {hint}" if hint else "")
 
 

@@ -20,7 +20,7 @@ def inside(path: str | None, function: Callable[[], T]) -> T:
 
     Raises OSError when the namespace cannot be entered, and whatever the function raises.
     """
-    return function() if path is None else in_thread(lambda: _join(path), function)
+    return function() if path is None else in_thread(lambda: enter(path), function)
 
 
 def in_thread(enter: Callable[[], object], function: Callable[[], T]) -> T:
@@ -43,8 +43,8 @@ def in_thread(enter: Callable[[], object], function: Callable[[], T]) -> T:
     return results[0]
 
 
-def _join(path: str) -> None:
-    """Let the calling thread enter."""
+def enter(path: str) -> None:
+    """Let the calling thread enter the namespace of this file. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         if ctypes.CDLL(None, use_errno=True).setns(descriptor, _NEWNET):

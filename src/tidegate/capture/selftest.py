@@ -23,6 +23,8 @@ from tidegate.rules.options import CaptureOptions
 EXIT_CODE = 126
 """What Istio's repair controller looks for in the container istio-validation."""
 _SO_ORIGINAL_DST = 80
+_AGAIN = 0.5
+"""Seconds after which it is dialled again: a network plugin may still be writing the rules."""
 _PASSTHROUGH_V6 = ipaddress.ip_address("::6")
 
 
@@ -36,7 +38,7 @@ class SelfTest(msgspec.Struct, frozen=True, kw_only=True):
     probe_port: int = 15002
     """A port where nobody listens."""
     timeout: float = 5.0
-    """Seconds for each address."""
+    """Seconds for each address, over which it is dialled again and again."""
 
 
 def run_selftest(options: CaptureOptions, test: SelfTest, kernel: Kernel, ipv6: bool) -> list[str]:
@@ -87,14 +89,22 @@ def _listener(version: int, port: int) -> socket.socket:
 
 def _probe(address: Address, listeners: list[socket.socket], options: CaptureOptions, test: SelfTest) -> None:
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    with _as_proxy(options):
-        client = socket.socket(family, socket.SOCK_STREAM)
-    with client:
-        client.setblocking(False)
-        client.bind((str(address), 0))
-        client.connect_ex((str(address), test.probe_port))
-        mine = client.getsockname()[:2]
-        original = _arrived(listeners, mine, test, f"{address} port {test.probe_port}")
+    deadline = time.monotonic() + test.timeout
+    original = None
+    while original is None and (left := deadline - time.monotonic()) > 0:
+        with _as_proxy(options):
+            client = socket.socket(family, socket.SOCK_STREAM)
+        with client:
+            client.setblocking(False)
+            client.bind((str(address), 0))
+            client.connect_ex((str(address), test.probe_port))
+            original = _arrived(listeners, client.getsockname()[:2], min(left, _AGAIN))
+    if original is None:
+        raise SelfTestError(
+            f"capture test: connections to {address} port {test.probe_port} did not arrive at the proxy's ports within "
+            f"{test.timeout:g} s; the rules are missing or do not hold here. Apply them with the same options; "
+            "tidegate iptables --verify tells what differs"
+        )
     if original != (address, test.probe_port):
         raise SelfTestError(
             f"capture test: a connection to {address} port {test.probe_port} arrived, but the kernel says that it was "
@@ -102,21 +112,16 @@ def _probe(address: Address, listeners: list[socket.socket], options: CaptureOpt
         )
 
 
-def _arrived(
-    listeners: list[socket.socket], client: tuple[str, int], test: SelfTest, dialled: str
-) -> tuple[Address, int]:
-    """The original destination of the client's connection. Raises SelfTestError when it does not arrive in time."""
-    deadline = time.monotonic() + test.timeout
+def _arrived(listeners: list[socket.socket], client: tuple[str, int], seconds: float) -> tuple[Address, int] | None:
+    """The original destination of the client's connection; None when it does not arrive in time."""
+    deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         for listener in select.select(listeners, [], [], left)[0]:
             connection, peer = listener.accept()
             with connection:
                 if peer[1] == client[1]:
                     return _original(connection)
-    raise SelfTestError(
-        f"capture test: a connection to {dialled} did not arrive at the proxy's ports within {test.timeout:g} s; "
-        "the rules are missing or do not hold here. Apply them with the same options, or see tidegate iptables --verify"
-    )
+    return None
 
 
 def _original(connection: socket.socket) -> tuple[Address, int]:

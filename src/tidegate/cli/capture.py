@@ -201,7 +201,8 @@ def _placed(packet: "Packet", where: dict[str, Any], inbound: bool) -> "Packet":
 def _tell(found: "Trace", verbose: bool) -> None:
     from tidegate.dump import tables
 
-    click.secho(f"{found.verdict}: the packet {found.outcome}", bold=True)
+    doubt = ", unless what is not known here decides otherwise" if found.unknown else ""
+    click.secho(f"{found.verdict}: the packet {found.outcome}{doubt}", bold=True)
     click.echo(f"because of {found.reason}" if found.deciding else f"because {found.reason}")
     for each in found.unknown:
         click.echo(f"not known, taken as not met: {each}", err=True)
@@ -232,9 +233,12 @@ def _rules(where: dict[str, Any]) -> "RuleSets":
     if len(named) > 1:
         raise click.UsageError("a workload, --network-namespace and --save-file exclude one another: give one")
     if where["save_file"] is not None:
-        from tidegate.rules.saved import read_saved
+        from tidegate.rules.saved import read_saved, unshown
 
-        return {"ipv4": _empty("ipv4"), "ipv6": _empty("ipv6"), **read_saved(_text(where["save_file"]))}
+        found = read_saved(_text(where["save_file"]))
+        if lacking := unshown(found):
+            click.echo(f"warning: {lacking}", err=True)
+        return {"ipv4": _empty("ipv4"), "ipv6": _empty("ipv6"), **found}
     from tidegate.capture.inforce import in_force
 
     return in_force(_kernel(where))

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tidegate.cli.manifests import manifest_options, settings, sign_of_life
+from tidegate.cli.manifests import (
+    PROXIED,
+    complete_named,
+    manifest_options,
+    settings,
+    sign_of_life,
+    sparing_collector,
+)
 
 if TYPE_CHECKING:
     from tidegate.app.offline.findings import Finding
@@ -17,7 +24,13 @@ if TYPE_CHECKING:
 
 @click.command(name="compile")
 @manifest_options
-@click.option("--proxy", default="", metavar="NAME[.NS]", help="The Pod, Deployment or WorkloadEntry meant.")
+@click.option(
+    "--proxy",
+    default="",
+    metavar="NAME[.NS]",
+    shell_complete=complete_named(*PROXIED),
+    help="The Pod, Deployment or WorkloadEntry meant.",
+)
 @click.option(
     "--proxy-spec",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -37,6 +50,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="An Envoy configuration dump as JSON or YAML, or the tables of proxy-config.",
 )
+@sparing_collector()
 def compile_command(
     paths: tuple[str, ...], proxy: str, proxy_spec: Path | None, certificates: bool, output: str, **where: Any
 ) -> None:
@@ -64,7 +78,7 @@ def compile_command(
 
     with sign_of_life("reading and judging the manifests"):
         world = build(load(paths), settings(**where))
-    tell(world.findings)
+    tell(world.findings, certificates=certificates)
     spec = _spec(world, proxy, proxy_spec)
     with sign_of_life(f"compiling for {spec.name}.{spec.namespace}"):
         dump = compile_proxy(world, spec, certificates=certificates).config_dump()
@@ -72,12 +86,22 @@ def compile_command(
     _print(dump, output)
 
 
-def tell(found: Iterable["Finding"]) -> None:
-    """Errors and warnings on standard error."""
+def tell(found: Iterable["Finding"], *, certificates: bool = True) -> None:
+    """Errors and warnings on standard error, and how many fields have no effect on what is made.
+
+    certificates: whether workloads have them, so that fields which wait for them have their effect.
+    """
+    from tidegate.app.offline.findings import Severity, for_want_of_certificates
+
     colours = {"error": "red", "warning": "yellow"}
-    for each in found:
+    told = tuple(found)
+    for each in told:
         if each.severity.value in colours:
             click.secho(str(each), err=True, fg=colours[each.severity.value])
+    limits = [f for f in told if f.severity is Severity.LIMIT and not (certificates and for_want_of_certificates(f))]
+    if limits:
+        text = f"note: {len(limits)} field(s) without effect here: tidegate validate --limits lists them"
+        click.secho(text, err=True, fg="blue")
 
 
 def _spec(world: "Offline", proxy: str, file: Path | None) -> "ProxySpec":

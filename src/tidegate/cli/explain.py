@@ -1,29 +1,36 @@
 """``tidegate explain``: what becomes of one connection, and which line of YAML decides it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tidegate.cli.explain_question import PROTOCOLS
 from tidegate.cli.labs import api_server, lab_options
-from tidegate.cli.manifests import optional_manifests, settings
+from tidegate.cli.manifests import PROXIED, complete_named, optional_manifests, settings, sparing_collector
 from tidegate.cli.options import complete_workload
 
 if TYPE_CHECKING:
-    from tidegate.answer.comparison import Comparison
     from tidegate.answer.question import Question
-    from tidegate.answer.report import Report, ReportEnd, ReportStep
     from tidegate.app.diagnosis.explain import Scene, World
+    from tidegate.app.offline.proxyspec import ProxySpec
     from tidegate.rules.saved import RuleSets
 
-PROTOCOLS = ("http", "https", "http2", "grpc", "tls", "tcp", "udp")
 _LARGEST = 512 * 1024 * 1024
-_MOST_LOST = 6
-"""Runners-up that the text shows of one step; JSON and YAML have all of them."""
-_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
-_GOOD = ("reaches",)
-_NEUTRAL = ("passthrough", "direct_response")
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
+OUTCOMES = (
+    *("reaches", "passthrough", "blackhole", "direct_response", "no_route", "no_cluster", "no_endpoints"),
+    *("captured_by_other", "wrong_endpoints", "tls_mismatch", "hangs", "protocol_error", "rejected_by_policy"),
+    *("upstream_unreachable", "no_failover", "not_intercepted", "name_not_resolved", "unknown"),
+)
+"""Those of ``tidegate.answer.verdict.Outcome``, which --help does without."""
+
+
+def _complete_proxy(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Of the manifests, where some are given; else of what runs here."""
+    complete = complete_named(*PROXIED) if ctx.params.get("paths") else complete_workload
+    return complete(ctx, parameter, incomplete)
 
 
 @click.command(name="explain")
@@ -33,11 +40,18 @@ _NEUTRAL = ("passthrough", "direct_response")
     "source",
     default="",
     metavar="NAME[.NS]",
-    shell_complete=complete_workload,
+    shell_complete=_complete_proxy,
     help="The workload that calls, or with --inbound the one that is called.",
 )
 @click.option("--proxy-spec", type=_FILE, help="File that describes the proxy, where nothing else does.")
-@click.option("--to", "target", required=True, metavar="HOST:PORT|IP:PORT", help="What is called.")
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    metavar="HOST[:PORT]|IP:PORT|URL",
+    shell_complete=complete_named("Service"),
+    help="What is called [default port: that of the protocol, 80 or 443].",
+)
 @click.option(
     "--protocol",
     type=click.Choice(PROTOCOLS),
@@ -52,21 +66,26 @@ _NEUTRAL = ("passthrough", "direct_response")
 @click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="A header of the request; repeatable.")
 @click.option("--http-version", type=click.Choice(["1.0", "1.1", "2"]), help="Of the request [default: as usual].")
 @click.option("--server-first", is_flag=True, help="The server speaks first, as MySQL and SMTP servers do.")
-@click.option("--from-user", type=int, help="User id of the calling process [default: what its Pod says, else 1000].")
+@click.option(
+    "--from-user",
+    type=click.IntRange(0, 2**32 - 1),
+    help="User id of the calling process [default: what its Pod says, else 1000].",
+)
 @click.option("--inbound", is_flag=True, help="The connection comes to the workload; --to is HOST:PORT of its own.")
 @click.option("--source-ip", default="", help="Where an inbound connection comes from.")
 @click.option(
     "--caller",
     default="",
     metavar="NAME.NS",
-    shell_complete=complete_workload,
+    shell_complete=_complete_proxy,
     help="The workload that calls, for --inbound: tells its address and, with a sidecar, its identity.",
 )
 @click.option("--principal", default="", help="The caller's identity in mutual TLS, spiffe://...; for --inbound.")
 @click.option(
     "--config-dump",
-    type=_FILE,
-    help="Any Envoy's /config_dump, istiod's proxies included, instead of what tidegate would send.",
+    default="",
+    metavar="FILE|-|http://HOST:PORT",
+    help="Any Envoy's /config_dump, istiod's proxies included, or its admin port, instead of what tidegate would send.",
 )
 @click.option("--running", is_flag=True, help="What the proxy's Envoy runs now, instead of what it should be sent.")
 @click.option(
@@ -99,8 +118,17 @@ _NEUTRAL = ("passthrough", "direct_response")
     metavar="KIND/[NS/]NAME",
     help="What would be if this object were deleted; repeatable, also beside --with.",
 )
+@click.option(
+    "--expect",
+    "expected",
+    multiple=True,
+    type=click.Choice(OUTCOMES),
+    metavar="OUTCOME",
+    help="Exit with code 3 where the outcome is another one; repeatable, any of them will do.",
+)
 @lab_options
 @click.option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True)
+@sparing_collector()
 def explain(output: str, **given: Any) -> None:
     """Tell what becomes of one connection: the verdict, each decision, the line that made it, and who lost.
 
@@ -116,24 +144,56 @@ def explain(output: str, **given: Any) -> None:
       tidegate explain -f mesh/ --from mysql-0.db --inbound --to 10.1.2.3:3306 --server-first -o json
       tidegate explain -f mesh/ --from reviews.shop --inbound --to reviews:9080 --caller cart.shop
       tidegate explain --from client.entry --to example.org:443 --with new-entry.yaml --without se/entry/old
-    Outcomes: reaches, passthrough, blackhole, direct_response, no_route, no_cluster, no_endpoints, captured_by_other,
-    wrong_endpoints, tls_mismatch, hangs, protocol_error, rejected_by_policy, upstream_unreachable, no_failover,
-    not_intercepted, name_not_resolved: see docs/explain.md.
+      tidegate explain -f mesh/ --from cart.shop --to https://api.example.com/v1/orders --expect reaches
+
+    \b
+    Outcomes, told in docs/explain.md:
+      reaches, passthrough, blackhole, direct_response, no_route, no_cluster, no_endpoints, captured_by_other,
+      wrong_endpoints, tls_mismatch, hangs, protocol_error, rejected_by_policy, upstream_unreachable,
+      no_failover, not_intercepted, name_not_resolved, unknown
+
+    Exit code 0: answered. 1: there is no answer. 2: wrong usage. 3: answered, and not as --expect says.
     """
     from tidegate.app.diagnosis import explain as explaining
+    from tidegate.cli.explain_question import question
+    from tidegate.cli.explain_text import answer, compared
 
-    question, asks_change = _question(given), given["applied"] or given["deleted"]
-    if asks_change and (given["config_dump"] is not None or given["running"]):
-        raise click.UsageError("--with and --without: what an Envoy runs does not tell what it would be sent then")
-    world = _world(given)
-    report = explaining.explain(_scene(given, world), question)
+    asked, asks_change = question(given), given["applied"] or given["deleted"]
+    _agree(given, bool(asks_change))
+    dump, world = _dump(given["config_dump"]), _world(given)
+    asked = _called_by(asked, world)
+    report = explaining.explain(_scene(given, world, dump), asked)
     if not asks_change:
-        _show(output, report, _text(report))
-        return
-    from tidegate.answer.comparison import compare
+        _show(output, report, answer(report))
+    else:
+        from tidegate.answer.comparison import compare
 
-    found = compare(report, explaining.explain(_scene(given, _after(given, world)), question))
-    _show(output, found, _compared(found))
+        before, report = report, explaining.explain(_scene(given, _after(given, world), None), asked)
+        found = compare(before, report)
+        _show(output, found, compared(found))
+    if given["expected"] and report.outcome not in given["expected"]:
+        click.echo(f"error: the outcome is {report.outcome}, expected: {', '.join(given['expected'])}", err=True)
+        click.get_current_context().exit(3)
+
+
+def _agree(given: dict[str, Any], asks_change: bool) -> None:
+    """Refuse options that take the answer from different places."""
+    if asks_change and (given["config_dump"] or given["running"]):
+        raise click.UsageError("--with and --without: what an Envoy runs does not tell what it would be sent then")
+    if given["config_dump"] and given["running"]:
+        raise click.UsageError("--config-dump and --running: give one of them")
+
+
+def _called_by(asked: "Question", world: "World") -> "Question":
+    """The question with the workload that --caller means, which may be called by its Deployment's name."""
+    if not asked.caller:
+        return asked
+    import msgspec
+
+    from tidegate.app.offline import proxyspec
+
+    caller = proxyspec.choose(world.offline.hub.world, asked.caller)
+    return msgspec.structs.replace(asked, caller=f"{caller.name}.{caller.namespace}")
 
 
 def _show(output: str, document: Any, text: Iterable[str]) -> None:
@@ -146,48 +206,6 @@ def _show(output: str, document: Any, text: Iterable[str]) -> None:
     from tidegate.dump.commands import structured
 
     click.echo(structured(msgspec.to_builtins(document), output), nl=False)
-
-
-# What is asked
-
-
-def _question(given: dict[str, Any]) -> "Question":
-    from tidegate.answer.question import Protocol, Question
-
-    host, port = _target(given["target"])
-    protocol: Protocol = given["protocol"] or ("https" if port == 443 else "http")
-    return Question(
-        to=host,
-        port=port,
-        protocol=protocol,
-        ip=given["ip"],
-        sni=given["sni"],
-        host=given["host"],
-        path=given["path"],
-        method=given["method"],
-        headers=tuple(_header(text) for text in given["headers"]),
-        http_version=given["http_version"] or "",
-        server_first=given["server_first"],
-        direction="inbound" if given["inbound"] else "outbound",
-        source_ip=given["source_ip"],
-        principal=given["principal"],
-        caller=given["caller"],
-        user=given["from_user"],
-    )
-
-
-def _target(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or not host:
-        raise click.UsageError(f"--to {text}: must be HOST:PORT or IP:PORT")
-    return host.strip("[]"), int(port)
-
-
-def _header(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise click.UsageError(f"--header {text}: must be NAME=VALUE")
-    return name, value
 
 
 # Where the answer is taken from
@@ -204,21 +222,31 @@ def _after(given: dict[str, Any], world: "World") -> "World":
     return after
 
 
-def _scene(given: dict[str, Any], world: "World") -> "Scene":
+def _scene(given: dict[str, Any], world: "World", dump: bytes | None) -> "Scene":
     from tidegate.app.diagnosis import explain as explaining
-    from tidegate.app.offline import proxyspec
 
-    file: Path | None = given["proxy_spec"]
-    spec = proxyspec.read(file, given["source"]) if file else proxyspec.choose(world.offline.hub.world, given["source"])
+    spec = _spec(given, world, dump)
     certificates = given["certificates"]
     return explaining.scene(
         world.offline,
         world.manifests,
         spec,
-        foreign=_foreign(given, f"{spec.name}.{spec.namespace}"),
+        foreign=dump if dump is not None else _running(given, f"{spec.name}.{spec.namespace}"),
         rules=_rules(given["iptables"]),
         certificates=bool(given["paths"]) if certificates is None else certificates,
     )
+
+
+def _spec(given: dict[str, Any], world: "World", dump: bytes | None) -> "ProxySpec":
+    """The proxy as a file describes it, as the objects do, or as its dump does where there are no objects."""
+    from tidegate.app.offline import proxyspec
+
+    file: Path | None = given["proxy_spec"]
+    if file is not None:
+        return proxyspec.read(file, given["source"])
+    if dump is None or world.manifests.documents:
+        return proxyspec.choose(world.offline.hub.world, given["source"])
+    return proxyspec.of_dump(dump, given["source"])
 
 
 def _world(given: dict[str, Any]) -> "World":
@@ -229,21 +257,41 @@ def _world(given: dict[str, Any]) -> "World":
         from tidegate.cli.compile import tell
 
         world = explaining.from_manifests(given["paths"], settings(**chosen))
-        tell(world.offline.findings)
+        tell(world.offline.findings, certificates=given["certificates"] is not False)
         return world
-    if given["config_dump"] is not None and given["proxy_spec"] is not None:
-        return explaining.empty(settings(**chosen))
-    where = {name: given[name] for name in ("kubeconfig", "run_dir", "state_dir", "lab")}
-    return explaining.from_store(api_server(**where), settings(**chosen))
+    server = _server(given)
+    return explaining.from_store(server, settings(**chosen)) if server else explaining.empty(settings(**chosen))
 
 
-def _foreign(given: dict[str, Any], name: str) -> bytes | None:
+def _server(given: dict[str, Any]) -> Path | None:
+    """The API server; None where a dump is to be explained without any."""
+    from tidegate.kit.errors import TidegateError
+
+    if given["config_dump"] and given["proxy_spec"] is not None:
+        return None
+    try:
+        return api_server(**{name: given[name] for name in ("kubeconfig", "run_dir", "state_dir", "lab")})
+    except TidegateError as error:
+        if given["config_dump"]:
+            click.echo("note: no objects are known: what made the configuration is told as far as it says it", err=True)
+            return None
+        raise TidegateError(f"{error}; or give manifests with -f, or a cluster with --kubeconfig") from error
+
+
+def _dump(source: str) -> bytes | None:
+    """The text of --config-dump."""
+    from tidegate.cli.proxy_config.source import DUMP_PATH
+    from tidegate.cli.reach import envoy_at, read_file
+
+    if source.startswith(("http://", "https://")):
+        return envoy_at(source, DUMP_PATH, _LARGEST)
+    return read_file(Path(source), _LARGEST) if source else None
+
+
+def _running(given: dict[str, Any], name: str) -> bytes | None:
     from tidegate.cli.proxy_config.source import read
 
-    file: Path | None = given["config_dump"]
-    if file is None and not given["running"]:
-        return None
-    return read(file, name, "", given["run_dir"])
+    return read(None, name, "", given["run_dir"]) if given["running"] else None
 
 
 def _rules(file: Path | None) -> "RuleSets | None":
@@ -253,96 +301,3 @@ def _rules(file: Path | None) -> "RuleSets | None":
     from tidegate.rules.saved import read_saved
 
     return read_saved(read_file(file, _LARGEST).decode(errors="replace"))
-
-
-# The text
-
-
-def _compared(found: "Comparison") -> Iterator[str]:
-    """Both verdicts, how they differ, and the way that the connection would take."""
-    if not found.differs:
-        yield "the change does nothing to this connection:"
-        yield from _text(found.after)
-        return
-    for word, report in (("before", found.before), ("after", found.after)):
-        for number, line in enumerate(_head(report)):
-            yield f"{click.style(f'{word:<6}', bold=True) if number == 0 else '      '}  {line}"
-        yield from (f"          {end.probability:>7.2%}  {_end(end)}" for end in report.ends)
-    yield f"differs: {', '.join(found.differs)}"
-    yield ""
-    yield click.style("The way after the change:", bold=True)
-    yield from _rest(found.after)
-
-
-def _text(report: "Report") -> Iterator[str]:
-    yield from _head(report)
-    yield ""
-    yield from _rest(report)
-
-
-def _head(report: "Report") -> Iterator[str]:
-    colour = "green" if report.outcome in _GOOD else "yellow" if report.outcome in _NEUTRAL else "red"
-    yield f"{click.style(report.outcome, fg=colour, bold=True)}: {report.to} {report.verdict}"
-    where = f"  {report.at}" if report.at else ""
-    field = f" {report.field}" if report.field else ""
-    yield f"decided by {click.style(report.deciding_object, bold=True)}{field}{where}"
-    for reason in report.reasons:
-        yield f"because {reason.object} {reason.words}" + (f"  {reason.at}" if reason.at else "")
-
-
-def _rest(report: "Report") -> Iterator[str]:
-    for number, step in enumerate(report.steps, 1):
-        yield from _step(number, step)
-    if len(report.ends) > 1 or _tells(report):
-        yield ""
-        yield "Ends:"
-        for end in report.ends:
-            yield f"  {end.probability:>7.2%}  {_end(end)}"
-    for other in report.other_addresses:
-        where = f"  {other.at}" if other.at else ""
-        yield f"at {other.address} instead: {click.style(other.outcome, bold=True)}: {report.to} {other.verdict}{where}"
-    for each in report.unknown:
-        yield click.style(f"not judged: {each}", fg="yellow")
-
-
-def _tells(report: "Report") -> bool:
-    return any(end.endpoints or end.timeout or end.upstream_tls for end in report.ends)
-
-
-def _step(number: int, step: "ReportStep") -> Iterator[str]:
-    name = f" {step.name}" if step.name else f" {step.path}" if step.path else ""
-    yield f"{number:>2}. {click.style(step.stage, bold=True)}{name}: {step.words}"
-    if step.object:
-        field = f" {step.field}" if step.field else ""
-        yield f"      from {step.object}{field}" + (f"  {step.at}" if step.at else "")
-    if step.stage == "packet_rules":
-        yield from _dim(f"after {len(step.lost)} rules that do not match (-o json)") if step.lost else ()
-        return
-    for lost in step.lost[:_MOST_LOST]:
-        yield click.style(f"      not {lost.what}: {lost.why}", dim=True) + (f"  {lost.at}" if lost.at else "")
-    if len(step.lost) > _MOST_LOST:
-        yield from _dim(f"and {len(step.lost) - _MOST_LOST} more (-o json)")
-
-
-def _dim(text: str) -> Iterator[str]:
-    yield click.style(f"      {text}", dim=True)
-
-
-def _end(end: "ReportEnd") -> str:
-    words = [end.cluster or end.why]
-    if end.endpoints:
-        listed = ", ".join(end.endpoints[:4]) + (
-            f" and {len(end.endpoints) - 4} more" if len(end.endpoints) > 4 else ""
-        )
-        words.append(f"-> {listed}")
-    if end.http_status:
-        words.append(f"status {end.http_status}")
-    if end.response_flags:
-        words.append(",".join(end.response_flags))
-    tls = end.upstream_tls.get("mode")
-    if tls and tls != "none":
-        words.append(f"upstream TLS {tls}" + (f" as {end.upstream_tls['sni']}" if end.upstream_tls.get("sni") else ""))
-    words += [f"delay {end.delay}"] if end.delay else []
-    words += [f"timeout {end.timeout}"] if end.timeout and end.timeout != "0s" else []
-    words += [f"{end.retries} retries"] if end.retries else []
-    return "  ".join(words)

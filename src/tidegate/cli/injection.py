@@ -48,10 +48,10 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--native-sidecars/--no-native-sidecars",
         "native",
         envvar="ENABLE_NATIVE_SIDECARS",
-        default=True,
-        show_default=True,
+        default=None,
         show_envvar=True,
-        help="Sidecars as init containers that go on, which Kubernetes 1.33 and newer have.",
+        help="Sidecars as init containers that go on, which Kubernetes 1.33 and newer have; unless the cluster's "
+        "kubelets are known, they are taken to be so new.",
     ),
     click.option(
         "--platform", type=click.Choice(["", "openshift"]), default="", envvar="PLATFORM", help="Of the cluster."
@@ -64,7 +64,7 @@ def sources(
     assignments: tuple[str, ...],
     mesh_config: Path | None,
     revision: str,
-    native: bool,
+    native: bool | None,
     platform: str,
 ) -> "Sources":
     """What the options of :func:`settings_options` name."""
@@ -75,7 +75,7 @@ def sources(
         assignments=assignments,
         mesh=mesh_config,
         revision=revision,
-        native=native,
+        native=native is not False,
         platform=platform,
     )
 

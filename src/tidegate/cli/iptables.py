@@ -116,10 +116,10 @@ _OPTIONS = (
         show_default=True,
         help="Routing table of that mark.",
     ),
-    _switch("--redirect-dns", env=("REDIRECT_DNS", "ISTIO_META_DNS_CAPTURE"), help="Capture DNS to port 15053."),
+    _switch("--redirect-dns", env=("ISTIO_META_DNS_CAPTURE", "REDIRECT_DNS"), help="Capture DNS to port 15053."),
     _switch("--capture-all-dns", help="Capture every query to port 53, not only those to resolv.conf's servers."),
-    _switch("--drop-invalid", env=("DROP_INVALID", "INVALID_DROP"), help="Drop packets of no known connection."),
-    _switch("--dual-stack", env=("DUAL_STACK", "ISTIO_DUAL_STACK"), help="Capture IPv6 if any address is IPv6."),
+    _switch("--drop-invalid", env=("INVALID_DROP", "DROP_INVALID"), help="Drop packets of no known connection."),
+    _switch("--dual-stack", env=("ISTIO_DUAL_STACK", "DUAL_STACK"), help="Capture IPv6 if any address is IPv6."),
     _option("--network-namespace", default=None, help="Name or path of the namespace. [default: this one]"),
     _option(
         "--force-iptables-binary",

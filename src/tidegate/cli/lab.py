@@ -173,8 +173,8 @@ def _table(found: "Status") -> None:
 
 
 def _plan(file: Path) -> "Plan":
+    from tidegate.lab.labfile import load
     from tidegate.lab.plan import make_plan
-    from tidegate.lab.spec import load
 
     return make_plan(load(file), str(file.absolute().parent))
 
@@ -188,7 +188,7 @@ def _running(folders: "Folders", file: Path | None, name: str | None) -> "Plan":
 
 def _name(folders: "Folders", file: Path | None) -> str:
     from tidegate.kit.errors import TidegateError
-    from tidegate.lab.spec import load
+    from tidegate.lab.labfile import load
     from tidegate.lab.state import read_owner
 
     if file is not None:

@@ -11,6 +11,7 @@ from tidegate import __version__
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "agent": ("tidegate.cli.agent:agent", "Run one workload's sidecar: Envoy and its companion."),
+    "authz": ("tidegate.cli.authz:authz", "Show which authorization policies a proxy enforces."),
     "apiserver": ("tidegate.cli.apiserver:apiserver", "Run the embedded Kubernetes-style API server."),
     "capture": (
         "tidegate.cli.capture:capture",
@@ -46,6 +47,8 @@ TRACEBACK = "TIDEGATE_TRACEBACK"
 _LONGEST = 500
 
 ALIASES = {"pc": "proxy-config", "ps": "proxy-status"}
+EXPERIMENTAL = ("experimental", "exp", "x")
+"""Words before a command that istioctl has in a group of this name; here it is a command like the others."""
 
 
 class LazyGroup(click.Group):
@@ -69,6 +72,8 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if len(args) > 1 and args[0] in EXPERIMENTAL:
+            args = args[1:]
         _, command, rest = super().resolve_command(ctx, args)
         return (command.name if command else None), command, rest
 

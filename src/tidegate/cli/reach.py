@@ -75,6 +75,19 @@ def discovery(path: str, address: str | None, limit: int) -> bytes:
     return _ask(connection, "GET", path, f"the control plane at {url.netloc}", limit)
 
 
+def envoy_at(address: str, path: str, limit: int) -> bytes:
+    """GET a path of the Envoy admin port at ``http://HOST:PORT``, in place of the path that the address may have."""
+    try:
+        url = urlsplit(address)
+        port = url.port or 15000
+    except ValueError as error:
+        raise TidegateError(f"{address!r} is no address of an Envoy's admin port: {error}") from None
+    if url.scheme != "http" or not url.hostname:
+        raise TidegateError(f"{address!r} is no address of an Envoy's admin port; expected http://HOST:PORT")
+    connection = http.client.HTTPConnection(url.hostname, port, timeout=TIMEOUT)
+    return _ask(connection, "GET", f"/{path}", f"Envoy at {url.netloc}", limit)
+
+
 def _announced() -> str:
     """The address that the control plane of the run folder left there; "" for none."""
     folder = Path(os.environ.get("TIDEGATE_RUN_DIR") or DEFAULT_RUN_DIR)

@@ -13,15 +13,21 @@ from tidegate.cli.injection import FILE, settings_options, sources
 @click.option("--tls-key", type=FILE, help="Its private key, PEM.")
 @click.option("--host", default="0.0.0.0", show_default=True, help="Address to listen on.")  # noqa: S104 (API servers call it)
 @click.option("--port", type=click.IntRange(0, 65535), default=15017, show_default=True, help="0 is any free one.")
+@click.option(
+    "--injectConfigFile", "injector", type=FILE, help="Templates and policy, as Istio's ConfigMap has them in `config`."
+)
+@click.option(
+    "--kubeconfig",
+    type=FILE,
+    help="The cluster whose Services, namespaces and kubelets are known to injection; without it none is read.",
+)
 @settings_options
 @click.pass_context
-def webhook(
-    context: click.Context, /, tls_cert: Path | None, tls_key: Path | None, host: str, port: int, **given: Any
-) -> None:
+def webhook(context: click.Context, /, tls_cert: Path | None, tls_key: Path | None, **given: Any) -> None:
     """Put the sidecar into pods as a cluster admits them: a mutating admission webhook.
 
     Answers POST /inject with AdmissionReview of admission.k8s.io/v1. Prints `ready https://HOST:PORT/inject` once it
-    serves; SIGTERM stops it.
+    serves; SIGTERM stops it. Files of settings and the certificate are read again when they change.
 
     \b
     Examples:
@@ -35,17 +41,24 @@ def webhook(
     import asyncio
     import logging
 
-    from tidegate.app.injection import gather
-    from tidegate.app.webhook import Listening, serve
+    import msgspec
+
+    from tidegate.app.clusterfacts import ClusterFacts
+    from tidegate.app.injection import Following
+    from tidegate.app.webhook import Cluster, Listening, serve
 
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    host, port, injector = given.pop("host"), given.pop("port"), given.pop("injector")
+    kubeconfig: Path | None = given.pop("kubeconfig")
+    cluster = Cluster(kubeconfig, ClusterFacts(detects=given["native"] is None)) if kubeconfig else None
     listening = Listening(host=host, port=port, certificate=tls_cert, key=tls_key)
     shown = f"[{host}]" if ":" in host else host
     asyncio.run(
         serve(
-            gather(sources(**given)).settings,
+            Following(msgspec.structs.replace(sources(**given), injector=injector)),
             listening,
             lambda chosen: click.echo(f"ready https://{shown}:{chosen}/inject"),
+            cluster,
         )
     )
 

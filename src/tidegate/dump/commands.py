@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import yaml
 
-from tidegate.dump import secrets as secret_table
+from tidegate.dump import policies as policy_table
 from tidegate.dump import tables, whole
-from tidegate.dump.model import ClusterStatuses
+from tidegate.dump.model import ClusterStatuses, LoadAssignment
 from tidegate.dump.read import BOOTSTRAP, ECDS, SECRETS, Dump, DumpError, camel, decode, parse
 from tidegate.dump.redact import redact
 
@@ -18,7 +18,7 @@ OUTPUTS = ("short", "json", "yaml")
 
 
 def listeners(dump: Dump, output: str, keep: tables.ListenerFilter, *, verbose: bool = True, name: str = "") -> str:
-    found = [each for each in dump.listeners() if not name or each.name == name]
+    found = [each for each in whole.some(dump.listeners(), "listeners") if not name or each.name == name]
     if output != "short":
         names = {each.name for each in found if keep.keeps(each)}
         return structured(tables.kept_raw(dump.raw_listeners(), names), output)
@@ -28,7 +28,7 @@ def listeners(dump: Dump, output: str, keep: tables.ListenerFilter, *, verbose: 
 
 
 def clusters(dump: Dump, output: str, keep: tables.ClusterFilter) -> str:
-    found = dump.clusters()
+    found = whole.some(dump.clusters(), "clusters")
     if output == "short":
         return tables.render(tables.CLUSTER_COLUMNS, tables.cluster_rows(found, keep))
     order = [c.name for c in tables.sort_clusters(c for c in found if keep.keeps(c))]
@@ -37,7 +37,7 @@ def clusters(dump: Dump, output: str, keep: tables.ClusterFilter) -> str:
 
 
 def routes(dump: Dump, output: str, *, name: str = "", verbose: bool = True) -> str:
-    found = dump.routes()
+    found = whole.some(dump.routes(), "routes")
     if output != "short":
         kept = [raw for raw in dump.raw_routes() if not name or raw.get("name", "") == name]
         kept.sort(key=functools.cmp_to_key(lambda a, b: _route_order(a) - _route_order(b)))
@@ -78,12 +78,22 @@ def _statuses(text: bytes) -> tuple[Any, ClusterStatuses]:
 def assignments(dump: Dump, output: str, keep: tables.EndpointFilter) -> str:
     """Endpoints as a dump taken with include_eds holds them."""
     found = dump.endpoints()
-    rows = tables.assignment_rows(found, keep)
     if output == "short":
-        return tables.render(tables.ASSIGNMENT_COLUMNS, rows)
-    names = {row[3] for row in rows}
-    kept = tables.kept_raw(dump.raw_endpoints(), names, key="clusterName")
+        return tables.render(tables.ASSIGNMENT_COLUMNS, tables.assignment_rows(found, keep))
+    narrowed = (_narrowed(raw, typed, keep) for raw, typed in zip(dump.raw_endpoints(), found, strict=True))
+    kept = [each for each in narrowed if any("lbEndpoints" in group for group in each.get("endpoints", ()))]
     return structured(sorted(kept, key=lambda each: tables.by_host(each.get("clusterName", ""))), output)
+
+
+def _narrowed(raw: dict[str, Any], typed: LoadAssignment, keep: tables.EndpointFilter) -> dict[str, Any]:
+    """A load assignment with those of its endpoints that are asked for."""
+    groups = []
+    for group, known in zip(raw.get("endpoints") or (), typed.endpoints, strict=True):
+        pairs = zip(group.get("lbEndpoints") or (), known.lb_endpoints, strict=True)
+        kept = [each for each, read in pairs if tables.keeps_endpoint(keep, read, typed.cluster_name)]
+        rest = {key: value for key, value in group.items() if key != "lbEndpoints"}
+        groups.append({**rest, "lbEndpoints": kept} if kept else rest)
+    return {**raw, "endpoints": groups} if groups else raw
 
 
 def bootstrap(dump: Dump, output: str) -> str:
@@ -96,7 +106,7 @@ def bootstrap(dump: Dump, output: str) -> str:
 def secrets(dump: Dump, output: str, now: datetime.datetime) -> str:
     """Certificates that the proxy holds, valid as of ``now``; private keys are never shown."""
     if output == "short":
-        return tables.render(*secret_table.table(dump.secrets(), now))
+        return whole.secret_text(dump, now)
     return structured(dump.merged(SECRETS), output)
 
 
@@ -105,6 +115,11 @@ def ecds(dump: Dump, output: str) -> str:
     if output == "short":
         return tables.render(tables.ECDS_COLUMNS, tables.ecds_rows(dump.ecds()))
     return structured(dump.merged(ECDS), output)
+
+
+def policies(dump: Dump) -> str:
+    """AuthorizationPolicies that the proxy enforces, by action."""
+    return tables.render(policy_table.COLUMNS, policy_table.table(dump.raw_dynamic_listeners()), padding=3)
 
 
 def everything(text: bytes, output: str, keep: whole.Filters, now: datetime.datetime) -> Iterator[tuple[str, str]]:

@@ -104,6 +104,12 @@ DETAILS: dict[str, tuple[str, str]] = {
     "overload": ("Envoy is overloaded and refuses", "Envoy's memory and connections"),
     "maintenance_mode": ("the cluster is in maintenance: a share of requests is refused", _CLUSTERS),
     "rbac_access_denied": ("an authorization policy refused it", "the AuthorizationPolicies of the server"),
+    "jwt_authn_access_denied": (
+        "the request's JSON web token was refused",
+        "the RequestAuthentications of the server, and the token that the client sends",
+    ),
+    "ext_authz_denied": ("the external authorization service refused the request", "the authorization service's log"),
+    "ext_authz_error": ("the external authorization service could not be asked", "the authorization service"),
     "request_rate_limited": ("the rate limit service refused it", "the rate limit service"),
     "local_rate_limited": ("a rate limit of this proxy refused it", _LISTENERS),
     "upgrade_failed": ("this route allows no such protocol upgrade", _ROUTES),
@@ -126,6 +132,23 @@ REASONS = {
     "delayed_connect_error": "the connection failed before it was ready",
 }
 """Why a stream was reset, as the details tell in braces."""
+
+FAILURES = {
+    "WRONG_VERSION_NUMBER": "this side began TLS and plain text came back: the server speaks no TLS on this port",
+    "CERTIFICATE_VERIFY_FAILED": "the server's certificate is not of a trusted root, is out of date, or names another",
+    "CERTIFICATE_REQUIRED": "the server wants a client certificate, and this side has none to show",
+    "UNKNOWN_CA": "the server does not trust the root of this side's certificate",
+    "CERTIFICATE_UNKNOWN": "the server refused this side's certificate",
+    "UNRECOGNIZED_NAME": "the server has no certificate for the server name that was asked for",
+    "HANDSHAKE_FAILURE": "the two sides have no TLS version or cipher in common, or the server refused the name",
+    "UNSUPPORTED_PROTOCOL": "the two sides have no TLS version in common",
+    "Connection_refused": "nothing listens at the address and port",
+    "No_route_to_host": "there is no way to the address from here",
+    "Network_is_unreachable": "there is no way to the address from here",
+}
+"""Words in the reason for which a connection to a server failed (BoringSSL's, the kernel's), and what they say."""
+
+_MATCHED = "rbac_access_denied_matched_policy["
 
 CLUSTERS: dict[str, tuple[str, str]] = {
     naming.BLACK_HOLE_CLUSTER: (
@@ -177,9 +200,11 @@ def _notes(line: Line) -> Iterator[Note]:
     if line.response_code_details:
         yield _details(line)
     if line.connection_termination_details:
-        yield Note(line.connection_termination_details, "why Envoy closed the client's connection")
+        yield _refused(line.connection_termination_details) or Note(
+            line.connection_termination_details, "why Envoy closed the client's connection"
+        )
     if line.upstream_transport_failure_reason:
-        yield Note(line.upstream_transport_failure_reason, "what the connection to the server failed with", _SERVER)
+        yield _failure(line.upstream_transport_failure_reason)
     if line.upstream_cluster in CLUSTERS:
         yield Note(line.upstream_cluster, *CLUSTERS[line.upstream_cluster])
     elif line.upstream_cluster:
@@ -188,7 +213,27 @@ def _notes(line: Line) -> Iterator[Note]:
         yield Note(line.route_name, *ROUTE_NAMES[line.route_name])
 
 
+def _failure(reason: str) -> Note:
+    said = next((words for word, words in FAILURES.items() if word in reason), "")
+    meaning = "what the connection to the server failed with"
+    return Note(reason, f"{meaning}: {said}" if said else meaning, "" if said else _SERVER)
+
+
+def _refused(details: str) -> Note | None:
+    """Of what an authorization policy refused, with the rule as the proxy calls it; none: there are policies that
+    allow, and not this."""
+    if not details.startswith(_MATCHED):
+        return None
+    rule = details.removeprefix(_MATCHED).removesuffix("]")
+    meaning = "policies allow requests to this workload, and none of them allows this one"
+    if rule != "none":
+        meaning = f"an authorization policy refuses it: {rule}"
+    return Note(details, meaning, "the AuthorizationPolicies of the server")
+
+
 def _details(line: Line) -> Note:
+    if (refused := _refused(line.response_code_details)) is not None:
+        return refused
     code, _, inside = line.response_code_details.partition("{")
     meaning, look = DETAILS.get(code, ("told by a filter, or by a newer Envoy", ""))
     reason = inside.rstrip("}").partition("|")[0]

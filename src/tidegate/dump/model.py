@@ -176,6 +176,7 @@ class Cluster(Part, frozen=True):
 
 class Endpoint(Part, frozen=True):
     address: Address = Address()
+    additional_addresses: tuple[AdditionalAddress, ...] = ()
 
 
 class LbEndpoint(Part, frozen=True):
@@ -242,6 +243,7 @@ class BuildVersion(Part, frozen=True):
 
 
 class Node(Part, frozen=True):
+    id: str = ""
     metadata: dict[str, Any] = {}
     user_agent_build_version: BuildVersion = BuildVersion()
 

@@ -80,13 +80,16 @@ class Dump:
         return found
 
     def raw_listeners(self) -> list[dict[str, Any]]:
-        """Dynamic listeners first, as Envoy runs them; a listener that only warms or failed has no active state."""
-        out = []
-        for part in self.section(LISTENERS):
-            states = (d["activeState"] for d in _items(part, "dynamicListeners") if d.get("activeState") is not None)
-            entries = (*_dicts(states, "activeState"), *_items(part, "staticListeners"))
-            out += [entry["listener"] for entry in entries if "listener" in entry]
-        return _dicts(out, "listener")
+        """Dynamic listeners first, as Envoy runs them."""
+        entries = (entry for part in self.section(LISTENERS) for entry in _items(part, "staticListeners"))
+        static = [entry["listener"] for entry in entries if "listener" in entry]
+        return [*self.raw_dynamic_listeners(), *_dicts(static, "listener")]
+
+    def raw_dynamic_listeners(self) -> list[dict[str, Any]]:
+        """Those that a control plane told; one that only warms or failed has no active state."""
+        found = (each for part in self.section(LISTENERS) for each in _items(part, "dynamicListeners"))
+        active = _dicts((each["activeState"] for each in found if each.get("activeState") is not None), "activeState")
+        return _dicts((each["listener"] for each in active if "listener" in each), "listener")
 
     def raw_clusters(self) -> list[dict[str, Any]]:
         out = []

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 COLUMNS = ("RESOURCE NAME", "TYPE", "STATUS", "VALID CERT", "SERIAL NUMBER", "NOT AFTER", "NOT BEFORE")
+ROOTS = "ROOTCA"
+"""Name of the secret that holds the mesh's roots."""
 _TRUST_DOMAIN = "TRUST DOMAIN"
 _SPIFFE = "spiffe://"
 
@@ -60,6 +62,15 @@ def _certificates(secret: Secret) -> "Iterator[tuple[str, Certificate | None, st
                 yield "CA", root, domain
     else:
         yield "", None, ""
+
+
+def roots(secrets: Secrets) -> "list[Certificate]":
+    """The roots by which a proxy knows the other proxies of its mesh; none where it has none."""
+    active = [
+        entry.secret for entry in (*secrets.dynamic_active_secrets, *secrets.static_secrets) if entry.name == ROOTS
+    ]
+    found = (_certificates(secret) for secret in active if secret.validation_context)
+    return [certificate for each in found for _, certificate, _ in each if certificate is not None]
 
 
 def _read(source: DataSource) -> "list[Certificate]":

@@ -13,6 +13,7 @@ from tidegate.dump.model import (
     FilterChain,
     FilterChainMatch,
     HostHealth,
+    LbEndpoint,
     Listener,
     LoadAssignment,
     Metadata,
@@ -39,6 +40,8 @@ _APP_WORDS = {
     ("http/1.0", "http/1.1", "h2c"): "App: HTTP",
 }
 _BLACK_HOLE = "BlackHoleCluster"
+_PATH_PARTS = 8
+"""Of an object's path in the API: /apis/GROUP/VERSION/namespaces/NAMESPACE/KIND/NAME."""
 
 
 # Listeners
@@ -52,7 +55,7 @@ class ListenerFilter(msgspec.Struct, frozen=True):
     type: str = ""
 
     def keeps(self, listener: Listener) -> bool:
-        if self.address and self.address not in _addresses(listener):
+        if self.address and self.address.lower() not in map(str.lower, _addresses(listener)):
             return False
         if self.port and listener.address.port != self.port:
             return False
@@ -60,8 +63,8 @@ class ListenerFilter(msgspec.Struct, frozen=True):
 
 
 def _addresses(listener: Listener) -> list[str]:
-    first = listener.address.host
-    return [first, *(extra.address.host for extra in listener.additional_addresses)]
+    every = (listener.address, *(extra.address for extra in listener.additional_addresses))
+    return [each.pipe.path if each.pipe else each.host for each in every]
 
 
 def _chains(listener: Listener) -> list[FilterChain]:
@@ -70,13 +73,12 @@ def _chains(listener: Listener) -> list[FilterChain]:
 
 
 def listener_type(listener: Listener) -> str:
-    """HTTP, TCP, HTTP+TCP or UNKNOWN, from the filters; chains into the black hole do not count unless alone."""
+    """HTTP, TCP, HTTP+TCP or UNKNOWN, from the filters; chains into the black hole do not count."""
     http = any(f.is_http for c in _chains(listener) for f in c.filters)
     tcp = any(_opaque_cluster(c) for c in _chains(listener))
-    black = any(_tcp_cluster(c) == _BLACK_HOLE for c in _chains(listener))
     if http:
         return "HTTP+TCP" if tcp else "HTTP"
-    return "TCP" if tcp or black else "UNKNOWN"
+    return "TCP" if tcp else "UNKNOWN"
 
 
 def _opaque_cluster(chain: FilterChain) -> bool:
@@ -135,10 +137,10 @@ def describe_chain(chain: FilterChain) -> str:
         if config is None:
             continue
         if each.is_http:
-            if config.rds:
-                return f"Route: {config.rds.route_config_name}"
-            return describe_inline(config.route_config or RouteConfiguration())
-        if each.is_tcp_proxy and config.cluster:
+            if config.route_config is not None:
+                return describe_inline(config.route_config)
+            return f"Route: {config.rds.route_config_name}" if config.rds else "HTTP"
+        if each.is_tcp_proxy and config.cluster and config.cluster != _BLACK_HOLE:
             return describe_cluster(config.cluster)
         if each.is_tcp_proxy and config.weighted_clusters:
             return f"Cluster: {', '.join(c.name for c in config.weighted_clusters.clusters)}"
@@ -146,8 +148,6 @@ def describe_chain(chain: FilterChain) -> str:
 
 
 def describe_cluster(name: str) -> str:
-    if name == _BLACK_HOLE:
-        return "Non-HTTP/Non-TCP"
     return name if "Cluster" in name else f"Cluster: {name}"
 
 
@@ -157,9 +157,8 @@ def describe_inline(config: RouteConfiguration) -> str:
         return describe_cluster(cluster)
     hosts = []
     for host in config.virtual_hosts:
-        named = [] if host.domains == ("*",) else [",".join(host.domains)]
-        matches = [describe_route_match(r) for r in host.routes]
-        hosts.append(" ".join((*named, ", ".join(m for m in matches if m))))
+        named = [] if host.domains == ("*",) else ["/".join(host.domains)]
+        hosts.append(" ".join((*named, ", ".join(describe_route_match(r) for r in host.routes))))
     return f"Inline Route: {'; '.join(hosts)}"
 
 
@@ -176,7 +175,7 @@ def _match_all_cluster(config: RouteConfiguration) -> str:
 
 
 class ClusterFilter(msgspec.Struct, frozen=True):
-    """Flags of ``proxy-config cluster``; fqdn and subset are parts of the name."""
+    """Flags of ``proxy-config cluster``; all are looked for in the whole name, as istioctl does."""
 
     fqdn: str = ""
     port: int = 0
@@ -184,14 +183,8 @@ class ClusterFilter(msgspec.Struct, frozen=True):
     direction: str = ""
 
     def keeps(self, cluster: Cluster) -> bool:
-        direction, port, subset, host = split_cluster(cluster.name)
-        if self.fqdn and self.fqdn not in host:
-            return False
-        if self.port and port != str(self.port):
-            return False
-        if self.subset and self.subset not in subset:
-            return False
-        return not self.direction or self.direction.lower() == direction
+        wanted = (self.fqdn, self.subset, self.direction, f"|{self.port}|" if self.port else "")
+        return all(each in cluster.name for each in wanted)
 
 
 def split_cluster(name: str) -> tuple[str, str, str, str]:
@@ -227,7 +220,9 @@ def config_owner(metadata: Metadata) -> str:
     """``name.namespace`` of the object that metadata names by its API path, "" for none."""
     path = str(metadata.istio.get("config", ""))
     parts = path.split("/")
-    return f"{parts[-1]}.{parts[5]}" if len(parts) >= 8 else ""
+    if not path.startswith("/apis/networking.istio.io/"):
+        return "<unknown>" if "config" in metadata.istio else ""
+    return f"{parts[-1]}.{parts[5]}" if len(parts) == _PATH_PARTS else ""
 
 
 # Routes
@@ -269,13 +264,19 @@ def sort_routes(routes: Iterable[RouteConfiguration]) -> list[RouteConfiguration
 
 
 def describe_domains(host: VirtualHost) -> str:
-    """The two shortest names that say something, and how many more there are."""
+    """The first two names, without ports and without longer forms of names, and how many more there are."""
     if len(host.domains) == 1:
         return host.domains[0]
-    plain = [d for d in host.domains if not d.endswith((".", ".svc")) and ".svc." not in d]
-    shown = sorted(plain or host.domains, key=lambda d: (len(d), d))
+    bare = [each for each in host.domains if ":" not in each or (each.count(":") > 2 and each.endswith("]"))]
+    shown = [each for each in bare if not _shorter(each) & set(bare)]
     text = ", ".join(shown[:2])
     return f"{text} + {len(shown) - 2} more..." if len(shown) > 2 else text
+
+
+def _shorter(domain: str) -> set[str]:
+    """The forms of a Kubernetes Service's name, or of one with the root's dot, that say the same in fewer labels."""
+    plain = domain.removesuffix(".")
+    return {plain, plain.removesuffix(".svc"), plain.partition(".svc.")[0]} - {domain}
 
 
 def describe_route_match(route: Route) -> str:
@@ -302,10 +303,13 @@ class EndpointFilter(msgspec.Struct, frozen=True):
     cluster: str = ""
     status: str = ""
 
-    def keeps(self, address: str, port: int, cluster: str, status: str) -> bool:
+    def keeps(self, addresses: Sequence[Address], cluster: str, status: str) -> bool:
+        """``addresses`` of one endpoint; the first is the one that counts for the port. An address is asked for with
+        its port, as the tables print it, or without."""
+        places = {text.lower() for each in addresses for text in (each.host, str(each), endpoint_place(each))}
         return (
-            (not self.address or self.address.lower() == address.lower())
-            and (not self.port or self.port == port)
+            (not self.address or self.address.lower() in places)
+            and (not self.port or self.port == addresses[0].port)
             and (not self.cluster or self.cluster.lower() == cluster.lower())
             and (not self.status or self.status.lower() == status.lower())
         )
@@ -317,7 +321,7 @@ def endpoint_rows(statuses: ClusterStatuses, keep: EndpointFilter) -> Rows:
     for cluster in statuses.cluster_statuses:
         for host in cluster.host_statuses:
             status = health(host.health_status)
-            if keep.keeps(host.address.host, host.address.port, cluster.name, status):
+            if keep.keeps((host.address,), cluster.name, status):
                 outlier = "FAILED" if host.health_status.failed_outlier_check else "OK"
                 rows.append((str(host.address), status, outlier, cluster.name))
     return sorted(rows, key=lambda r: (by_host(r[3]), r[0]))
@@ -342,14 +346,24 @@ def assignment_rows(assignments: Iterable[LoadAssignment], keep: EndpointFilter)
     for assignment in assignments:
         for group in assignment.endpoints:
             for each in group.lb_endpoints:
-                address, status = each.endpoint.address, each.health_status
-                if keep.keeps(address.host, address.port, assignment.cluster_name, status):
-                    rows.append((_endpoint(address), status, str(group.locality), assignment.cluster_name))
+                if keeps_endpoint(keep, each, assignment.cluster_name):
+                    name = ",".join(endpoint_place(address) for address in _places(each))
+                    rows.append((name, each.health_status, str(group.locality), assignment.cluster_name))
     return sorted(rows, key=lambda r: by_host(r[3]))
 
 
-def _endpoint(address: Address) -> str:
-    """Here a pipe is its path alone; the scheme is of the admin port's wording."""
+def keeps_endpoint(keep: EndpointFilter, endpoint: LbEndpoint, cluster: str) -> bool:
+    return keep.keeps(_places(endpoint), cluster, endpoint.health_status)
+
+
+def _places(given: LbEndpoint) -> tuple[Address, ...]:
+    return (given.endpoint.address, *(more.address for more in given.endpoint.additional_addresses))
+
+
+def endpoint_place(address: Address) -> str:
+    """Here a pipe is its path alone, and an IPv6 address has no brackets; both are of the admin port's wording."""
+    if address.socket_address:
+        return f"{address.host}:{address.port}"
     return address.pipe.path if address.pipe else str(address)
 
 

@@ -119,8 +119,8 @@ def rewrite(action: Any, given: HTTPRewrite) -> None:
         action.host_rewrite_literal = given.authority
 
 
-def redirect(given: HTTPRedirect, port: int) -> Any:
-    """RedirectAction. ``port``: of the listener, for FROM_REQUEST_PORT."""
+def redirect(given: HTTPRedirect, port: int, *, tls: bool = False) -> Any:
+    """RedirectAction. ``port``: of the listener, for FROM_REQUEST_PORT; ``tls``: requests come by https."""
     action = protos.RedirectAction(
         host_redirect=given.authority, response_code=_REDIRECT_CODES.get(given.redirect_code, 0)
     )
@@ -133,7 +133,7 @@ def redirect(given: HTTPRedirect, port: int) -> Any:
     target = given.port or 0
     if given.derive_port is DerivePort.FROM_REQUEST_PORT:
         target = port
-    if target != _DEFAULT_PORTS.get(given.scheme or "http"):
+    if target != _DEFAULT_PORTS.get(given.scheme or ("https" if tls else "http")):
         action.port_redirect = target
     return action
 
@@ -181,7 +181,7 @@ def percentage(share: Percent | None, whole: int) -> Any:
     """FractionalPercent of a share in per cent, to one part in a million; ``whole`` per cent without it."""
     if share is None:
         return protos.FractionalPercent(numerator=max(whole, 0))
-    parts = round(min(max(share.value, 0.0), 100.0) * 10_000) if math.isfinite(share.value) else 0
+    parts = int(min(max(share.value, 0.0), 100.0) * 10_000) if math.isfinite(share.value) else 0
     return protos.FractionalPercent(numerator=parts, denominator=protos.FractionalPercent.MILLION)
 
 
@@ -244,7 +244,9 @@ def apply_headers(message: Any, given: Headers | None) -> str:
 
 
 def _authority(operations: HeaderOperations) -> str:
-    return next((v for k, v in sorted(operations.set.items()) if k.lower() in (":authority", "host")), "")
+    """Of both lists, ``set`` counts."""
+    given = (*sorted(operations.set.items()), *sorted(operations.add.items()))
+    return next((value for name, value in given if name.lower() in (":authority", "host") and value), "")
 
 
 def _changeable(name: str) -> bool:

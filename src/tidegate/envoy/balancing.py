@@ -11,7 +11,6 @@ from tidegate.api.networking import (
 )
 from tidegate.envoy import protos
 from tidegate.envoy.locality import Plan
-from tidegate.kit.durations import Duration
 
 Simple = LoadBalancerSettingsSimple
 LB = protos.Cluster.LbPolicy
@@ -27,6 +26,8 @@ _DEFAULT_RING = 1024
 _LARGEST_RING = 8 * 1024 * 1024
 _LARGEST_TABLE = 5_000_011
 """Envoy refuses larger ones; smaller ones only spread less evenly."""
+_LINEAR, _LEAST_PERCENT = 1.0, 10.0
+"""How the share of a new endpoint grows, and where it begins."""
 _RUNTIME_KEY = "("
 """Envoy wants a key beside a number; this one, which nobody sets, is what Istio writes."""
 
@@ -44,11 +45,10 @@ def put_load_balancer(cluster: Any, settings: LoadBalancerSettings | None) -> No
         _put_hash(cluster, settings.consistent_hash)
         return
     cluster.lb_policy = _POLICIES.get(settings.simple or Simple.UNSPECIFIED, LB.Value("LEAST_REQUEST"))
-    warmup = settings.warmup
-    if warmup is None and settings.warmup_duration_secs is not None:
-        warmup = WarmupConfiguration(duration=settings.warmup_duration_secs)
-    if warmup is not None and warmup.duration is not None:
-        _put_warmup(cluster, warmup, warmup.duration)
+    if settings.warmup is not None:
+        _put_warmup(_slow_start(cluster), settings.warmup)
+    elif settings.warmup_duration_secs is not None and (slow := _slow_start(cluster)) is not None:
+        slow.slow_start_window.CopyFrom(protos.duration(settings.warmup_duration_secs))
 
 
 def put_localities(cluster: Any, plan: Plan | None) -> None:
@@ -68,32 +68,42 @@ def put_localities(cluster: Any, plan: Plan | None) -> None:
 def _put_hash(cluster: Any, settings: ConsistentHashLB) -> None:
     if settings.maglev is not None:
         cluster.lb_policy = LB.Value("MAGLEV")
-        cluster.maglev_lb_config.SetInParent()
         if settings.maglev.table_size:
             cluster.maglev_lb_config.table_size.value = min(settings.maglev.table_size, _LARGEST_TABLE)
         return
-    size = settings.ring_hash.minimum_ring_size if settings.ring_hash else settings.minimum_ring_size
     cluster.lb_policy = LB.Value("RING_HASH")
-    cluster.ring_hash_lb_config.minimum_ring_size.value = min(size or _DEFAULT_RING, _LARGEST_RING)
-
-
-def _put_warmup(cluster: Any, warmup: WarmupConfiguration, window: Duration) -> None:
-    """Slow start: of the policies, only round robin and least request know it."""
-    if cluster.lb_policy == LB.Value("ROUND_ROBIN"):
-        slow = cluster.round_robin_lb_config.slow_start_config
-    elif cluster.lb_policy == LB.Value("LEAST_REQUEST"):
-        slow = cluster.least_request_lb_config.slow_start_config
+    if settings.ring_hash is not None:
+        size = settings.ring_hash.minimum_ring_size
     else:
+        size = settings.minimum_ring_size or _DEFAULT_RING
+    if size:
+        cluster.ring_hash_lb_config.minimum_ring_size.value = min(size, _LARGEST_RING)
+
+
+def _slow_start(cluster: Any) -> Any | None:
+    """Where a cluster says how new endpoints warm up: of the policies, only round robin and least request know it."""
+    if cluster.lb_policy == LB.Value("ROUND_ROBIN"):
+        return cluster.round_robin_lb_config.slow_start_config
+    if cluster.lb_policy == LB.Value("LEAST_REQUEST"):
+        return cluster.least_request_lb_config.slow_start_config
+    return None
+
+
+def _put_warmup(slow: Any | None, warmup: WarmupConfiguration) -> None:
+    """``warmup`` in full: what it leaves out is written with Envoy's defaults, as Istio does."""
+    if slow is None or warmup.duration is None:
         return
-    slow.slow_start_window.CopyFrom(protos.duration(window))
-    if warmup.aggression is not None:
-        slow.aggression.CopyFrom(protos.RuntimeDouble(default_value=warmup.aggression, runtime_key=_RUNTIME_KEY))
-    if warmup.minimum_percent is not None:
-        slow.min_weight_percent.value = warmup.minimum_percent
+    slow.slow_start_window.CopyFrom(protos.duration(warmup.duration))
+    aggression = warmup.aggression if warmup.aggression is not None else _LINEAR
+    slow.aggression.CopyFrom(protos.RuntimeDouble(default_value=aggression, runtime_key=_RUNTIME_KEY))
+    least = warmup.minimum_percent if warmup.minimum_percent is not None else _LEAST_PERCENT
+    slow.min_weight_percent.value = least
 
 
-def put_outlier_detection(cluster: Any, settings: OutlierDetection | None) -> None:
-    """Consecutive errors only: detection by success rate is never enforced, the API has no field for it.
+def put_outlier_detection(cluster: Any, settings: OutlierDetection | None, *, told_health: bool = False) -> None:
+    """``told_health``: endpoints that are not ready must be known as such whatever the settings say.
+
+    Consecutive errors only: detection by success rate is never enforced, the API has no field for it.
 
     A count of 0 switches its kind off; an unset one keeps Envoy's default.
     """
@@ -120,7 +130,7 @@ def put_outlier_detection(cluster: Any, settings: OutlierDetection | None) -> No
         out.enforcing_local_origin_success_rate.value = 0
         local = settings.consecutive_local_origin_failures
         _count(out, "consecutive_local_origin_failure", "enforcing_consecutive_local_origin_failure", local or None)
-    if settings.min_health_percent > 0:
+    if settings.min_health_percent > 0 and not told_health:
         cluster.common_lb_config.healthy_panic_threshold.value = float(settings.min_health_percent)
 
 

@@ -11,9 +11,19 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tidegate.api.fields import Duration
-from tidegate.api.networking import Destination, L4MatchAttributes, RouteDestination, TLSMatchAttributes, VirtualService
+from tidegate.api.networking import (
+    Destination,
+    DestinationRule,
+    L4MatchAttributes,
+    RouteDestination,
+    TLSMatchAttributes,
+    TrafficPolicy,
+    TunnelSettings,
+    VirtualService,
+)
 from tidegate.api.objects import Object
 from tidegate.envoy import filters, forward_proxy, matches, policy, protos, routes
+from tidegate.envoy.domains import short_names
 from tidegate.envoy.inputs import CatchAll, Input, ListenerDefaults, Member, Target
 from tidegate.envoy.resource import FILTER_CHAIN, Origin, Resource, of_bytes, resource
 from tidegate.envoy.stat_names import DELIMITER, alt_stat_name
@@ -123,9 +133,11 @@ def _own_server_names(given: MemberChainInput) -> tuple[str, ...]:
     if not member.port.protocol.is_tls:
         return ()
     by_name = bool(_own_prefixes(given)) or (given.wildcard and not member.address)
-    if by_name or member.service.resolution is Resolution.DYNAMIC_DNS:
-        return () if member.service.host == "*" else (member.service.host.lower(),)
-    return ()
+    if member.service.host == "*" or not (by_name or member.service.resolution is Resolution.DYNAMIC_DNS):
+        return ()
+    domain = given.proxy.dns_domain
+    others = (name for alias in member.aliases for name in (alias, f"{alias}.", *short_names(alias, domain)))
+    return tuple(dict.fromkeys(name.lower() for name in (member.service.host, *others)))
 
 
 def _tls_rules(given: MemberChainInput) -> Iterator[_Chain]:
@@ -201,12 +213,12 @@ def _network_filters(
 ) -> list[Any]:
     member = given.member
     found = []
+    options = _tcp_options(given, destinations, rule)
     if member.port.protocol is Protocol.MONGO:
-        cluster = naming.outbound_cluster(member.port.number, "", member.service.host)
-        found.append(filters.mongo_proxy(cluster))
+        found.append(filters.mongo_proxy(options.stat_prefix))
     if member.service.resolution is Resolution.DYNAMIC_DNS and member.port.protocol.is_tls and rule is None:
         found.append(forward_proxy.sni_filter(member.service.host, member.port.number, given.proxy))
-    found.append(filters.tcp_proxy(_tcp_options(given, destinations, rule)))
+    found.append(filters.tcp_proxy(options))
     return found
 
 
@@ -241,26 +253,57 @@ def routed(
 ) -> filters.TcpOptions:
     """The TCP proxy of a route of ``rule``. ``destinations`` is never empty."""
     named = [_named(around, d, rule) for d in destinations if len(destinations) == 1 or d.weight > 0]
-    return _options(around, named or [_named(around, destinations[0], rule)], rule)
+    if len(destinations) == 1 or not named:
+        return _options(around, named or [_named(around, destinations[0], rule)], rule)
+    first = _named(around, destinations[0], rule)
+    options = _options(around, [first._replace(subset="")], rule)
+    return msgspec.structs.replace(
+        options,
+        stat_prefix=f"{rule.ref.name}.{rule.ref.namespace}",
+        clusters=tuple((d.cluster, d.weight) for d in named),
+        weighted=True,
+    )
+
+
+def direct(around: RoutedTcp, target: Target, subset: str) -> filters.TcpOptions:
+    """The TCP proxy to one cluster of a service that no route leads to."""
+    return _options(around, [_Destination(target, around.port, subset)], None)
 
 
 def _options(
     given: RoutedTcp, named: Sequence[_Destination], rule: Object[VirtualService] | None
 ) -> filters.TcpOptions:
-    first, several = named[0], len(named) > 1
-    holding = policy.effective(first.target.rule, first.port, first.subset)
-    pool = holding.connection_pool.tcp if holding.connection_pool else None
+    """What a rule says of a TCP proxy, which belongs to the listener and not to one port of the destination: its own
+    traffic policy, but for hashing and tunnels, which subsets may have too."""
+    first = named[0]
+    held = first.target.rule.spec if first.target.rule else DestinationRule()
+    own = held.traffic_policy or TrafficPolicy()
+    pool = own.connection_pool.tcp if own.connection_pool else None
     idle = pool.idle_timeout if pool and pool.idle_timeout is not None else given.proxy.idle_timeout
-    hashing = holding.load_balancer.consistent_hash if holding.load_balancer else None
+    port = first.port if rule is None else given.port
     return filters.TcpOptions(
-        stat_prefix=f"{rule.ref.name}.{rule.ref.namespace}" if rule and several else _stat_prefix(given, first),
+        stat_prefix=_stat_prefix(given, first, port),
         clusters=tuple((d.cluster, d.weight) for d in named),
         idle_timeout=idle,
         max_connection_duration=pool.max_connection_duration if pool else None,
-        hash_source_ip=bool(hashing and hashing.use_source_ip),
-        tunnel=holding.tunnel,
+        hash_source_ip=_hashes_source(held, first.subset),
+        tunnel=_tunnel(held, first.subset),
         access_log=given.defaults.access_log,
     )
+
+
+def _hashes_source(rule: DestinationRule, subset: str) -> bool:
+    found = [balancer.consistent_hash for _, balancer in policy.balancers(rule, 0, subset)]
+    return bool(found and found[-1] is not None and found[-1].use_source_ip)
+
+
+def _tunnel(rule: DestinationRule, subset: str) -> TunnelSettings | None:
+    """Of a subset its own alone: the rule's is for those that name none."""
+    own = rule.traffic_policy
+    if subset:
+        _, found = policy.find_subset(rule, subset)
+        own = found.traffic_policy if found is not None else None
+    return own.tunnel if own is not None else None
 
 
 def _own_target(member: Member) -> Target:
@@ -287,12 +330,12 @@ def _destination_port(given: Destination, target: Target | None, listener_port: 
     return ports[0].number if len(ports) == 1 else listener_port
 
 
-def _stat_prefix(given: RoutedTcp, to: _Destination) -> str:
+def _stat_prefix(given: RoutedTcp, to: _Destination, number: int) -> str:
     """The cluster's name, or ``outboundClusterStatName`` filled in."""
     pattern = given.defaults.outbound_stat_name
     if not pattern or to.target.service is None:
         return to.cluster
-    port = Port(to.port, "", given.protocol)  # Istio knows no port name here: the token becomes empty
+    port = Port(number, "", given.protocol)  # Istio knows no port name here: the token becomes empty
     return alt_stat_name(pattern, to.cluster, to.target.service, port, to.subset).removesuffix(DELIMITER)
 
 
@@ -304,7 +347,7 @@ def _fragment(given: MemberChainInput, chain: _Chain) -> Resource:
         filters=chain.filters, transport_socket_connect_timeout=protos.duration(CONNECT_TIMEOUT)
     )
     if chain.prefixes:
-        message.filter_chain_match.prefix_ranges.extend(_prefix_range(p) for p in chain.prefixes)
+        message.filter_chain_match.prefix_ranges.extend(protos.cidr(str(network(p))) for p in chain.prefixes)
     if chain.server_names:
         message.filter_chain_match.server_names.extend(chain.server_names)
     origins = [Origin("", ref, "") for ref in given.member.service.sources[:1]]
@@ -355,35 +398,15 @@ def narrowed(chain: Resource, without: frozenset[tuple[str, str]]) -> Resource |
     return resource(key, chain.type_url, message, chain.origins, chain.decisions)
 
 
-def _prefix_range(text: str) -> Any:
-    address, _, length = str(network(text)).partition("/")
-    return protos.CidrRange(address_prefix=address, prefix_len=protos.u32(int(length)))
-
-
-def http(
-    listener: str,
-    route_name: str,
-    sniffed: bool,
-    defaults: ListenerDefaults,
-    proxy: ProxyKind,
-    dynamic_hosts: tuple[str, ...] = (),
-) -> Resource:
+def http(options: filters.HttpOptions, *, sniffed: bool) -> Resource:
     """The chain of HTTP: for every connection, or (``sniffed``) for those whose first bytes are plain HTTP."""
-    options = filters.HttpOptions(
-        direction="outbound",
-        stat_prefix=f"outbound_{listener};",
-        route_name=route_name,
-        dynamic_hosts=dynamic_hosts,
-        defaults=defaults,
-        proxy=proxy,
-    )
     message = protos.FilterChain(
         filters=[filters.http_connection_manager(options)],
         transport_socket_connect_timeout=protos.duration(CONNECT_TIMEOUT),
     )
     if sniffed:
         message.filter_chain_match.transport_protocol = "raw_buffer"
-        message.filter_chain_match.application_protocols.extend(http_protocols(proxy))
+        message.filter_chain_match.application_protocols.extend(http_protocols(options.proxy))
     return resource(SNIFFED_HTTP if sniffed else MATCH_ALL, FILTER_CHAIN, message)
 
 

@@ -7,7 +7,7 @@ import msgspec
 
 from tidegate.api.networking import DestinationRule, ProxyProtocolVersion
 from tidegate.api.objects import Object
-from tidegate.envoy import balancing, endpoints, forward_proxy, locality, pool, protos, tls
+from tidegate.envoy import balancing, endpoints, forward_proxy, locality, pool, protos, sessions, tls
 from tidegate.envoy.inputs import ClusterDefaults, ClusterInput
 from tidegate.envoy.policy import Policy, effective, seeded, subset_decisions
 from tidegate.envoy.resource import CLUSTER, Decision, Origin, Resource, resource
@@ -27,6 +27,9 @@ _RESOLVER = protos.extension(
     protos.CaresDnsResolverConfig(udp_max_queries=protos.u32(100)),
 )
 _DYNAMIC_PROTOCOLS = frozenset({Protocol.HTTP, Protocol.HTTP2, Protocol.GRPC, Protocol.TLS})
+_KEPT = (1, 3, 0, 5)
+"""Endpoints that a session may still lead to, as envoy.config.core.v3.HealthStatus: HEALTHY, DRAINING, UNKNOWN,
+DEGRADED."""
 _BLOCK_PATHS = {
     "load_balancer": ("lb_policy",),
     "connection_pool": ("circuit_breakers", "connect_timeout", "upstream_connection_options"),
@@ -95,8 +98,9 @@ def _discovery(parts: _Parts, cluster: Any) -> tuple[Origin, ...] | None:
 
 def _original_destination(parts: _Parts, cluster: Any) -> None:
     cluster.type, cluster.lb_policy = _ORIGINAL_DST, balancing.LB.Value("CLUSTER_PROVIDED")
-    port = parts.given.port
-    if parts.given.service.registry is Registry.EXTERNAL and port.target_port not in (0, port.number):
+    port, service = parts.given.port, parts.given.service
+    passes = service.registry is Registry.EXTERNAL and service.resolution is Resolution.PASSTHROUGH
+    if passes and port.target_port not in (0, port.number):
         cluster.original_dst_lb_config.upstream_port_override.value = port.target_port
 
 
@@ -152,6 +156,8 @@ def _settings(parts: _Parts, cluster: Any) -> tuple[Decision, ...]:
     cluster.MergeFrom(_alike(given.rule, at, cluster.type, given.service.traffic_distribution, given.defaults))
     cluster.alt_stat_name = _stat_name(parts)
     _put_metadata(parts, cluster)
+    if sessions.asked(given.service) and not given.subset and not given.sni_dnat:
+        cluster.common_lb_config.override_host_status.statuses.extend(_KEPT)
     return _security(parts, cluster)
 
 
@@ -173,7 +179,7 @@ def _alike(
         circuit_breakers=pool.circuit_breakers(policy.connection_pool, policy.retry_budget),
     )
     pool.put_keepalive(cluster, defaults.tcp_keepalive, tcp.tcp_keepalive)
-    balancing.put_outlier_detection(cluster, policy.outlier_detection)
+    balancing.put_outlier_detection(cluster, policy.outlier_detection, told_health=bool(distribution))
     if discovery == _EDS:
         cluster.eds_cluster_config.eds_config.CopyFrom(protos.ads())
     if discovery != _ORIGINAL_DST:
@@ -184,7 +190,12 @@ def _alike(
 
 def _security(parts: _Parts, cluster: Any) -> tuple[Decision, ...]:
     given = parts.given
-    http = pool.protocol(given.port.protocol, parts.policy.connection_pool, mesh_upgrade=given.defaults.h2_upgrade)
+    speaker = pool.Speaker(
+        detects=not given.proxy.router,
+        keeps_case=given.proxy.headers.keeps_case,
+        mesh_upgrade=given.defaults.h2_upgrade,
+    )
+    http = pool.protocol(given.port.protocol, parts.policy.connection_pool, speaker)
     original = cluster.type == _ORIGINAL_DST
     detection = parts.policy.outlier_detection
     secured = tls.PLAIN

@@ -262,10 +262,10 @@ def _as_reached(kind: ProxyKind, service: Service) -> Service:
     return service
 
 
-def _partly_meshed(kind: ProxyKind, service: Service, endpoints: tuple[Endpoint, ...]) -> bool:
-    """Whether a gateway calls a headless service in plain text: unless each of its endpoints takes mutual TLS."""
-    headless = kind.router and service.resolution is Resolution.PASSTHROUGH
-    return headless and (not endpoints or any(e.tls_mode != TLS_ISTIO for e in endpoints))
+def _partly_meshed(endpoints: tuple[Endpoint, ...]) -> bool:
+    """Whether what connects to endpoints that it did not choose does so in plain text: unless each of them takes mutual
+    TLS."""
+    return not endpoints or any(e.tls_mode != TLS_ISTIO for e in endpoints)
 
 
 class _Evaluation:
@@ -278,9 +278,9 @@ class _Evaluation:
         self.rule = choice.destination_rule(around.world, around.kind, first)
         known = around.world.endpoints.get(first.key, ())
         self.endpoints = reached_plainly(around.world, known) if around.kind.mtls else known
-        self.plain = around.kind.mtls and (
-            refuses_by_default(around.world, first.namespace) or _partly_meshed(around.kind, imports[0][1], known)
-        )
+        self.plain = around.kind.mtls and refuses_by_default(around.world, first.namespace)
+        self.headless = imports[0][1].resolution is Resolution.PASSTHROUGH
+        self.accounts = self._accounts(known)
         self.refs: set[Ref] = {self.rule.ref} if self.rule else set()
         self.targets: set[str] = set()
         self.wants: set[Want] = set()
@@ -361,23 +361,26 @@ class _Evaluation:
             subset=subset,
             rule=self.rule,
             endpoints=endpoints if inline else (),
-            peers=self._peers(endpoints),
-            plain=self.plain,
+            peers=self.accounts,
+            plain=self._is_plain(port, subset, endpoints),
             defaults=self.around.slices.cluster,
             proxy=self.around.kind,
         )
 
-    def _peers(self, endpoints: tuple[Endpoint, ...]) -> tuple[str, ...]:
-        if not self.around.kind.mtls:
-            return ()
-        defaults = self.around.slices.cluster
-        accounts = {
-            f"spiffe://{domain}/ns/{e.workload_namespace or self.service.namespace}/sa/{e.service_account}"
-            for e in endpoints
-            if e.service_account
-            for domain in (defaults.trust_domain, *defaults.trust_domain_aliases)
-        }
-        return tuple(sorted(accounts))
+    def _accounts(self, endpoints: tuple[Endpoint, ...]) -> tuple[str, ...]:
+        """Names of whoever serves the host, on any port: what it says itself, and its endpoints' service accounts."""
+        found = set(self.service.subject_alt_names)
+        if self.around.kind.mtls:
+            domains = self.around.slices.cluster.trust_domain, *self.around.slices.cluster.trust_domain_aliases
+            spaces = {(e.workload_namespace or self.service.namespace, e.service_account) for e in endpoints}
+            found.update(f"spiffe://{d}/ns/{space}/sa/{name}" for space, name in spaces if name for d in domains)
+        return tuple(sorted(found))
+
+    def _is_plain(self, port: Port, subset: str, endpoints: tuple[Endpoint, ...]) -> bool:
+        if not self.around.kind.mtls or self.plain:
+            return self.plain
+        unchosen = self.headless or self._passes_through(port, subset)
+        return unchosen and _partly_meshed(endpoints)
 
     def _assignment(self, port: Port, subset: str, endpoints: tuple[Endpoint, ...]) -> EndpointsInput:
         return EndpointsInput(
@@ -487,6 +490,8 @@ class _Evaluation:
             member = None
             if not port.protocol.is_http:
                 member = self._member(service, port, address, rules, endpoint)
+                if aliases := tuple(self._aliases(listener, service)):
+                    member = msgspec.structs.replace(member, aliases=aliases)
             if port.protocol is Protocol.AUTO and listener.port != 0 and not hosts_share_table(bind, self.around.kind):
                 sniffed.append(self._virtual_host(service, port, ("*",), rules))
             yield Seat(

@@ -21,6 +21,7 @@ from tidegate.envoy.inputs import AccessLog, CatchAll, ClusterDefaults, Listener
 from tidegate.kit import naming
 from tidegate.kit.hosts import resolve_short
 from tidegate.kit.keyed import Keyed
+from tidegate.scope.proxy import HeaderSettings
 
 T = TypeVar("T")
 
@@ -86,8 +87,10 @@ def _cluster(mesh: MeshConfig) -> ClusterDefaults:
         traffic_policy=_maybe(mesh.default_traffic_policy),
         inbound_localhost=inbound is not None and inbound.mode is InboundTrafficPolicyMode.LOCALHOST,
         tls_ciphers=mesh.tls_defaults.cipher_suites if mesh.tls_defaults else (),
+        tls_curves=mesh.tls_defaults.ecdh_curves if mesh.tls_defaults else (),
         tls_min_version=mesh.tls_defaults.min_protocol_version.value if mesh.tls_defaults else "",
         mesh_tls_min_version=mesh.mesh_mtls.min_protocol_version.value if mesh.mesh_mtls else "",
+        mesh_tls_ciphers=mesh.mesh_mtls.cipher_suites if mesh.mesh_mtls else (),
     )
 
 
@@ -109,6 +112,16 @@ def _listener(mesh: MeshConfig, cluster: ClusterDefaults) -> ListenerDefaults:
         inbound_retry=mesh.default_inbound_http_retry_policy,
         cluster=cluster,
     )
+
+
+def for_headers(whole: Slices, headers: HeaderSettings) -> Slices:
+    """The slices with what a proxy is to tell servers of requests that nothing else matches."""
+    if headers.attempt_count and not headers.forwarded_host:
+        return whole
+    told = msgspec.structs.replace(
+        whole.catch_all, attempt_count=headers.attempt_count, forwarded_host=headers.forwarded_host
+    )
+    return msgspec.structs.replace(whole, catch_all=told)
 
 
 def for_sidecar(whole: Slices, sidecar: Object[Sidecar] | None, namespace: str, domain: str) -> Slices:

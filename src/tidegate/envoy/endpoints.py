@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 from tidegate.api.objects import Ref
-from tidegate.envoy import locality, networks, protos
+from tidegate.envoy import locality, networks, protos, sessions
 from tidegate.envoy.inputs import ClusterInput, EndpointsInput
 from tidegate.envoy.policy import Policy, effective, seeded, subset_labels
 from tidegate.envoy.resource import ENDPOINT, Origin, Resource, resource
@@ -58,8 +58,9 @@ def inline(given: ClusterInput, policy: Policy, name: str) -> tuple[Any, tuple[O
 
 def select(given: ClusterInput | EndpointsInput, policy: Policy) -> list[Endpoint]:
     """The endpoints that this proxy may use: of the port and the subset, on its node where the service is
-    node-local, and not draining. Unhealthy ones are sent as such (Envoy then knows how many are down) unless
-    minHealthPercent asks Envoy to count by itself."""
+    node-local, and not draining, but where clients come back to theirs until it is gone. Unhealthy ones are sent so
+    (Envoy then knows how many are down) unless minHealthPercent asks Envoy to count by itself; trafficDistribution
+    needs them all the same, to know when to go farther."""
     labels = subset_labels(given.rule, given.subset) if given.subset else {}
     if labels is None:
         return []
@@ -67,13 +68,14 @@ def select(given: ClusterInput | EndpointsInput, policy: Policy) -> list[Endpoin
     node = given.proxy.node_name if given.service.node_local else ""
     view = given.proxy.network_view
     detection = policy.outlier_detection
-    counts = detection is not None and detection.min_health_percent > 0
+    counts = detection is not None and detection.min_health_percent > 0 and not given.service.traffic_distribution
+    drained = sessions.asked(given.service)
     port_name = given.port.name
     return [
         e
         for e in given.endpoints
         if e.port_name == port_name
-        and e.health is not Health.DRAINING
+        and (drained or e.health is not Health.DRAINING)
         and (not wanted or _has(e.labels, wanted))
         and (view is None or not e.network or e.network in view)
         and (not given.service.node_local or e.node_name == node)
@@ -162,8 +164,8 @@ def _write(member: Any, endpoint: Endpoint, cluster_id: str, meshed: bool) -> No
 
 def _health(endpoint: Endpoint) -> int:
     """envoy.config.core.v3.HealthStatus."""
-    if endpoint.health is Health.UNHEALTHY:
-        return 2
+    if endpoint.health is not Health.HEALTHY:
+        return 2 if endpoint.health is Health.UNHEALTHY else 3
     return 0 if endpoint.source is not None and endpoint.source.kind in _UNCHECKED else 1
 
 

@@ -13,8 +13,9 @@ import msgspec
 
 from tidegate.api.fields import Duration
 from tidegate.api.networking import TunnelSettings
-from tidegate.envoy import accesslog, forward_proxy, headers, protos, tracing
+from tidegate.envoy import accesslog, connections, forward_proxy, headers, protos, tracing
 from tidegate.envoy.inputs import AccessLog, ListenerDefaults
+from tidegate.envoy.sessions import FILTER
 from tidegate.kit import naming
 from tidegate.scope.proxy import ProxyKind, Topology
 
@@ -45,8 +46,12 @@ class HttpOptions(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):
     """An HTTP proxy's listener: requests may carry whole URLs."""
     dynamic_hosts: tuple[str, ...] = ()
     """Hosts, or any, to whose clusters requests may go that resolve names when they are asked for."""
+    grpc_web: bool = False
+    """gRPC as browsers speak it is turned into gRPC."""
     topology: Topology = Topology()
     """Of a gateway."""
+    internal: tuple[str, ...] = ()
+    """Networks, smallest address first, whose callers a gateway takes for the mesh's own."""
     defaults: ListenerDefaults
     proxy: ProxyKind
 
@@ -57,6 +62,8 @@ class TcpOptions(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):
     stat_prefix: str
     clusters: tuple[tuple[str, int], ...]
     """(cluster, weight); of a single cluster the weight does not matter. Never empty."""
+    weighted: bool = False
+    """Also a single cluster stands in a list."""
     idle_timeout: Duration | None = None
     """None: Envoy's default of one hour."""
     max_connection_duration: Duration | None = None
@@ -70,7 +77,8 @@ def http_connection_manager(options: HttpOptions, route_config: Any = None, enfo
 
     ``enforced``: HTTP filters of security policies (:mod:`tidegate.envoy.security`), which stand before the others.
     """
-    manager = protos.HttpConnectionManager(http_filters=enforced)
+    ahead = [*enforced, *([_http_filter("envoy.filters.http.grpc_web", protos.GrpcWeb())] if options.grpc_web else ())]
+    manager = protos.HttpConnectionManager(http_filters=ahead)
     manager.MergeFrom(_template(options.direction, options.absolute_url, options.defaults, options.proxy))
     manager.stat_prefix = options.stat_prefix
     if options.dynamic_hosts:
@@ -79,6 +87,8 @@ def http_connection_manager(options: HttpOptions, route_config: Any = None, enfo
         manager.http_filters.append(router)
     if options.direction == "gateway":
         _face_the_outside(manager, options.topology)
+        for network in options.internal:
+            manager.internal_address_config.cidr_ranges.append(protos.cidr(network))
     headers.put(manager, options.proxy.headers, options.direction)
     if route_config is not None:
         manager.route_config.CopyFrom(route_config)
@@ -92,7 +102,7 @@ def http_connection_manager(options: HttpOptions, route_config: Any = None, enfo
 def _template(direction: str, absolute_url: bool, defaults: ListenerDefaults, proxy: ProxyKind) -> Any:
     """Everything that the connection managers of one direction have in common."""
     manager = protos.HttpConnectionManager(
-        http_filters=http_filters(direction, proxy.mtls),
+        http_filters=http_filters(direction, proxy.mtls, proxy.sessions),
         stream_idle_timeout=protos.PbDuration(),
         use_remote_address=protos.boolean(False),
         proxy_100_continue=True,
@@ -107,6 +117,9 @@ def _template(direction: str, absolute_url: bool, defaults: ListenerDefaults, pr
         manager.http_protocol_options.accept_http_10 = proxy.http10
     if absolute_url:
         manager.http_protocol_options.allow_absolute_url.value = True
+    if proxy.headers.keeps_case:
+        manager.http_protocol_options.header_key_format.CopyFrom(protos.case_kept())
+    connections.put(manager, proxy.connections)
     if direction == "inbound":
         _identify_clients(manager)
     if defaults.tracer is not None:
@@ -151,13 +164,15 @@ def _face_the_outside(manager: Any, topology: Topology) -> None:
 
 
 @lru_cache(maxsize=8)
-def http_filters(direction: str, mtls: bool) -> tuple[Any, ...]:
+def http_filters(direction: str, mtls: bool, sessions: bool = False) -> tuple[Any, ...]:
     """HTTP filters in order; the router is last. Never change them."""
     found = [_http_filter("envoy.filters.http.grpc_stats", _grpc_stats())]
     if direction != "inbound" and mtls:
         found.append(offered_protocols_filter())
     found.append(_http_filter("envoy.filters.http.fault", protos.HTTPFault()))
     found.append(_http_filter("envoy.filters.http.cors", protos.Cors()))
+    if direction != "inbound" and sessions:
+        found.append(_http_filter(FILTER, protos.StatefulSession()))
     found.append(_http_filter("envoy.filters.http.router", protos.Router()))
     return tuple(found)
 
@@ -186,10 +201,11 @@ def _offered_protocols() -> Any:
 def tcp_proxy(options: TcpOptions) -> Any:
     """The network filter (Filter message) that carries bytes to a cluster, or to several by weight."""
     proxy = protos.TcpProxy(stat_prefix=options.stat_prefix, access_log=accesslog.filter_logs(options.access_log))
-    if len(options.clusters) == 1:
+    if len(options.clusters) == 1 and not options.weighted:
         proxy.cluster = options.clusters[0][0]
-    for name, weight in options.clusters if len(options.clusters) > 1 else ():
-        proxy.weighted_clusters.clusters.add(name=name, weight=weight)
+    else:
+        for name, weight in options.clusters:
+            proxy.weighted_clusters.clusters.add(name=name, weight=weight)
     if options.idle_timeout is not None:
         proxy.idle_timeout.CopyFrom(protos.duration(options.idle_timeout))
     if options.max_connection_duration is not None:

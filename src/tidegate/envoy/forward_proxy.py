@@ -15,6 +15,8 @@ SNI_FILTER = "envoy.extensions.filters.network.sni_dynamic_forward_proxy"
 
 ANY_HOST = "allow_any"
 """Stands for the host of the cache that outboundTrafficPolicy ALLOW_ANY_DYNAMIC_DNS uses."""
+AGENTS_RESOLVER = ("127.0.0.1", 15053)
+"""Where the agent of a workload whose queries are captured answers them, the mesh's names as well."""
 MOST_HOSTS = 1024
 """Names that the cache for any host keeps at most."""
 
@@ -23,9 +25,13 @@ def dns_cache(host: str, proxy: ProxyKind) -> Any:
     """The cache that the cluster of a host, or of any, and the filters before it share: Envoy wants them equal."""
     if host != ANY_HOST:
         return protos.DnsCacheConfig(name=f"{host}_dfp_dns_cache", dns_lookup_family=lookup_family(proxy))
-    return protos.DnsCacheConfig(
+    cache = protos.DnsCacheConfig(
         name=f"{host}_dfp_dns_cache", dns_lookup_family=lookup_family(proxy), max_hosts=protos.u32(MOST_HOSTS)
     )
+    if proxy.dns_capture:
+        asked = protos.CaresDnsResolverConfig(resolvers=[protos.socket_address(*AGENTS_RESOLVER)])
+        cache.typed_dns_resolver_config.CopyFrom(protos.extension("envoy.network.dns_resolver.cares", asked))
+    return cache
 
 
 def lookup_family(proxy: ProxyKind) -> int:

@@ -34,10 +34,9 @@ def _put_client_cert(manager: Any, settings: HeaderSettings) -> None:
     if settings.client_cert_parts is not None:
         details = manager.set_current_client_cert_details
         details.Clear()
+        details.subject.value = "subject" in settings.client_cert_parts
         for name in settings.client_cert_parts:
-            if name == "subject":
-                details.subject.value = True
-            else:
+            if name != "subject":
                 setattr(details, name, True)
 
 

@@ -240,7 +240,9 @@ def _port_chains(side: _Side, port: InboundPort) -> list[Any]:
     for shape in side.of(port):
         chain = _chain(naming.listener(port.bind, port.number), shape, side.given)
         if port.tls is not None:
-            chain.transport_socket.CopyFrom(server_tls.socket(port.tls, SERVE_HTTP, sds=side.given.proxy.mtls))
+            chain.transport_socket.CopyFrom(
+                server_tls.socket(port.tls, SERVE_HTTP, side.given.defaults.cluster, sds=side.given.proxy.mtls)
+            )
         if shape.http:
             http = http or [_http(side, port)]
         else:
@@ -268,6 +270,7 @@ def _http(side: _Side, port: InboundPort) -> Any:
     options = filters.HttpOptions(
         direction="inbound",
         stat_prefix=f"inbound_{naming.listener(port.bind, port.number)};",
+        grpc_web=port.protocol is Protocol.GRPC_WEB,
         defaults=given.defaults,
         proxy=given.proxy,
     )
@@ -278,7 +281,7 @@ def _tcp(given: InboundInput, port: InboundPort) -> list[Any]:
     cluster = naming.inbound_cluster(port.number)
     service = port.services[0] if port.services else None
     prefix = stat_name(given.defaults.cluster.inbound_stat_name, cluster, service, port.port)
-    ahead = [filters.mongo_proxy(cluster)] if port.protocol is Protocol.MONGO else []
+    ahead = [filters.mongo_proxy(prefix)] if port.protocol is Protocol.MONGO else []
     options = filters.TcpOptions(
         stat_prefix=prefix,
         clusters=((cluster, 0),),

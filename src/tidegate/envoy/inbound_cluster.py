@@ -24,10 +24,11 @@ def build(given: InboundInput, port: InboundPort) -> Resource:
     tcp = pool.tcp_of(port.pool)
     timeout = tcp.connect_timeout if tcp.connect_timeout is not None else defaults.connect_timeout
     cluster.connect_timeout.CopyFrom(protos.duration(timeout))
-    cluster.circuit_breakers.CopyFrom(pool.circuit_breakers(port.pool))
+    cluster.circuit_breakers.CopyFrom(pool.circuit_breakers(port.pool, port.retry_budget))
     cluster.common_lb_config.SetInParent()
     pool.put_keepalive(cluster, defaults.tcp_keepalive, tcp.tcp_keepalive)
-    pool.put_http_options(cluster, pool.inbound_protocol(port.protocol, port.pool), port.pool)
+    speaker = pool.Speaker(upgrades=False, keeps_case=given.proxy.headers.keeps_case)
+    pool.put_http_options(cluster, pool.protocol(port.protocol, port.pool, speaker), port.pool)
     _put_destination(cluster, given, port, defaults)
     _put_metadata(cluster, port)
     return resource(name, CLUSTER, cluster, _origins(port), (port.decision,) if port.decision else ())

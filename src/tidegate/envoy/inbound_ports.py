@@ -9,6 +9,7 @@ from tidegate.api.networking import (
     CaptureMode,
     ConnectionPoolSettings,
     IstioIngressListener,
+    RetryBudget,
     ServerTLSSettings,
     Sidecar,
 )
@@ -43,6 +44,7 @@ class InboundPort(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: str = ""
     """Sidecar defaultEndpoint: ``127.0.0.1:80``, ``unix:///path``; "" for where the caller was going."""
     pool: ConnectionPoolSettings | None = None
+    retry_budget: RetryBudget | None = None
     rule: Ref | None = None
     """The DestinationRule that holds for the port's service."""
     pooled: bool = False
@@ -81,25 +83,39 @@ def _from_services(given: InboundInput) -> Iterator[InboundPort]:
     for target in given.targets:
         if target.port.protocol is not Protocol.UDP:
             by_number.setdefault(target.endpoint_port, []).append(target)
-    pools, rules = dict(given.pools), dict(given.pool_rules)
+    pools, budgets, rules = dict(given.pools), dict(given.budgets), dict(given.pool_rules)
     own = given.sidecar.spec.inbound_connection_pool if given.sidecar else None
+    mesh = _mesh_pool(given)
     for number, targets in by_number.items():
         first = targets[0]
-        keyed = pools.get(number)
+        keyed, budget = pools.get(number), budgets.get(number)
         yield InboundPort(
             number=number,
             protocol=first.port.protocol,
             bind=given.proxy.wildcard,
             service_port=first.port.number,
             operation=first.service.host,
-            services=(first.service,),
+            services=_sharing(targets),
             port=first.port,
-            pool=own if own is not None else (keyed.value if keyed else None),
+            pool=own if own is not None else (keyed.value if keyed else mesh),
+            retry_budget=budget.value if budget else None,
             rule=rules.get(number),
             pooled=own is None and keyed is not None,
             origin=_service_origin(first),
             losers=_losers(targets),
         )
+
+
+def _mesh_pool(given: InboundInput) -> ConnectionPoolSettings | None:
+    """The mesh's connection pool, where neither a rule nor a Sidecar has one."""
+    mesh = given.defaults.cluster.traffic_policy
+    return mesh.value.connection_pool if mesh else None
+
+
+def _sharing(targets: list[ServiceTarget]) -> tuple[Service, ...]:
+    """The service that decides, and those of the same port number that lead to the same target."""
+    number = targets[0].port.number
+    return tuple({t.service.host: t.service for t in reversed(targets) if t.port.number == number}.values())[::-1]
 
 
 def _service_origin(target: ServiceTarget) -> Origin | None:
@@ -128,8 +144,10 @@ def _of_listener(
     given: InboundInput, sidecar: Object[Sidecar], index: int, listener: IstioIngressListener, number: int
 ) -> InboundPort:
     bound = given.proxy.interception is Interception.NONE or listener.capture_mode is CaptureMode.NONE
-    whole = sidecar.spec.inbound_connection_pool
-    served = next((t for t in given.targets if t.port.number == number), None)
+    served = next((t for t in given.targets if t.endpoint_port == number), None)
+    pools, budget = dict(given.pools), dict(given.budgets).get(number)
+    own = listener.connection_pool or sidecar.spec.inbound_connection_pool
+    ruled = pools[number].value if served and number in pools else None
     return InboundPort(
         number=number,
         protocol=from_word(listener.port.protocol if listener.port else ""),
@@ -139,7 +157,10 @@ def _of_listener(
         services=(served.service,) if served else (),
         port=_named(served.port, listener) if served else None,
         endpoint=_endpoint(listener.default_endpoint, given.address),
-        pool=listener.connection_pool if listener.connection_pool is not None else whole,
+        pool=own or ruled or _mesh_pool(given),
+        retry_budget=budget.value if served and budget else None,
+        rule=dict(given.pool_rules).get(number) if served else None,
+        pooled=own is None and ruled is not None,
         config=config_path(sidecar),
         captured=not bound,
         tls=listener.tls if _opens(given, number) else None,

@@ -58,7 +58,8 @@ def _route(*, name: str, host: str, cluster: str, operation: str, retry: Any) ->
 
 
 def retry_policy(given: HTTPRetry | None) -> Any:
-    """MeshConfig.defaultInboundHttpRetryPolicy; None when it switches retries off with attempts 0."""
+    """MeshConfig.defaultInboundHttpRetryPolicy, of which attempts, retryOn and backoff count: there is one endpoint.
+    None when it switches retries off with attempts 0."""
     if given is None:
         return protos.RetryPolicy(retry_on=DEFAULT_RETRY_ON, num_retries=protos.u32(DEFAULT_ATTEMPTS))
     if given.attempts <= 0:
@@ -71,8 +72,6 @@ def retry_policy(given: HTTPRetry | None) -> Any:
     policy = protos.RetryPolicy(
         retry_on=",".join(conditions), num_retries=protos.u32(given.attempts), retriable_status_codes=codes
     )
-    if given.per_try_timeout is not None:
-        policy.per_try_timeout.CopyFrom(protos.duration(given.per_try_timeout))
     if given.backoff:
         policy.retry_back_off.base_interval.CopyFrom(protos.duration(given.backoff))
     return policy

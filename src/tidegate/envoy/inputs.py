@@ -20,6 +20,7 @@ from tidegate.api.networking import (
     DestinationRule,
     HTTPRetry,
     LocalityLoadBalancerSetting,
+    RetryBudget,
     Sidecar,
     TcpKeepalive,
     VirtualService,
@@ -58,9 +59,13 @@ class ClusterDefaults(Input, frozen=True, kw_only=True):
     inbound_localhost: bool = False
     """inboundTrafficPolicy LOCALHOST: inbound clusters go to 127.0.0.1."""
     tls_ciphers: tuple[str, ...] = ()
+    tls_curves: tuple[str, ...] = ()
     tls_min_version: str = ""
+    """tlsDefaults.minProtocolVersion: of TLS that is ended with certificates of a server's own."""
     mesh_tls_min_version: str = ""
     """meshMTLS.minProtocolVersion: of mutual TLS that inbound chains end."""
+    mesh_tls_ciphers: tuple[str, ...] = ()
+    """meshMTLS.cipherSuites."""
 
 
 class Logger(Input, frozen=True, kw_only=True):
@@ -143,6 +148,8 @@ class CatchAll(Input, frozen=True, kw_only=True):
     """How those connections are secured."""
     attempt_count: bool = True
     """Servers are told which attempt a request is."""
+    forwarded_host: bool = False
+    """Servers are told the host that was asked for."""
 
 
 class ClusterInput(Input, frozen=True, kw_only=True):
@@ -155,9 +162,11 @@ class ClusterInput(Input, frozen=True, kw_only=True):
     endpoints: tuple[Endpoint, ...] = ()
     """Of this port, all labels; only where the cluster carries them inline (DNS resolutions), else empty."""
     peers: tuple[str, ...] = ()
-    """Service accounts of the endpoints as SPIFFE ids, sorted: the names that mutual TLS accepts."""
+    """The names that mutual TLS accepts: service accounts of the endpoints as SPIFFE ids, and what the service
+    says of itself; sorted."""
     plain: bool = False
-    """Mutual TLS is switched off in the service's namespace."""
+    """Mutual TLS is switched off in the service's namespace, or callers cannot tell endpoints apart and one of them
+    takes none."""
     sni_dnat: bool = False
     """The twin that an AUTO_PASSTHROUGH server leads to: mutual TLS goes through it unopened."""
     defaults: ClusterDefaults
@@ -211,6 +220,8 @@ class VirtualHostInput(Input, frozen=True, kw_only=True):
     """Every destination that the VirtualService names (routes, mirrors), and the service itself."""
     gateway: str = "mesh"
     """``namespace/name`` of the Gateway whose server it is; ``mesh`` for sidecars."""
+    tls: bool = False
+    """The Gateway's server has TLS: redirects without a scheme are to https."""
     defaults: RouteDefaults
     proxy: ProxyKind
 
@@ -225,6 +236,8 @@ class Member(Input, frozen=True, kw_only=True):
     virtual_services: tuple[Object[VirtualService], ...] = ()
     """Those with tls or tcp routes that hold for the host, in order of precedence."""
     targets: tuple[Target, ...] = ()
+    aliases: tuple[str, ...] = ()
+    """ExternalName Services that stand for the service."""
     endpoint: Endpoint | None = None
     """Of a headless service: the pod whose address is the listener's."""
 
@@ -296,6 +309,8 @@ class InboundInput(Input, frozen=True, kw_only=True):
     """The Sidecar that holds for the workload: its ingress listeners replace ``targets`` when it lists any."""
     pools: tuple[tuple[int, Keyed[ConnectionPoolSettings]], ...] = ()
     """By target port: DestinationRule connection pools that hold for the inbound cluster."""
+    budgets: tuple[tuple[int, Keyed[RetryBudget]], ...] = ()
+    """By target port: retry budgets of the same rules."""
     pool_rules: tuple[tuple[int, Ref], ...] = ()
     """By target port: the DestinationRule that holds for the service, also where it has no connection pool."""
     address: str = ""

@@ -196,7 +196,16 @@ def _http_chain(given: ListenerInput, members: Sequence[Member], serves_http: bo
     if auto is not None and not (serves_http or on_wildcard or given.route_name):
         route_name = naming.virtual_host(auto.service.host, auto.port.number)
     sniffed = bool(members) or (on_wildcard and not _is_http_proxy(given))
-    made = chains.http(name, route_name, sniffed, given.defaults, given.proxy, _dynamic_hosts(given))
+    options = filters.HttpOptions(
+        direction="outbound",
+        stat_prefix=f"outbound_{name};",
+        route_name=route_name,
+        dynamic_hosts=_dynamic_hosts(given),
+        grpc_web=serves_http and given.http_port is not None and given.http_port.protocol is Protocol.GRPC_WEB,
+        defaults=given.defaults,
+        proxy=given.proxy,
+    )
+    made = chains.http(options, sniffed=sniffed)
     return msgspec.structs.replace(made, origins=(Origin("", _source(owner), ""),))
 
 
@@ -365,7 +374,7 @@ def _resolve_any(message: Any, catch_all: CatchAll, defaults: ListenerDefaults, 
     """HTTP to where nothing is known goes to the host that each request names."""
     options = filters.HttpOptions(
         direction="outbound",
-        stat_prefix=f"outbound_{naming.VIRTUAL_OUTBOUND};",
+        stat_prefix=f"outbound_{naming.VIRTUAL_OUTBOUND}_{naming.ALLOW_ANY_DYNAMIC_DNS};",
         dynamic_hosts=_any_host(catch_all),
         defaults=defaults,
         proxy=proxy,

@@ -34,6 +34,17 @@ def holds(match: StaticMatch, port: int, proxy: ProxyKind, gateway: str = MESH_G
     a server of this port. ``gateway``: the Gateway's ``namespace/name``."""
     if match.gateways and gateway not in match.gateways:
         return False
+    return _is_from(match, port, proxy)
+
+
+def http_holds(match: HTTPMatchRequest, port: int, proxy: ProxyKind, gateway: str = MESH_GATEWAY) -> bool:
+    """As :func:`holds`, for HTTP, where Istio asks nothing else of the caller once gateways are named."""
+    if match.gateways:
+        return gateway in match.gateways and match.port in (0, port)
+    return _is_from(match, port, proxy)
+
+
+def _is_from(match: StaticMatch, port: int, proxy: ProxyKind) -> bool:
     if match.port and match.port != port:
         return False
     if match.source_namespace and match.source_namespace != proxy.namespace:
@@ -42,15 +53,10 @@ def holds(match: StaticMatch, port: int, proxy: ProxyKind, gateway: str = MESH_G
     return all(labels.get(key) == value for key, value in match.source_labels.items())
 
 
-def needs_claims(match: HTTPMatchRequest) -> bool:
-    """Whether the match asks for claims of a JWT. No sidecar checks tokens of what its own application sends, so
-    such a match never holds on its way out."""
-    return any(name.startswith(CLAIM_PREFIXES) for name in match.headers)
-
-
-def route_match(match: HTTPMatchRequest | None, *, claims: bool = False) -> Any:
-    """RouteMatch of one HTTPMatchRequest; None matches everything. ``claims``: those of a JWT are asked for, which a
-    filter has read by then."""
+def route_match(match: HTTPMatchRequest | None) -> Any:
+    """RouteMatch of one HTTPMatchRequest; None matches everything. Claims of a JWT are asked for as a filter has left
+    them: at a gateway. No sidecar checks tokens of what its own application sends, and there such a match never
+    holds."""
     if match is None:
         return protos.RouteMatch(prefix="/")
     found = protos.RouteMatch(
@@ -58,8 +64,7 @@ def route_match(match: HTTPMatchRequest | None, *, claims: bool = False) -> Any:
         query_parameters=[_query(name, match.query_params[name]) for name in sorted(match.query_params)],
         case_sensitive=protos.boolean(not match.ignore_uri_case),
     )
-    if claims:
-        found.dynamic_metadata.extend(_claims(match))
+    found.dynamic_metadata.extend(_claims(match))
     uri = match.uri or StringMatch()
     if uri.exact is not None:
         found.path = uri.exact

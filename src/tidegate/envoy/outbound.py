@@ -18,7 +18,7 @@ from tidegate.envoy.contribution import (
     contribute,
     sniffed_name,
 )
-from tidegate.envoy.defaults import Slices, for_sidecar
+from tidegate.envoy.defaults import Slices, for_headers, for_sidecar
 from tidegate.envoy.inputs import VirtualHostInput
 from tidegate.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Decision, Resource
 from tidegate.envoy.tables import ListenerTable, RouteTable, sniffed_route
@@ -73,9 +73,7 @@ class Outbound:
             slices = msgspec.structs.replace(slices, http_proxy_port=self.kind.http_proxy_port)
         slices = telemetry.for_proxy(slices, world, self.kind.namespace, self.kind.labels, WorkloadMode.CLIENT)
         slices = for_sidecar(slices, sidecar, self.kind.namespace, world.domain)
-        if not self.kind.headers.attempt_count:
-            catch_all = msgspec.structs.replace(slices.catch_all, attempt_count=False)
-            slices = msgspec.structs.replace(slices, catch_all=catch_all)
+        slices = for_headers(slices, self.kind.headers)
         return Surroundings(
             world=world,
             kind=self.kind,
@@ -128,7 +126,7 @@ class Outbound:
         slices = self._around.slices
         fixed = [special.black_hole(slices.cluster)]
         if not self.kind.router:
-            fixed.append(special.passthrough(slices.cluster))
+            fixed.append(special.passthrough(slices.cluster, self.kind))
         if slices.catch_all.dynamic and not self.kind.router:
             fixed.append(special.any_dynamic(slices.cluster, slices.catch_all, self.kind))
         self.resources[CLUSTER] = Map((c.name, c) for c in fixed)

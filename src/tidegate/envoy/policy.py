@@ -1,6 +1,6 @@
 """Which traffic policy of a DestinationRule holds for a port and a subset."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 import msgspec
@@ -30,8 +30,9 @@ BLOCKS = (
 )
 """Attribute and JSON name of the blocks that a port-level policy replaces together."""
 
-INHERITED = (("tunnel", "tunnel"), ("proxy_protocol", "proxyProtocol"), ("retry_budget", "retryBudget"))
-"""Blocks that port-level policies do not have: they keep those of the level above."""
+WHOLE = (("tunnel", "tunnel"), ("proxy_protocol", "proxyProtocol"), ("retry_budget", "retryBudget"))
+"""Blocks that port-level policies do not have: where one holds, those beside it do not; a rule's hold on for a port of
+a subset."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,8 +59,8 @@ NONE = Policy()
 def effective(rule: Object[DestinationRule] | None, port: int, subset: str = "") -> Policy:
     """The policy for a service port, or for one subset of it.
 
-    A port-level policy replaces the four blocks of its level as a whole (what it leaves out falls back to defaults,
-    not to the level above); a subset's policy overrides the rule's block by block. This is Istio's documented
+    A port-level policy replaces its level as a whole (what it leaves out falls back to defaults, not to the level
+    above); a subset's policy overrides the rule's block by block. This is Istio's documented
     meaning of ``trafficPolicy.portLevelSettings`` and ``subsets[].trafficPolicy``. ``rule`` None, or a subset that
     the rule does not have: as far as the rule goes.
     """
@@ -91,10 +92,10 @@ def _overlay(
 ) -> None:
     if policy is None:
         return
-    for attribute, name in (*BLOCKS, *INHERITED):
-        _put(values, fields, attribute, getattr(policy, attribute), f"{path}.{name}")
     index, level = _port_level(policy.port_level_settings, port)
     if level is None:
+        for attribute, name in (*BLOCKS, *WHOLE):
+            _put(values, fields, attribute, getattr(policy, attribute), f"{path}.{name}")
         return
     for attribute, name in BLOCKS:
         values.pop(attribute, None)
@@ -106,6 +107,23 @@ def _put(values: dict[str, object], fields: dict[str, str], attribute: str, valu
     if value is not None:
         values[attribute] = value
         fields[attribute] = path
+
+
+def balancers(rule: DestinationRule, port: int, subset: str) -> Iterator[tuple[str, LoadBalancerSettings]]:
+    """Every load balancer that a rule has for a port (0: for none in particular) of a subset, by field path: the
+    widest first."""
+    index, found = find_subset(rule, subset)
+    levels = [(rule.traffic_policy, "spec.trafficPolicy")]
+    if found is not None:
+        levels.append((found.traffic_policy, f"spec.subsets[{index}].trafficPolicy"))
+    for whole, path in levels:
+        if whole is None:
+            continue
+        if whole.load_balancer is not None:
+            yield f"{path}.loadBalancer", whole.load_balancer
+        nth, level = _port_level(whole.port_level_settings, port) if port else (-1, None)
+        if level is not None and level.load_balancer is not None:
+            yield f"{path}.portLevelSettings[{nth}].loadBalancer", level.load_balancer
 
 
 def _port_level(settings: Iterable[PortTrafficPolicy], port: int) -> tuple[int, PortTrafficPolicy | None]:

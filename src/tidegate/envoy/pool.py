@@ -26,11 +26,25 @@ _TCP, _HTTP = TCPSettings(), HTTPSettings()
 
 
 class Http(msgspec.Struct, frozen=True):
-    """How HTTP is spoken upstream. Neither: HTTP/1.1, Envoy's default."""
+    """How HTTP is spoken upstream. None of these: HTTP/1.1, Envoy's default."""
 
     http2: bool = False
     as_downstream: bool = False
     """Whatever the client spoke."""
+    keeps_case: bool = False
+    """Headers of HTTP/1 keep their upper and lower case."""
+
+
+class Speaker(msgspec.Struct, frozen=True):
+    """What the protocol of a cluster depends on besides the port and its rule."""
+
+    detects: bool = True
+    """A port that declares no protocol is called as the client calls: Istio's gateways speak HTTP/1.1 to it."""
+    keeps_case: bool = False
+    upgrades: bool = True
+    """Rules may ask for HTTP/2: on the way between sidecars, not towards the application."""
+    mesh_upgrade: bool = False
+    """The mesh asks for HTTP/2 where no rule says otherwise."""
 
 
 def tcp_of(pool: ConnectionPoolSettings | None) -> TCPSettings:
@@ -41,27 +55,28 @@ def http_of(pool: ConnectionPoolSettings | None) -> HTTPSettings:
     return (pool.http if pool else None) or _HTTP
 
 
-def protocol(port: Protocol, pool: ConnectionPoolSettings | None, *, mesh_upgrade: bool = False) -> Http:
-    """The protocol for a port: useClientProtocol, then h2UpgradePolicy UPGRADE, then what the port declares.
+def protocol(port: Protocol, pool: ConnectionPoolSettings | None, speaker: Speaker) -> Http:
+    """The protocol for a port: useClientProtocol, then what the port declares, then h2UpgradePolicy.
 
-    The mesh's upgrade holds for ports that declare HTTP and for rules that do not say DO_NOT_UPGRADE.
+    An upgrade holds where HTTP/1.1 is spoken without more, as Istio has it: it does not change ports without a
+    declared protocol, nor HTTP/1.1 with the case of headers kept. The mesh's upgrade holds for ports that declare
+    HTTP and for rules that do not say DO_NOT_UPGRADE.
     """
-    http = http_of(pool)
+    http, declared = http_of(pool), _declared(port, speaker)
     if http.use_client_protocol:
-        return Http(as_downstream=True)
-    if http.h2_upgrade_policy is H2UpgradePolicy.UPGRADE or port.is_http2:
+        return Http(as_downstream=True, keeps_case=declared.keeps_case and not declared.as_downstream)
+    if declared != Http() or not speaker.upgrades:
+        return declared
+    wanted = speaker.mesh_upgrade and port.is_http and http.h2_upgrade_policy is not H2UpgradePolicy.DO_NOT_UPGRADE
+    return Http(http2=http.h2_upgrade_policy is H2UpgradePolicy.UPGRADE or wanted)
+
+
+def _declared(port: Protocol, speaker: Speaker) -> Http:
+    if port.is_http2:
         return Http(http2=True)
-    if port is Protocol.AUTO:
-        return Http(as_downstream=True)
-    wanted = mesh_upgrade and port.is_http and http.h2_upgrade_policy is not H2UpgradePolicy.DO_NOT_UPGRADE
-    return Http(http2=wanted)
-
-
-def inbound_protocol(port: Protocol, pool: ConnectionPoolSettings | None) -> Http:
-    """The protocol towards the application: upgrades are for the way between sidecars and do not count."""
-    if http_of(pool).use_client_protocol or port is Protocol.AUTO:
-        return Http(as_downstream=True)
-    return Http(http2=port.is_http2)
+    unknown = port is Protocol.AUTO
+    keeps_case = speaker.keeps_case and (unknown or port.is_http)
+    return Http(as_downstream=unknown and speaker.detects, keeps_case=keeps_case)
 
 
 def circuit_breakers(pool: ConnectionPoolSettings | None, budget: RetryBudget | None = None) -> Any:
@@ -115,25 +130,36 @@ def put_http_options(
     error_codes: tuple[int, ...] = (),
 ) -> None:
     """Write HttpProtocolOptions, only when something differs from Envoy's default of plain HTTP/1.1."""
-    if pool is None and not (http.http2 or http.as_downstream or auto_sni or error_codes):
+    if pool is None and http == Http() and not (auto_sni or auto_san_validation or error_codes):
         return
     options = protos.HttpProtocolOptions()
     common = _put_common(options, pool)
-    if auto_sni:
-        options.upstream_http_protocol_options.auto_sni = True
+    if auto_sni or auto_san_validation:
+        options.upstream_http_protocol_options.auto_sni = auto_sni
         options.upstream_http_protocol_options.auto_san_validation = auto_san_validation
     if error_codes:
         _put_error_codes(options, error_codes)
     if http.as_downstream:
-        options.use_downstream_protocol_config.http_protocol_options.SetInParent()
-        _put_http2(options.use_downstream_protocol_config.http2_protocol_options, http_of(pool))
+        put_as_downstream(options, keeps_case=http.keeps_case)
     elif http.http2:
         _put_http2(options.explicit_http_config.http2_protocol_options, http_of(pool))
-    elif common or auto_sni or error_codes:
-        options.explicit_http_config.http_protocol_options.SetInParent()
+    elif common or auto_sni or auto_san_validation or error_codes or http.keeps_case:
+        _put_http1(options.explicit_http_config.http_protocol_options, http.keeps_case)
     else:
         return
     cluster.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(protos.any_of(options))
+
+
+def put_as_downstream(options: Any, *, keeps_case: bool) -> None:
+    """Speak what the client spoke. Limits of HTTP/2 that a rule sets are for clusters that always speak it."""
+    _put_http1(options.use_downstream_protocol_config.http_protocol_options, keeps_case)
+    options.use_downstream_protocol_config.http2_protocol_options.SetInParent()
+
+
+def _put_http1(target: Any, keeps_case: bool) -> None:
+    target.SetInParent()
+    if keeps_case:
+        target.header_key_format.CopyFrom(protos.case_kept())
 
 
 def _put_common(options: Any, pool: ConnectionPoolSettings | None) -> bool:
@@ -146,6 +172,8 @@ def _put_common(options: Any, pool: ConnectionPoolSettings | None) -> bool:
         common.max_connection_duration.CopyFrom(protos.duration(tcp.max_connection_duration))
     if http.max_requests_per_connection > 0:
         common.max_requests_per_connection.value = http.max_requests_per_connection
+    if http.max_concurrent_streams > 0 or http.http2_keep_alive is not None:
+        common.SetInParent()
     return bool(options.HasField("common_http_protocol_options"))
 
 

@@ -42,6 +42,7 @@ from envoy.extensions.filters.http.grpc_stats.v3 import config_pb2 as grpc_stats
 from envoy.extensions.filters.http.grpc_web.v3 import grpc_web_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_pb2 as http_set_filter_state_pb2
+from envoy.extensions.filters.http.stateful_session.v3 import stateful_session_pb2
 from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2
 from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2
 from envoy.extensions.filters.listener.original_src.v3 import original_src_pb2
@@ -54,6 +55,9 @@ from envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3 import sni_dy
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from envoy.extensions.formatter.cel.v3 import cel_pb2
 from envoy.extensions.formatter.req_without_query.v3 import req_without_query_pb2
+from envoy.extensions.http.header_formatters.preserve_case.v3 import preserve_case_pb2
+from envoy.extensions.http.stateful_session.cookie.v3 import cookie_pb2 as session_cookie_pb2
+from envoy.extensions.http.stateful_session.header.v3 import header_pb2 as session_header_pb2
 from envoy.extensions.network.dns_resolver.cares.v3 import cares_dns_resolver_pb2
 from envoy.extensions.request_id.uuid.v3 import uuid_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
@@ -66,6 +70,7 @@ from envoy.extensions.transport_sockets.proxy_protocol.v3 import upstream_proxy_
 from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
+from envoy.type.http.v3 import cookie_pb2
 from envoy.type.matcher.v3 import metadata_pb2 as metadata_matcher_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 from envoy.type.metadata.v3 import metadata_pb2
@@ -146,6 +151,12 @@ UpstreamHttpProtocolOptions = protocol_pb2.UpstreamHttpProtocolOptions
 KeepaliveSettings = protocol_pb2.KeepaliveSettings
 DfpClusterConfig = dfp_cluster_pb2.ClusterConfig
 DnsCacheConfig = dns_cache_pb2.DnsCacheConfig
+StatefulSession = stateful_session_pb2.StatefulSession
+StatefulSessionPerRoute = stateful_session_pb2.StatefulSessionPerRoute
+CookieSession = session_cookie_pb2.CookieBasedSessionState
+HeaderSession = session_header_pb2.HeaderBasedSessionState
+Cookie = cookie_pb2.Cookie
+PreserveCaseFormatterConfig = preserve_case_pb2.PreserveCaseFormatterConfig
 CaresDnsResolverConfig = cares_dns_resolver_pb2.CaresDnsResolverConfig
 MatchPredicate = matcher_pb2.MatchPredicate
 
@@ -276,6 +287,19 @@ def socket_address(address: str, port: int) -> Any:
 
 def pipe_address(path: str) -> Any:
     return Address(pipe=Pipe(path=path))
+
+
+def cidr(text: str) -> Any:
+    """CidrRange of ``10.0.0.0/8``."""
+    address, _, length = text.partition("/")
+    return CidrRange(address_prefix=address, prefix_len=u32(int(length)))
+
+
+def case_kept() -> Any:
+    """How headers of HTTP/1 are written: as they came."""
+    return Http1ProtocolOptions.HeaderKeyFormat(
+        stateful_formatter=extension("preserve_case", PreserveCaseFormatterConfig())
+    )
 
 
 def metadata(**namespaces: dict[str, Any]) -> Any:

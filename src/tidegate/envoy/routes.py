@@ -15,10 +15,11 @@ from tidegate.api.networking import (
     HTTPRetry,
     HTTPRoute,
     HTTPRouteDestination,
+    PortSelector,
     VirtualService,
 )
 from tidegate.api.objects import Object, Ref
-from tidegate.envoy import actions, matches, policy, protos
+from tidegate.envoy import actions, matches, policy, protos, sessions
 from tidegate.envoy.clusters import config_path
 from tidegate.envoy.domains import domains, own_domains
 from tidegate.envoy.inputs import CatchAll, RouteDefaults, Target, VirtualHostInput
@@ -79,7 +80,15 @@ def virtual_host(given: VirtualHostInput) -> Resource | None:
         routes=built.routes,
         include_request_attempt_count=given.proxy.headers.attempt_count,
     )
+    _put_session(message, (given.service,), given.proxy)
     return resource(name, VIRTUAL_HOST, message, (*_host_origins(given), *built.origins))
+
+
+def _put_session(message: Any, services: Sequence[Service | None], proxy: ProxyKind) -> None:
+    """What a virtual host or a route tells the filter of persistent sessions."""
+    told = sessions.per_route(services) if proxy.sessions else None
+    if told is not None:
+        message.typed_per_filter_config[sessions.FILTER].CopyFrom(protos.any_of(told))
 
 
 def rule_routes(given: VirtualHostInput) -> tuple[list[Any], list[Origin]]:
@@ -109,7 +118,7 @@ def _acts(http: HTTPRoute) -> bool:
 def _applies(match: HTTPMatchRequest | None, port: int, proxy: ProxyKind, gateway: str = matches.MESH_GATEWAY) -> bool:
     if match is None:
         return True
-    return matches.holds(match, port, proxy, gateway) and (proxy.router or not matches.needs_claims(match))
+    return matches.http_holds(match, port, proxy, gateway)
 
 
 class _Routes:
@@ -123,7 +132,8 @@ class _Routes:
 
     def add_default(self, service: Service) -> None:
         given = self.given
-        cluster = self._cluster(Destination(host=service.host), given.port, self._targets.get(service.host))
+        own = Destination(host=service.host, port=PortSelector(number=given.port))
+        cluster = self._cluster(own, given.port, self._targets.get(service.host))
         route = protos.Route()
         route.CopyFrom(_default_route(given.defaults))
         route.decorator.operation = f"{given.host}:{given.port}/*"
@@ -158,15 +168,14 @@ class _Routes:
                 self.origins.append(Origin(f"{at}.{path}", rule.ref, f"{field}.{name}"))
 
     def _route(self, rule: Object[VirtualService], http: HTTPRoute, match: HTTPMatchRequest | None) -> Any:
-        claims = self.given.proxy.router
-        route = protos.Route(match=matches.route_match(match, claims=claims), metadata=config_metadata(rule))
-        route.name = ".".join(filter(None, (http.name, match.name if match else "")))
+        route = protos.Route(match=matches.route_match(match), metadata=config_metadata(rule))
+        route.name = f"{http.name}.{match.name}" if match is not None and match.name else http.name
         if match is not None and match.stat_prefix:
             route.stat_prefix = match.stat_prefix
         authority = actions.apply_headers(route, http.headers)
         operation = f"{rule.ref.name}:{self.given.port}"
         if http.redirect is not None:
-            route.redirect.CopyFrom(actions.redirect(http.redirect, self.given.port))
+            route.redirect.CopyFrom(actions.redirect(http.redirect, self.given.port, tls=self.given.tls))
         elif http.direct_response is not None:
             route.direct_response.CopyFrom(actions.direct_response(http.direct_response))
         else:
@@ -176,6 +185,7 @@ class _Routes:
             route.typed_per_filter_config[actions.FAULT_FILTER].CopyFrom(protos.any_of(actions.fault(http.fault)))
         if http.cors_policy is not None:
             route.typed_per_filter_config[actions.CORS_FILTER].CopyFrom(protos.any_of(actions.cors(http.cors_policy)))
+        _put_session(route, [self._service(rule, each) for each in http.route], self.given.proxy)
         return route
 
     def _forward(self, route: Any, rule: Object[VirtualService], http: HTTPRoute, authority: str) -> str:
@@ -185,6 +195,7 @@ class _Routes:
             action.host_rewrite_literal = authority
         if http.rewrite is not None:
             actions.rewrite(action, http.rewrite)
+            action.append_x_forwarded_host = self.given.proxy.headers.forwarded_host
         if len(http.route) == 1:
             clusters = [self._single(route, rule, http.route[0])]
             operation = f"{clusters[0].host}:{clusters[0].port}"
@@ -192,7 +203,7 @@ class _Routes:
             clusters = list(self._weighted(action, rule, http))
         actions.set_timeout(action, http.timeout)
         self._add_hashing(action, clusters)
-        self._add_retries(action, http, any(c.hashing is not None for c in clusters))
+        self._add_retries(action, http, len(http.route) == 1 and clusters[0].hashing is not None)
         for _, destination, share in actions.mirrors(http):
             mirror = self._destination(rule, destination)
             action.request_mirror_policies.append(actions.mirror_policy(mirror.name, share))
@@ -202,7 +213,7 @@ class _Routes:
         cluster = self._destination(rule, given.destination)
         route.route.cluster = cluster.name
         authority = actions.apply_headers(route, given.headers)
-        if authority:
+        if authority and not route.route.host_rewrite_literal:
             route.route.host_rewrite_literal = authority
         return cluster
 
@@ -230,6 +241,13 @@ class _Routes:
     def _add_retries(self, action: Any, http: HTTPRoute, hashed: bool) -> None:
         _put_retries(action, http.retries if http.retries is not None else self.given.defaults.retry, hashed)
 
+    def _service(self, rule: Object[VirtualService], given: HTTPRouteDestination) -> Service | None:
+        if given.destination is None:
+            return None
+        host = resolve_short(given.destination.host, rule.ref.namespace, self.given.defaults.domain)
+        target = self._targets.get(given.destination.host) or self._targets.get(host)
+        return target.service if target is not None else None
+
     def _destination(self, rule: Object[VirtualService], given: Destination | None) -> _Cluster:
         if given is None or not given.host:
             return _Cluster(UNKNOWN_SERVICE, UNKNOWN_SERVICE, self.given.port)
@@ -241,10 +259,10 @@ class _Routes:
         return self._cluster(given, port, target)
 
     def _cluster(self, given: Destination, port: int, target: Target | None) -> _Cluster:
-        hashing, origin = _hashing(target, port, given.subset)
+        hashing, origin = _hashing(target, given)
         host = target.concrete if target is not None and target.service is not None else given.host
         name = naming.outbound_cluster(port, given.subset, host)
-        return _Cluster(name, given.host, port, hashing, origin)
+        return _Cluster(name, host, port, hashing, origin)
 
 
 @lru_cache(maxsize=64)
@@ -272,15 +290,20 @@ def destination_port(given: Destination, target: Target | None, listener_port: i
     return ports[0].number if (only or not listener_port) and len(ports) == 1 else listener_port
 
 
-def _hashing(target: Target | None, port: int, subset: str) -> tuple[Any, tuple[Ref, str] | None]:
+def _hashing(target: Target | None, given: Destination) -> tuple[Any, tuple[Ref, str] | None]:
+    """By what requests are spread, and who says so: the most particular hash of a rule. A port's counts where the
+    destination names the port; one without a hash leaves the wider one in place."""
     rule = target.rule if target is not None else None
     if rule is None:
         return None, None
-    holding = policy.effective(rule, port, subset)
-    balancer = holding.load_balancer
-    if balancer is None or balancer.consistent_hash is None:
+    port = given.port.number if given.port is not None else 0
+    chosen, field = None, ""
+    for path, balancer in policy.balancers(rule.spec, port, given.subset):
+        if balancer.consistent_hash is not None:
+            chosen, field = balancer.consistent_hash, path
+    if chosen is None:
         return None, None
-    return actions.hash_policy(balancer.consistent_hash), (rule.ref, holding.field("load_balancer") + ".consistentHash")
+    return actions.hash_policy(chosen), (rule.ref, f"{field}.consistentHash")
 
 
 def config_metadata(rule: Object[Any]) -> Any:
@@ -321,6 +344,7 @@ def _catch_all_host(given: CatchAll) -> Resource:
     if given.allow:
         anywhere = naming.ALLOW_ANY_DYNAMIC_DNS_CLUSTER if given.dynamic else naming.PASSTHROUGH_CLUSTER
         route.route.cluster = given.cluster or anywhere
+        route.route.append_x_forwarded_host = given.forwarded_host
         actions.set_timeout(route.route, None)
     else:
         route.direct_response.status = 502

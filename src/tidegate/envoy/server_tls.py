@@ -7,9 +7,9 @@ https://istio.io/latest/docs/reference/config/networking/gateway/#ServerTLSSetti
 from collections.abc import Iterator
 from typing import Any
 
-from tidegate.api.networking import MinProtocolVersion, ServerTLSSettings, ServerTLSSettingsMode
-from tidegate.api.validation.tls import CIPHERS
+from tidegate.api.networking import ServerTLSSettings, ServerTLSSettingsMode
 from tidegate.envoy import protos, tls
+from tidegate.envoy.inputs import ClusterDefaults
 
 Mode = ServerTLSSettingsMode
 
@@ -17,12 +17,12 @@ CERTIFICATES_AT_MOST = 2
 """Of one server: one for RSA clients, one for ECDSA."""
 
 
-def socket(settings: ServerTLSSettings, alpn: tuple[str, ...], *, sds: bool) -> Any:
+def socket(settings: ServerTLSSettings, alpn: tuple[str, ...], defaults: ClusterDefaults, *, sds: bool) -> Any:
     """Transport socket that ends TLS. ``sds``: the agent serves files, else Envoy reads them itself."""
     common = protos.CommonTlsContext(alpn_protocols=alpn)
     put_certificates(common, settings, sds=sds)
     put_validation(common, settings, sds=sds)
-    put_params(common, settings)
+    put_params(common, settings, defaults)
     required = protos.boolean(settings.mode is Mode.MUTUAL)
     return tls.tls_socket(protos.DownstreamTlsContext(common_tls_context=common, require_client_certificate=required))
 
@@ -71,8 +71,7 @@ def put_validation(common: Any, settings: ServerTLSSettings, *, sds: bool) -> No
         verify_certificate_hash=settings.verify_certificate_hash,
     )
     if settings.insecure_skip_verify:
-        common.validation_context.CopyFrom(checked)
-        return
+        checked.trust_chain_verification = protos.CertificateValidationContext.ACCEPT_UNTRUSTED
     checked.match_subject_alt_names.extend(protos.StringMatcher(exact=name) for name in settings.subject_alt_names)
     named = client_roots(settings)
     if not named and settings.ca_crl:
@@ -81,21 +80,21 @@ def put_validation(common: Any, settings: ServerTLSSettings, *, sds: bool) -> No
         roots = tls.kubernetes_secret(named) if named else tls.agent_secret(f"file-root:{settings.ca_certificates}")
         common.combined_validation_context.CopyFrom(tls.combined(checked, roots))
     else:
-        checked.trusted_ca.filename = settings.ca_certificates
+        if settings.ca_certificates:
+            checked.trusted_ca.filename = settings.ca_certificates
         common.validation_context.CopyFrom(checked)
 
 
-def put_params(common: Any, settings: ServerTLSSettings) -> None:
-    """Versions, ciphers and curves where the server names any; Envoy's own otherwise."""
-    low, high = settings.min_protocol_version, settings.max_protocol_version
-    given = (settings.cipher_suites, settings.ecdh_curves)
-    if not any(given) and low is high is MinProtocolVersion.TLS_AUTO:
-        return
-    params = common.tls_params
-    if low.value in tls.VERSIONS:
-        params.tls_minimum_protocol_version = tls.VERSIONS[low.value]
-    if high.value in tls.VERSIONS:
-        params.tls_maximum_protocol_version = tls.VERSIONS[high.value]
-    known = (name for name in settings.cipher_suites if name.lstrip("-+") in CIPHERS)
-    params.cipher_suites.extend(dict.fromkeys(known))
-    params.ecdh_curves.extend(settings.ecdh_curves)
+def put_params(common: Any, settings: ServerTLSSettings, defaults: ClusterDefaults) -> None:
+    """Versions, ciphers and curves: the server's, else those of the mesh's ``tlsDefaults``; Envoy's own otherwise."""
+    low = tls.VERSIONS.get(settings.min_protocol_version.value, tls.VERSIONS.get(defaults.tls_min_version))
+    params = protos.TlsParameters(
+        cipher_suites=tls.known_ciphers(settings.cipher_suites) or defaults.tls_ciphers,
+        ecdh_curves=settings.ecdh_curves or defaults.tls_curves,
+    )
+    if low is not None:
+        params.tls_minimum_protocol_version = low
+    if (high := tls.VERSIONS.get(settings.max_protocol_version.value)) is not None:
+        params.tls_maximum_protocol_version = high
+    if params.ByteSize():
+        common.tls_params.CopyFrom(params)

@@ -26,15 +26,15 @@ def black_hole(defaults: ClusterDefaults) -> Resource:
     return resource(cluster.name, CLUSTER, cluster)
 
 
-def passthrough(defaults: ClusterDefaults) -> Resource:
+def passthrough(defaults: ClusterDefaults, proxy: ProxyKind) -> Resource:
     """To wherever the application was going."""
-    cluster = _original_destination(naming.PASSTHROUGH_CLUSTER, defaults)
+    cluster = _original_destination(naming.PASSTHROUGH_CLUSTER, defaults, proxy)
     return resource(cluster.name, CLUSTER, cluster)
 
 
 def inbound_passthrough(defaults: ClusterDefaults, proxy: ProxyKind) -> Resource:
     """To the application, on ports that no service lists. Statistics count it as PassthroughCluster, as Istio's."""
-    cluster = _original_destination(naming.INBOUND_PASSTHROUGH_CLUSTER, defaults)
+    cluster = _original_destination(naming.INBOUND_PASSTHROUGH_CLUSTER, defaults, proxy)
     put_inbound_bind(cluster, proxy)
     return resource(cluster.name, CLUSTER, cluster)
 
@@ -53,8 +53,8 @@ def any_dynamic(defaults: ClusterDefaults, catch_all: CatchAll, proxy: ProxyKind
         circuit_breakers=pool.circuit_breakers(None),
     )
     options = protos.HttpProtocolOptions()
-    options.use_downstream_protocol_config.http_protocol_options.SetInParent()
-    options.use_downstream_protocol_config.http2_protocol_options.SetInParent()
+    options.common_http_protocol_options.idle_timeout.CopyFrom(protos.duration(PASSTHROUGH_IDLE))
+    pool.put_as_downstream(options, keeps_case=proxy.headers.keeps_case)
     if secured.socket is not None:
         cluster.transport_socket.CopyFrom(secured.socket)
         options.upstream_http_protocol_options.auto_sni = secured.auto_sni
@@ -66,20 +66,18 @@ def any_dynamic(defaults: ClusterDefaults, catch_all: CatchAll, proxy: ProxyKind
     return resource(name, CLUSTER, cluster)
 
 
-def _original_destination(name: str, defaults: ClusterDefaults) -> Any:
+def _original_destination(name: str, defaults: ClusterDefaults, proxy: ProxyKind) -> Any:
     mesh = defaults.traffic_policy.value.connection_pool if defaults.traffic_policy else None
-    inbound = name == naming.INBOUND_PASSTHROUGH_CLUSTER
     options = protos.HttpProtocolOptions()
     options.common_http_protocol_options.idle_timeout.CopyFrom(protos.duration(PASSTHROUGH_IDLE))
-    options.use_downstream_protocol_config.http_protocol_options.SetInParent()
-    options.use_downstream_protocol_config.http2_protocol_options.SetInParent()
+    pool.put_as_downstream(options, keeps_case=proxy.headers.keeps_case)
     cluster = protos.Cluster(
         name=name,
         alt_stat_name=naming.PASSTHROUGH_CLUSTER + DELIMITER,
         type=protos.Cluster.DiscoveryType.ORIGINAL_DST,
         lb_policy=balancing.LB.Value("CLUSTER_PROVIDED"),
         connect_timeout=protos.duration(defaults.connect_timeout),
-        circuit_breakers=pool.circuit_breakers(None if inbound else mesh),
+        circuit_breakers=pool.circuit_breakers(mesh),
         typed_extension_protocol_options={pool.HTTP_OPTIONS: protos.any_of(options)},
     )
     pool.put_keepalive(cluster, defaults.tcp_keepalive, None)

@@ -6,12 +6,14 @@ cluster and Envoy would refuse a cluster or listener that names it: files and th
 Envoy itself.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from tidegate.api.networking import ClientTLSSettings, ClientTLSSettingsMode
+from tidegate.api.validation.tls import CIPHERS
 from tidegate.envoy import protos
 from tidegate.envoy.inputs import ClusterDefaults, ClusterInput
 from tidegate.kit import naming
@@ -71,8 +73,11 @@ def upstream(
     """What a DestinationRule's TLS block, or automatic mutual TLS in its absence, makes of a cluster."""
     if settings is None:
         wanted = given.proxy.mtls and given.defaults.auto_mtls and not given.plain
-        meshed = wanted and not given.service.external and not original_dst
-        return UpstreamTls(matches=_automatic(given, http2)) if meshed else PLAIN
+        if not wanted or given.service.external:
+            return PLAIN
+        if original_dst:  # every endpoint takes it, or the input says plain
+            return UpstreamTls(socket=tls_socket(_automatic_context(given, http2)))
+        return UpstreamTls(matches=_automatic(given, http2))
     if settings.mode is Mode.DISABLE:
         return PLAIN
     if settings.mode is Mode.ISTIO_MUTUAL:
@@ -80,10 +85,14 @@ def upstream(
     return _originated(given, settings, http2)
 
 
-def _automatic(given: ClusterInput, http2: bool) -> tuple[Any, ...]:
+def _automatic_context(given: ClusterInput, http2: bool) -> Any:
     sni = naming.sni_cluster(given.port.number, given.subset, given.service.host)
+    return _mesh_context(sni, given.peers, http2)
+
+
+def _automatic(given: ClusterInput, http2: bool) -> tuple[Any, ...]:
     mutual = protos.Cluster.TransportSocketMatch(
-        name="tlsMode-istio", transport_socket=tls_socket(_mesh_context(sni, given.peers, http2))
+        name="tlsMode-istio", transport_socket=tls_socket(_automatic_context(given, http2))
     )
     mutual.match.fields["tlsMode"].string_value = "istio"
     return (mutual, _plain_match())
@@ -134,7 +143,7 @@ def _originated(given: ClusterInput, settings: ClientTLSSettings, http2: bool) -
         return PLAIN
     names = settings.subject_alt_names
     if not names and given.service.registry is Registry.EXTERNAL:
-        names = given.service.subject_alt_names
+        names = given.peers
     return originated(settings, names, given.defaults, http2=http2, sds=given.proxy.mtls)
 
 
@@ -150,7 +159,7 @@ def originated(
     return UpstreamTls(
         socket=tls_socket(protos.UpstreamTlsContext(common_tls_context=common, sni=settings.sni)),
         auto_sni=not settings.sni,
-        auto_san_validation=not settings.sni and not names and checked,
+        auto_san_validation=not settings.sni and not settings.subject_alt_names and checked,
         originates=True,
     )
 
@@ -177,10 +186,11 @@ def _put_certificates(common: Any, settings: ClientTLSSettings, *, sds: bool) ->
 
 def _put_validation(common: Any, settings: ClientTLSSettings, names: tuple[str, ...], *, sds: bool) -> None:
     if settings.insecure_skip_verify:
-        common.validation_context.SetInParent()
+        if not settings.credential_name:
+            common.validation_context.SetInParent()
         return
     context = _exact(names)
-    if settings.ca_crl:
+    if settings.ca_crl and not settings.credential_name:
         context.crl.filename = settings.ca_crl
     if settings.credential_name:
         roots = kubernetes_secret(roots_of(settings.credential_name))
@@ -192,6 +202,11 @@ def _put_validation(common: Any, settings: ClientTLSSettings, names: tuple[str, 
         common.validation_context.CopyFrom(context)
         return
     common.combined_validation_context.CopyFrom(combined(context, roots))
+
+
+def known_ciphers(names: Iterable[str]) -> tuple[str, ...]:
+    """Without those that Envoy does not know: it would refuse them all."""
+    return tuple(dict.fromkeys(name for name in names if name.lstrip("-+") in CIPHERS))
 
 
 def roots_of(credential: str) -> str:
@@ -252,11 +267,11 @@ def kubernetes_secret(credential: str) -> Any:
 
 def _client_params(defaults: ClusterDefaults | None) -> Any:
     """Mesh ``tlsDefaults`` hold for TLS other than the mesh's own, which goes without them."""
-    lowest = VERSIONS.get(defaults.tls_min_version if defaults else "", protos.TlsParameters.TLSv1_2)
     return protos.TlsParameters(
-        tls_minimum_protocol_version=lowest,
+        tls_minimum_protocol_version=protos.TlsParameters.TLSv1_2,
         tls_maximum_protocol_version=protos.TlsParameters.TLSv1_3,
         cipher_suites=defaults.tls_ciphers if defaults else (),
+        ecdh_curves=defaults.tls_curves if defaults else (),
     )
 
 
@@ -283,7 +298,7 @@ def downstream_mesh(alpn: tuple[str, ...], defaults: ClusterDefaults) -> Any:
         tls_params=protos.TlsParameters(
             tls_minimum_protocol_version=VERSIONS.get(defaults.mesh_tls_min_version, protos.TlsParameters.TLSv1_2),
             tls_maximum_protocol_version=protos.TlsParameters.TLSv1_3,
-            cipher_suites=MESH_CIPHERS,
+            cipher_suites=known_ciphers(defaults.mesh_tls_ciphers) or MESH_CIPHERS,
         ),
         tls_certificate_sds_secret_configs=[workload_secret(WORKLOAD_SECRET)],
         combined_validation_context=combined(context, workload_secret(WORKLOAD_ROOTS)),

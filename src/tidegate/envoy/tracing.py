@@ -60,8 +60,9 @@ def put(manager: Any, tracer: Tracer, proxy: ProxyKind) -> None:
         name, make = _MAKERS[type(provider)]
         tracing.provider.name = name
         tracing.provider.typed_config.CopyFrom(protos.any_of(make(provider, tracer, proxy.spans)))
-        if isinstance(provider, SkyWalkingTracingProvider):
-            tracing.spawn_upstream_span.value = True  # its traces tie services together by the client's span
+        if proxy.router or isinstance(provider, SkyWalkingTracingProvider):
+            # a trace begins at a gateway, and SkyWalking ties services together by the client's span
+            tracing.spawn_upstream_span.value = True
     _limit(tracing, getattr(provider, "max_tag_length", 0), proxy)
 
 
@@ -86,14 +87,9 @@ def _zipkin(given: ZipkinTracingProvider, tracer: Tracer, _spans: SpanSettings) 
         shared_span_context=protos.boolean(False),
         trace_context_option=protos.ZipkinConfig.TraceContextOption.Value(given.trace_context_option.value),
     )
-    if given.timeout is None and not given.headers:
-        config.collector_cluster, config.collector_hostname, config.collector_endpoint = (
-            tracer.cluster,
-            tracer.host,
-            path,
-        )
-    else:
-        config.collector_service.CopyFrom(_http(tracer, path, given.timeout, given.headers))
+    service = _http(tracer, path, given.timeout, given.headers)
+    service.http_uri.uri = f"http://{service.http_uri.uri}"
+    config.collector_service.CopyFrom(service)
     return config
 
 
@@ -103,9 +99,9 @@ def _datadog(_given: DatadogTracingProvider, tracer: Tracer, spans: SpanSettings
     )
 
 
-def _skywalking(given: SkyWalkingTracingProvider, tracer: Tracer, spans: SpanSettings) -> Any:
+def _skywalking(given: SkyWalkingTracingProvider, tracer: Tracer, _spans: SpanSettings) -> Any:
+    """Envoy names the service after its own cluster, which is the workload's."""
     config = protos.SkyWalkingConfig(grpc_service=_grpc(tracer))
-    config.client_config.service_name = spans.service
     if given.access_token:
         config.client_config.backend_token = given.access_token
     return config
@@ -128,10 +124,14 @@ def _opentelemetry(given: OpenTelemetryTracingProvider, tracer: Tracer, spans: S
 
 def _detectors(given: OpenTelemetryTracingProvider) -> Iterator[Any]:
     asked = given.resource_detectors
-    if asked is not None and asked.environment is not None:
+    by_convention = given.service_attribute_enrichment is ServiceAttributeEnrichment.OTEL_SEMANTIC_CONVENTIONS
+    environment = asked is not None and asked.environment is not None
+    if environment or (by_convention and not (asked is not None and asked.dynatrace is not None)):
         yield protos.extension(f"{_DETECTORS}.environment", protos.EnvironmentResourceDetector())
     if asked is not None and asked.dynatrace is not None:
         yield protos.extension(f"{_DETECTORS}.dynatrace", protos.DynatraceResourceDetector())
+        if by_convention and not environment:
+            yield protos.extension(f"{_DETECTORS}.environment", protos.EnvironmentResourceDetector())
 
 
 def _grpc(tracer: Tracer) -> Any:
@@ -142,7 +142,7 @@ def _grpc(tracer: Tracer) -> Any:
 def _http(tracer: Tracer, path: str, timeout: Duration | None, headers: Sequence[HttpHeader]) -> Any:
     """Envoy demands a timeout; 5 s, as Istio has it, where none is given."""
     found = protos.HttpService()
-    found.http_uri.uri = f"http://{tracer.host}/{path.removeprefix('/')}"
+    found.http_uri.uri = f"{tracer.host}/{path.removeprefix('/')}"
     found.http_uri.cluster = tracer.cluster
     found.http_uri.timeout.CopyFrom(protos.duration(_COLLECTOR_TIMEOUT if timeout is None else timeout))
     for name, value in _valued(headers):

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
-from tidegate.api.networking import ConnectionPoolSettings, Sidecar
+from tidegate.api.networking import Sidecar
 from tidegate.api.objects import Object, Ref
 from tidegate.api.telemetry import WorkloadMode
 from tidegate.envoy import credentials, inbound, policy, routes, special, telemetry
@@ -119,7 +119,8 @@ def inbound_input(world: World, proxy: Proxy, slices: Slices) -> InboundInput:
     return InboundInput(
         targets=targets,
         sidecar=sidecar,
-        pools=tuple((port, keyed(pool)) for port, pool, _ in pools if pool is not None),
+        pools=tuple((port, keyed(held.connection_pool)) for port, held, _ in pools if held.connection_pool is not None),
+        budgets=tuple((port, keyed(held.retry_budget)) for port, held, _ in pools if held.retry_budget is not None),
         pool_rules=tuple((port, ref) for port, _, ref in pools),
         address=proxy.addresses[0] if _needs_address(sidecar) else "",
         credentials=_upstream_credentials(world, proxy),
@@ -139,10 +140,8 @@ def _needs_address(sidecar: Object[Sidecar] | None) -> bool:
     return bool(sidecar and sidecar.spec.ingress)
 
 
-def _pools(
-    world: World, proxy: Proxy, targets: tuple[ServiceTarget, ...]
-) -> Iterator[tuple[int, ConnectionPoolSettings | None, Ref]]:
-    """DestinationRules that hold for inbound clusters, by target port, and their connection pools; rules with a
+def _pools(world: World, proxy: Proxy, targets: tuple[ServiceTarget, ...]) -> Iterator[tuple[int, policy.Policy, Ref]]:
+    """DestinationRules that hold for inbound clusters, by target port, and what they say of the port; rules with a
     workloadSelector do not count."""
     seen: set[int] = set()
     for target in targets:
@@ -150,10 +149,9 @@ def _pools(
             continue
         seen.add(target.endpoint_port)
         rule = choice.destination_rule(world, proxy.kind, target.service, selectors=False)
-        if rule is None:
+        if rule is None or rule.spec.traffic_policy is None:
             continue
-        pool = policy.effective(rule, target.port.number, "").connection_pool
-        yield target.endpoint_port, pool, rule.ref
+        yield target.endpoint_port, policy.effective(rule, target.port.number, ""), rule.ref
 
 
 def build_own(given: OwnInput, builders: Builders) -> InboundState:

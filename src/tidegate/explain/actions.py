@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from tidegate.dump.config.route import MirrorPolicy, RetryPolicy, RouteAction
 from tidegate.dump.model import Metadata
-from tidegate.explain import rewrite
+from tidegate.explain import headers, rewrite
 from tidegate.explain.clusters import Result, Want, forward
 from tidegate.explain.exchange import Exchange
 from tidegate.explain.trace import Mirror
@@ -89,7 +89,7 @@ def _send(walk: Walk, exchange: Exchange, action: RouteAction) -> Iterator[Resul
         version=request.version,
         authority=authority,
         path=rewrite.path_after(walk, exchange, action),
-        headers=request.headers,
+        headers=headers.sent(exchange),
         criteria=_criteria(exchange, action),
         not_found=action.cluster_not_found_response_code,
         auto_host_rewrite=action.auto_host_rewrite,

@@ -48,14 +48,20 @@ def choose(walk: Walk, running: RunningListener) -> Chosen:
         left = kept
     if left:
         same = tuple(number for number, _ in left[1:])
-        return Chosen(left[0][0], _why(decided), walk.nearest(rejected), same)
+        return Chosen(left[0][0], _why(decided or _asked(walk, left[0][1])), walk.nearest(rejected), same)
     if running.listener.default_filter_chain is not None:
         return Chosen(DEFAULT_CHAIN, "no filter chain matches, so the default one", walk.nearest(rejected))
     return Chosen(None, "no filter chain matches and there is no default one", walk.nearest(rejected))
 
 
-def _why(decided: list[str]) -> str:
-    return f"matches {', '.join(decided)}" if decided else "the filter chain that asks for nothing else"
+def _asked(walk: Walk, head: ChainHead) -> list[str]:
+    """What a chain asks for, that had no rival."""
+    match = head.filter_chain_match
+    return [f"{each.name} {each.asked}" for each in _criteria(walk) if each.rank(match) != _INDIFFERENT]
+
+
+def _why(matched: list[str]) -> str:
+    return f"matches {', '.join(matched)}" if matched else "the filter chain that asks for nothing"
 
 
 def _best(

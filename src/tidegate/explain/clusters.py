@@ -297,6 +297,7 @@ def _reached(walk: Walk, cluster: Cluster, kind: str, group: Group, want: Want) 
         protocol=_protocol(cluster, options, want),
         authority=authority if want.http else "",
         path=want.path,
+        headers=want.headers if want.http else (),
         source=_source(walk, cluster),
         client_tls=walk.payload == "tls",
         proxy_protocol=group.socket.proxy_protocol,

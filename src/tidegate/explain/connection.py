@@ -48,6 +48,8 @@ class Connection(msgspec.Struct, frozen=True):
     """The server speaks first and the client waits for it."""
     captured: bool = True
     """Packet rules redirect it to the proxy. False: it comes to a listener that is bound to the dialled address."""
+    transparent: bool = False
+    """By TPROXY: where no listener takes them, its packets are dropped and not refused (iptables-extensions(8))."""
     plain_bytes: bool = False
     """The client speaks first, and it is neither TLS nor HTTP; so it is also where nothing else is said."""
 

@@ -8,7 +8,7 @@ from tidegate.dump.config.listener import Filter
 from tidegate.dump.config.network import HttpConnectionManager
 from tidegate.dump.config.parts import read
 from tidegate.dump.config.route import Route
-from tidegate.explain import hosts, http_filters, routes
+from tidegate.explain import grpc, hosts, http_filters, routes
 from tidegate.explain.actions import respond, targets
 from tidegate.explain.clusters import Result
 from tidegate.explain.config import RouteTable
@@ -52,11 +52,16 @@ def manage(walk: Walk, raw: dict[str, object], place: Place) -> Iterator[Result]
         yield table
         return
     for branch, found in _routed(walk, exchange.with_(table=table)):
-        upgrade = _refused_upgrade(branch, found)
-        if upgrade:
-            yield branch.end("protocol_error", f"an upgrade to {upgrade} is not enabled (403)", http_status=403)
-        else:
-            yield from _filtered(branch, found)
+        for result in _served(branch, found):
+            yield grpc.answered(result, opened)
+
+
+def _served(walk: Walk, exchange: Exchange) -> Iterator[Result]:
+    upgrade = _refused_upgrade(walk, exchange)
+    if upgrade:
+        yield walk.end("protocol_error", f"an upgrade to {upgrade} is not enabled (403)", http_status=403)
+    else:
+        yield from _filtered(walk, exchange)
 
 
 def _codec(walk: Walk, manager: HttpConnectionManager) -> End | None:

@@ -82,8 +82,9 @@ def _fault(walk: Walk, asked: Asked) -> Iterator[Walk | End]:
         yield walk
         return
     _by_header(walk, asked.exchange, fault, asked.where)
-    for branch in _delayed(walk, fault):
-        yield from _aborted(branch, fault.abort)
+    facts = {"perRoute": True} if asked.per_route else {}
+    for branch in _delayed(walk, fault, facts):
+        yield from _aborted(branch, fault.abort, facts)
 
 
 def _concerned(exchange: Exchange, fault: Fault) -> bool:
@@ -105,17 +106,18 @@ def _by_header(walk: Walk, exchange: Exchange, fault: Fault, where: str) -> None
             walk.unsure(where, f"the request asks for a fault by {name}, which is not judged here")
 
 
-def _delayed(walk: Walk, fault: Fault) -> Iterator[Walk]:
+def _delayed(walk: Walk, fault: Fault, facts: dict[str, Any]) -> Iterator[Walk]:
     delay = duration(fault.delay.fixed_delay) if fault.delay else duration("0")
     share = fault.delay.percentage.share if fault.delay and delay else 0.0
     if share < 1:
         yield walk.split(1 - share)
     if share > 0:
         seen = walk.split(share).later(delay)
-        yield seen.step("http_filter", "HTTPFault", why=f"delays {share:.4%} of the requests by {delay}")
+        why = f"delays {100 * share:.6g}% of the requests by {delay}"
+        yield seen.step("http_filter", "HTTPFault", why=why, facts=facts)
 
 
-def _aborted(walk: Walk, abort: FaultAbort | None) -> Iterator[Walk | End]:
+def _aborted(walk: Walk, abort: FaultAbort | None, facts: dict[str, Any]) -> Iterator[Walk | End]:
     share = abort.percentage.share if abort and (abort.http_status or abort.grpc_status is not None) else 0.0
     if share < 1:
         yield walk.split(1 - share)
@@ -123,7 +125,8 @@ def _aborted(walk: Walk, abort: FaultAbort | None) -> Iterator[Walk | End]:
         grpc = abort.grpc_status is not None
         status = 200 if grpc else abort.http_status
         answer = f"gRPC status {abort.grpc_status}" if grpc else str(status)
-        seen = walk.split(share).step("http_filter", "HTTPFault", why=f"aborts {share:.4%} of the requests ({answer})")
+        words = f"aborts {100 * share:.6g}% of the requests ({answer})"
+        seen = walk.split(share).step("http_filter", "HTTPFault", why=words, facts=facts)
         why = f"a fault is injected: {answer}"
         yield seen.end("direct_response", why, http_status=status, response_flags=("FI",))
 

@@ -34,7 +34,7 @@ def _connection(before: Connection, inside: Inside, walk: Walk) -> Connection:
         method = want.tunnel.method
         http, tls = HttpRequest("1.1", method, want.tunnel.host, "" if method == "CONNECT" else "/"), None
     elif want.http and http is not None:
-        http = HttpRequest(http.version, http.method, want.authority, want.path, http.headers)
+        http = HttpRequest(http.version, http.method, want.authority, want.path, want.headers)
     return Connection(
         direction="gateway",
         ip=before.ip,

@@ -18,7 +18,7 @@ from tidegate.explain.walk import Notes, Walk
 
 __all__ = ["Profile", "interpret"]
 
-_IDLE = {"no_listener": "Listeners[", "no_cluster": "Clusters["}
+_IDLE = {"no_listener": "Listeners[", "dropped": "Listeners[", "no_cluster": "Clusters["}
 """By what a connection ends for want of, the entries of a dump that tell of such as are not in use."""
 
 

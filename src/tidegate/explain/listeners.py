@@ -100,7 +100,10 @@ def no_listener(walk: Walk) -> End:
     where = f"{walk.ip}:{walk.port}"
     rejected = _others_on_port(walk)
     seen = walk.step("listener", "Listener", why=f"no listener for {where}", rejected=rejected)
-    return seen.end("no_listener", f"the proxy has no listener that takes connections to {where}")
+    why = f"the proxy has no listener that takes connections to {where}"
+    if walk.connection.transparent:
+        return seen.end("dropped", f"{why}: TPROXY drops its packets, and the client waits")
+    return seen.end("no_listener", why)
 
 
 def _others_on_port(walk: Walk) -> tuple[Rejection, ...]:

@@ -12,6 +12,7 @@ EndKind = Literal[
     "redirect",
     "closed",
     "no_listener",
+    "dropped",
     "no_filter_chain",
     "no_virtual_host",
     "no_route",
@@ -104,6 +105,9 @@ class FarSide(msgspec.Struct, frozen=True):
     """"tcp", "http/1.1" or "h2"; "auto" where the two sides agree on one."""
     authority: str = ""
     path: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Of the request as its route leaves it, each name in one place; those that Envoy adds to every request are left
+    out."""
     source: str = ""
     """The client's address where it is kept or a bound one; "" for the proxy's own."""
     client_tls: bool = False
@@ -132,6 +136,8 @@ class End(msgspec.Struct, frozen=True):
     """Those that may be chosen now; for ``no_endpoints`` those that cannot be."""
     http_status: int | None = None
     """Of the answer that the proxy gives itself."""
+    grpc_status: int | None = None
+    """The same answer to a gRPC client: HTTP status 200 with this ``grpc-status``."""
     response_flags: tuple[str, ...] = ()
     location: str = ""
     delay: str = ""

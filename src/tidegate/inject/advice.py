@@ -5,7 +5,8 @@ import re
 from collections.abc import Collection, Iterator
 
 from tidegate.inject.annotations import CHECKS, INJECT, REVISION, REWRITE, TRAFFIC
-from tidegate.inject.context import PROXY, Context
+from tidegate.inject.context import PROXY, PROXY_IMAGE, Context
+from tidegate.inject.probes import unknown_ports
 from tidegate.inject.settings import Json
 
 _OURS = re.compile(r"^([a-z0-9-]+\.)*istio\.io/")
@@ -95,6 +96,10 @@ def warnings(annotations: Json, labels: Json) -> Iterator[str]:
     for name in labels:
         if said := _of_name(name, "label", LABELS, CHECKS):
             yield f"metadata.labels[{name}]: {said}"
+    for kind, values in (("annotations", annotations), ("labels", labels)):
+        if (value := values.get(INJECT, "true")) not in ("true", "false"):
+            said = f'{value!r} decides nothing; expected "true" or "false"'
+            yield f"metadata.{kind}[{INJECT}]: {said}"
     yield from _of_values(annotations)
 
 
@@ -121,6 +126,12 @@ def _of_values(annotations: Json) -> Iterator[str]:
             f"metadata.annotations[{ranges}]: it is empty, so nothing that the pod sends goes through the sidecar; "
             'expected "*" or CIDRs unless that is meant'
         )
+    image = str(annotations.get(PROXY_IMAGE, "/"))
+    if "/" not in image:
+        yield (
+            f"metadata.annotations[{PROXY_IMAGE}]: {image!r} says no registry, so the installation's image is used; "
+            "expected a whole reference such as registry.example/proxyv2:1.0"
+        )
     if str(annotations.get(REWRITE, "true")).lower() == "false":
         yield f"metadata.annotations[{REWRITE}]: probes are not rewritten; under strict mutual TLS they fail"
 
@@ -142,7 +153,12 @@ OWN_PORTS = (15000, 15001, 15004, 15006, 15008, 15020, 15021, 15053, 15090)
 
 
 def of_pod(context: Context) -> Iterator[str]:
-    """Containers that the packet rules take for the proxy, and those that want a port of its."""
+    """Containers that the packet rules take for the proxy, and those that want a port of its; probes that can ask
+    nobody, and a resolver that does not know the control plane."""
+    policy = context.spec.get("dnsPolicy") or "ClusterFirst"
+    if policy != "ClusterFirst":
+        said = "the proxy may not find its control plane, a name of the cluster; expected ClusterFirst"
+        yield f"spec.dnsPolicy: {policy}: {said}"
     user = context.identity[0]
     whole = (context.spec.get("securityContext") or {}).get("runAsUser")
     for number, each in enumerate(context.spec.get("containers") or ()):
@@ -155,6 +171,8 @@ def of_pod(context: Context) -> Iterator[str]:
                 f"{at}.securityContext.runAsUser: {each.get('name')} runs as user {user}, which is the proxy's: what "
                 "it sends bypasses the sidecar; give it another user"
             )
+        for field, name in unknown_ports(each):
+            yield f"{at}.{field}: the container has no port named {name!r}; the probe fails"
         for port in each.get("ports") or ():
             if port.get("containerPort") in OWN_PORTS:
                 yield f"{at}.ports: port {port['containerPort']} is the proxy's own; expected another"

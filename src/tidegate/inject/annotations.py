@@ -27,6 +27,7 @@ USER_VOLUME, USER_MOUNT = "sidecar.istio.io/userVolume", "sidecar.istio.io/userV
 
 RESERVED_PORTS = (15000, 15001, 15004, 15006, 15008, 15020, 15021, 15053, 15090)
 """Ports of the proxy itself: no application's metrics are there."""
+_INTERFACE = re.compile(r"[a-zA-Z][a-zA-Z0-9_.\-]{0,14}")
 _QUANTITY = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+|[numkMGTPE]|[KMGTPE]i)?")
 
 Check = Callable[[str], str]
@@ -89,6 +90,20 @@ def _targets(value: str) -> str:
     return ""
 
 
+def scraped_port(value: str) -> str:
+    """What was expected of a port of the application's, when the value is not that; else ""."""
+    own = ", ".join(str(port) for port in RESERVED_PORTS)
+    right = _is_port(value, least=1) and int(value) not in RESERVED_PORTS
+    return "" if right else f"expected a port of the application from 1 to 65535, none of the proxy's ({own})"
+
+
+def _interfaces(value: str) -> str:
+    """Names of network interfaces as Linux has them."""
+    wrong = [name for name in value.split(",") if not _INTERFACE.fullmatch(name.strip())] if value else []
+    said = "expected names of network interfaces, of at most 15 letters, digits, dots, dashes and underscores"
+    return f"{said}, separated by commas; {wrong[0]!r} is none" if wrong else ""
+
+
 def _anything(_value: str) -> str:
     return ""
 
@@ -105,9 +120,9 @@ _SETTINGS = {
 
 CHECKS: dict[str, Check] = {
     **{TRAFFIC + name: check for name, (_, check) in _SETTINGS.items()},
-    TRAFFIC + "excludeInterfaces": _anything,
-    TRAFFIC + "kubevirtInterfaces": _anything,
-    VIRTUAL_INTERFACES: _anything,
+    TRAFFIC + "excludeInterfaces": _interfaces,
+    TRAFFIC + "kubevirtInterfaces": _interfaces,
+    VIRTUAL_INTERFACES: _interfaces,
     MODE: _mode,
     STATUS_PORT: _port,
     "readiness.status.sidecar.istio.io/initialDelaySeconds": _unsigned,
@@ -139,7 +154,7 @@ CHECKS: dict[str, Check] = {
     USER_MOUNT: _volumes,
     REWRITE: _boolean,
     NATIVE: _boolean,
-    INJECT: _boolean,
+    INJECT: _anything,
     STATUS: _anything,
     OVERRIDES: _anything,
     PROXY_CONFIG: _anything,
@@ -182,6 +197,10 @@ _FALSE = ("false", "f", "0", "no", "n", "off")
 
 def is_true(value: Any) -> bool:
     return str(value).lower() in _TRUE
+
+
+def is_false(value: Any) -> bool:
+    return str(value).lower() in _FALSE
 
 
 def named_entries(text: str) -> list[Json]:

@@ -1,8 +1,7 @@
 """What one injection is about: the pod, what it belongs to, the settings, and what follows from them."""
 
 import json
-import re
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import msgspec
@@ -11,7 +10,7 @@ from tidegate.api import meshconfig
 from tidegate.api.mesh import ProxyConfig
 from tidegate.api.walk import walk
 from tidegate.api.yamltext import YamlError, read_yaml
-from tidegate.inject import annotations
+from tidegate.inject import annotations, openshift
 from tidegate.inject.errors import InjectionError
 from tidegate.inject.settings import Json, Settings, at, merged
 from tidegate.inject.workloads import Workload
@@ -19,6 +18,10 @@ from tidegate.kit.errors import FieldError
 
 PROXY = "istio-proxy"
 PROXY_ID = 1337
+PROXY_IMAGE = "sidecar.istio.io/proxyImage"
+_PROXY_SETTING = "global.proxy.image"
+_IMAGE_TYPES = ("distroless", "debug")
+"""Endings of tags that stand for a type of image."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -67,13 +70,14 @@ class Context:
         _, errors, _ = walk(ProxyConfig, found, where)
         if errors:
             raise InjectionError(str(self.workload), tuple(errors))
-        return merged(self.settings.proxy_defaults, found)
+        return _over(self.settings.proxy_defaults, found)
 
     @property
     def proxy_config_json(self) -> str:
         """As the proxy is told it: without what every proxy has by default."""
-        default = meshconfig.base()["defaultConfig"]
-        kept = {k: v for k, v in self.proxy_config.items() if default.get(k) != v}
+        default = {**_ZEROS, **meshconfig.base()["defaultConfig"]}
+        given = self.proxy_config.items()
+        kept = {k: v for k, v in given if v not in (None, "", default.get(k)) and (v != _ZEROS.get(k))}
         return json.dumps({k: kept[k] for k in _ordered(kept)}, separators=(",", ":"))
 
     @property
@@ -127,29 +131,28 @@ class Context:
         )
         return [*(["NET_ADMIN"] if self.tproxy else []), *(["NET_BIND_SERVICE"] if bind else [])]
 
-    @property
-    def runs_as_root(self) -> bool:
-        """Unless the pod's author gives the proxy a user: then that is the one that the rules are to leave alone."""
-        return bool(self.capabilities) and at(self._own_proxy, "securityContext.runAsUser") is None
-
     @cached_property
     def identity(self) -> tuple[int, int]:
-        """User and group of the proxy: the user's own choice, OpenShift's for the namespace, else 1337."""
-        context = at(self._own_proxy, "securityContext", {})
-        user, group = context.get("runAsUser"), context.get("runAsGroup")
-        if self.settings.platform == "openshift" and not self.tproxy:
-            given = self._openshift("openshift.io/sa.scc.uid-range")
-            groups = self._openshift("openshift.io/sa.scc.supplemental-groups") or given
-            return given or PROXY_ID, groups or PROXY_ID
-        return user or PROXY_ID, group or user or PROXY_ID
+        """User and group of the proxy: the author's own choice, OpenShift's for the namespace, else 1337. With TPROXY
+        it runs as root, and is told by 1337."""
+        if self.tproxy:
+            return PROXY_ID, PROXY_ID
+        own = at(self._own_proxy, "securityContext", {})
+        user, group = (0, 0)
+        if self.settings.platform == "openshift":
+            user, group = openshift.last_ids(self.place.namespace_annotations)
+        return own.get("runAsUser") or user or PROXY_ID, own.get("runAsGroup") or group or PROXY_ID
 
-    def _openshift(self, name: str) -> int:
-        """The last id of the namespace's range, which no workload gets by default."""
-        match = re.match(r"^(\d{1,10})[/-](\d{1,10})", self.place.namespace_annotations.get(name, ""))
-        if match is None:
-            return 0
-        first, second = int(match[1]), int(match[2])
-        return second if "-" in match[0] else first + second - 1
+    @property
+    def exempt_user(self) -> int:
+        """The user whose traffic the rules leave alone. As root the proxy is told by its group, which the rules take
+        to be this number."""
+        return self.own_user or (PROXY_ID if self.capabilities else self.identity[0])
+
+    @property
+    def own_user(self) -> int:
+        """The user that the pod's author gives the proxy; 0 for none, or for root."""
+        return int(at(self._own_proxy, "securityContext.runAsUser") or 0)
 
     @property
     def _own_proxy(self) -> Json:
@@ -181,8 +184,13 @@ class Context:
         return self.workload.namespace or self.place.namespace or "default"
 
     @property
+    def known_cluster(self) -> str:
+        """The cluster's name; "" where nobody says it."""
+        return str(self.place.cluster or self.value("global.multiCluster.clusterName") or "")
+
+    @property
     def cluster(self) -> str:
-        return str(self.place.cluster or self.value("global.multiCluster.clusterName") or "Kubernetes")
+        return self.known_cluster or "Kubernetes"
 
     @property
     def network(self) -> str:
@@ -190,17 +198,35 @@ class Context:
             self.labels.get("topology.istio.io/network") or self.place.network or self.value("global.network") or ""
         )
 
-    def image(self, path: str = "global.proxy.image") -> str:
-        """The image of a container: the pod's, else the mesh's for proxies; a bare name is completed."""
-        image = str(self.annotations.get("sidecar.istio.io/proxyImage") or self.value(path) or "proxyv2")
-        if "/" in image:
-            return image
-        hub, tag = self.value("global.hub"), str(self.value("global.tag"))
-        kind = self.annotations.get("sidecar.istio.io/proxyImageType") or at(self.proxy_config, "image.imageType")
-        variant = str(kind or self.value("global.variant") or "")
-        if variant and variant != "default" and not tag.endswith(f"-{variant}"):
-            tag += f"-{variant}"
-        return f"{hub}/{image}:{tag}"
+    def image(self, path: str = _PROXY_SETTING) -> str:
+        """The image of a container: the pod's if it says where it is from, else the setting's; a bare name is
+        completed."""
+        own, image = str(self.annotations.get(PROXY_IMAGE) or ""), str(self.value(path) or "proxyv2")
+        whole = next((each for each in (own, image) if "/" in each), "")
+        return whole or f"{self.value('global.hub')}/{image}:{self._tag(path)}"
+
+    def _tag(self, path: str) -> str:
+        """The installation's tag, its ending replaced where another type of image is asked for."""
+        kind = self.annotations.get("sidecar.istio.io/proxyImageType")
+        if kind is None and path == _PROXY_SETTING:
+            kind = at(self.proxy_config, "image.imageType")
+        variant, tag = str(kind or self.value("global.variant") or ""), str(self.value("global.tag"))
+        if not variant:
+            return tag
+        known = next((f"-{each}" for each in _IMAGE_TYPES if tag.endswith(f"-{each}")), "")
+        plain = tag.removesuffix(known)
+        return plain if variant == "default" else f"{plain}-{variant}"
+
+
+_ZEROS: Json = {"interceptionMode": "REDIRECT", "controlPlaneAuthPolicy": "NONE", "proxyMetadata": {}}
+"""What need not be said of a ProxyConfig's fields."""
+_MERGED = ("proxyMetadata", "proxyHeaders")
+
+
+def _over(defaults: Json, own: Json) -> Json:
+    """A pod's ProxyConfig over the mesh's: its fields replace the mesh's, but for these mappings, which are joined."""
+    joined = {k: merged(defaults[k], own[k]) for k in _MERGED if isinstance(defaults.get(k), dict) and own.get(k)}
+    return {**defaults, **{k: v for k, v in own.items() if v is not None}, **joined}
 
 
 def _text(value: Any) -> str:
@@ -211,9 +237,14 @@ def _text(value: Any) -> str:
 
 def _ordered(given: Json) -> list[str]:
     """Names in the order in which ProxyConfig declares its fields."""
+    known = _places()
+    return sorted(given, key=lambda name: known.get(name, len(known)))
+
+
+@cache
+def _places() -> dict[str, int]:
     order = [field.encode_name for field in msgspec.structs.fields(ProxyConfig)]
-    known = {_camel(name): number for number, name in enumerate(order)}
-    return sorted(given, key=lambda name: known.get(name, len(order)))
+    return {_camel(name): number for number, name in enumerate(order)}
 
 
 def _camel(name: str) -> str:

@@ -38,13 +38,13 @@ def _no(reason: str) -> Decision:
 
 
 def _by_pod(labels: Json, given: Json, whose: str) -> Decision | None:
-    for kind, values in (("label", labels), ("annotation", given)):
-        if annotations.INJECT in values:
-            value = values[annotations.INJECT]
-            if annotations.is_true(value):
-                return Decision(True, f"{kind} {annotations.INJECT} is {value!r}")
-            if str(value):
-                return _no(f"Skipping injection because {whose} has {kind} {annotations.INJECT}: {value!r}")
+    """The label, if there is one, else the annotation; what is neither "true" nor "false" decides nothing."""
+    kind, values = ("label", labels) if annotations.INJECT in labels else ("annotation", given)
+    value = values.get(annotations.INJECT)
+    if value == "true":
+        return Decision(True, f"{kind} {annotations.INJECT} is {value!r}")
+    if value == "false":
+        return _no(f"Skipping injection because {whose} has {kind} {annotations.INJECT}: {value!r}")
     return None
 
 

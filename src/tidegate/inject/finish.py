@@ -4,20 +4,16 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tidegate.inject import annotations, probes
+from tidegate.inject import annotations, probes, scrapes
 from tidegate.inject.context import PROXY, Context
-from tidegate.inject.otel import resource_attributes
 from tidegate.inject.overlay import overlay
 from tidegate.inject.settings import Json
 from tidegate.inject.sidecar import INIT, VALIDATION
 
 PARTS = ("containers", "initContainers")
-METRICS = "ISTIO_PROMETHEUS_ANNOTATIONS"
-_SCRAPE, _PORT, _PATH = "prometheus.io/scrape", "prometheus.io/port", "prometheus.io/path"
-AGENT_METRICS = "/stats/prometheus"
 
 
-def own_containers(pod: Json, original: Json, template: Json, openshift: bool) -> Json:
+def own_containers(pod: Json, original: Json, template: Json) -> Json:
     """The user's own definition of containers that the template makes wins over the template's."""
     before = [each for part in PARTS for each in (original.get("spec") or {}).get(part) or ()]
     kept: dict[str, list[Json]] = {}
@@ -27,7 +23,7 @@ def own_containers(pod: Json, original: Json, template: Json, openshift: bool) -
             own = next((each for each in before if each.get("name") == name), None)
             if own is None:
                 continue
-            override = _override(own, before, openshift)
+            override = {k: v for k, v in own.items() if (k, v) != ("image", "auto")}
             kept.setdefault(part, []).append(override)
             spec = _applied(spec, part, override)
     if not kept:
@@ -60,22 +56,6 @@ def kept_as_found(pod: Json, original: Json, names: set[str]) -> Json:
     return {**pod, "spec": spec}
 
 
-def _override(own: Json, all_containers: list[Json], openshift: bool) -> Json:
-    if own.get("image") != "auto":
-        return own
-    out = {k: v for k, v in own.items() if k != "image"}
-    if openshift and isinstance(own.get("securityContext"), dict):
-        out["securityContext"] = _without_assigned(own["securityContext"], all_containers)
-    return out
-
-
-def _without_assigned(security: Json, all_containers: list[Json]) -> Json:
-    """OpenShift writes the namespace's user into every container: that is nobody's choice for the proxy."""
-    others = [each.get("securityContext") or {} for each in all_containers if each.get("name") != PROXY]
-    assigned = {(name, other.get(name)) for name in ("runAsUser", "runAsGroup") for other in others}
-    return {k: v for k, v in security.items() if (k, v) not in assigned}
-
-
 def _applied(spec: Json, part: str, override: Json) -> Json:
     """The container as the user has it over what there is; it goes where the template has put it."""
     name = override.get("name")
@@ -94,7 +74,7 @@ def _names(pod: Json, part: str) -> list[str]:
 def finished(pod: Json, template: Json, context: Context) -> Json:
     """Metrics, probes, status and order."""
     pod = _as_root(_located(pod, context), context)
-    pod = _with_metrics(pod, context)
+    pod = _with_metrics(_exempting(pod, context), context)
     pod = _with_probes(pod, context)
     pod = _annotated(pod, {annotations.STATUS: status(template, context)})
     extra = context.value("sidecarInjectorWebhook.injectedAnnotations", {})
@@ -108,6 +88,22 @@ def _as_root(pod: Json, context: Context) -> Json:
         return pod
     root = {"securityContext": {"runAsUser": 0, "runAsNonRoot": False}}
     return _with_proxy(pod, lambda proxy: overlay(proxy, root))
+
+
+def _exempting(pod: Json, context: Context) -> Json:
+    """The rules leave alone the user that the pod's author gives the proxy, whatever a template says."""
+    own, spec = context.own_user, dict(pod["spec"])
+    if own:
+        spec["initContainers"] = [_with_user(each, str(own)) for each in spec.get("initContainers") or ()]
+    return {**pod, "spec": {k: v for k, v in spec.items() if v or k in pod["spec"]}}
+
+
+def _with_user(container: Json, user: str) -> Json:
+    given = list(container.get("args") or ())
+    if container.get("name") not in (INIT, VALIDATION) or "-u" not in given[:-1]:
+        return container
+    given[given.index("-u") + 1] = user
+    return {**container, "args": given}
 
 
 def status(template: Json, context: Context) -> str:
@@ -131,28 +127,27 @@ def _annotated(pod: Json, given: Json) -> Json:
 
 
 def _located(pod: Json, context: Context) -> Json:
-    """The pod's network, and what else is known of where it runs."""
-    variables = {"ISTIO_META_NETWORK": context.network} if context.network else {}
-    pod = _with_variables(pod, {**variables, **_resource_attributes(context), **context.place.variables})
+    """The pod's cluster and network, and what else the webhook's path says of where it runs."""
+    known = {"ISTIO_META_CLUSTER_ID": context.known_cluster, "ISTIO_META_NETWORK": context.network}
+    said = context.place.variables | {name: value for name, value in known.items() if value}
+    pod = _with_variables(pod, dict(sorted(said.items())))
     if not context.network:
         return pod
     meta = pod["metadata"]
-    labels = {"topology.istio.io/network": context.network, **(meta.get("labels") or {})}
+    labels = {**(meta.get("labels") or {}), "topology.istio.io/network": context.network}
     return {**pod, "metadata": {**meta, "labels": labels}}
 
 
-def _resource_attributes(context: Context) -> dict[str, str]:
-    applications = context.applications or [{"name": PROXY}]
-    mesh, given = context.settings.mesh, context.annotations
-    said = resource_attributes(mesh, given, context.labels, context.namespace, applications)
-    return {"OTEL_RESOURCE_ATTRIBUTES": said} if said else {}
-
-
 def _with_variables(pod: Json, variables: dict[str, str]) -> Json:
+    """The pod with these variables at the end of its proxy's, in place of those of their names."""
     if not variables:
         return pod
     env = [{"name": name, "value": value} for name, value in variables.items()]
-    return _with_proxy(pod, lambda proxy: {**proxy, "env": _env_first(proxy, env)})
+
+    def changed(proxy: Json) -> Json:
+        return {**proxy, "env": [*(e for e in proxy.get("env") or () if e.get("name") not in variables), *env]}
+
+    return _with_proxy(pod, changed)
 
 
 def _with_proxy(pod: Json, change: Callable[[Json], Json]) -> Json:
@@ -164,47 +159,26 @@ def _with_proxy(pod: Json, change: Callable[[Json], Json]) -> Json:
     return {**pod, "spec": spec}
 
 
-def _env_first(container: Json, more: list[Json]) -> list[Json]:
-    """All variables of a container, those given replaced or added at the end."""
-    given = {each["name"]: each for each in more}
-    kept = [given.pop(each.get("name"), each) for each in container.get("env") or ()]
-    return [*kept, *given.values()]
-
-
 # Metrics
 
 
 def _with_metrics(pod: Json, context: Context) -> Json:
     """Scrapes go to the agent, which joins the application's numbers to the proxy's."""
-    asked = context.annotations.get(annotations.MERGE_METRICS)
-    merges = annotations.is_true(asked) if asked is not None else context.settings.mesh.get("enablePrometheusMerge")
-    given, port = context.annotations, context.agent_port
-    if not merges or str(given.get(_SCRAPE, given.get("prometheus.io.scrape", "true"))).lower() == "false":
-        return pod
-    if given.get(_PORT) == port and given.get(_PATH) == AGENT_METRICS:
-        return pod
-    if told := _application_metrics(given):
-        pod = _with_variables(pod, {METRICS: json.dumps(told, separators=(",", ":"))})
-        pod = _without_annotation(pod, annotations.SCRAPE_TARGETS)
-    return _annotated(pod, {_SCRAPE: "true", _PORT: port, _PATH: AGENT_METRICS})
+    said = scrapes.of_pod(context)
+    if said is not None:
+        if said:
+            pod = _with_variables(pod, {scrapes.VARIABLE: json.dumps(said, separators=(",", ":"))})
+        meta = pod.get("metadata") or {}
+        led = scrapes.led(meta.get("annotations") or {}, context.agent_port)
+        pod = {**pod, "metadata": {**meta, "annotations": led}}
+    given = pod["metadata"].get("annotations") or {}
+    return _annotated(pod, scrapes.secure_port(given, proxy_variables(pod)))
 
 
-def _without_annotation(pod: Json, name: str) -> Json:
-    meta = pod["metadata"]
-    return {**pod, "metadata": {**meta, "annotations": {k: v for k, v in meta["annotations"].items() if k != name}}}
-
-
-def _application_metrics(given: Json) -> Json:
-    targets = [_target(part.strip()) for part in str(given.get(annotations.SCRAPE_TARGETS) or "").split(",") if part]
-    told = {k: given[name] for k, name in (("scrape", _SCRAPE), ("path", _PATH), ("port", _PORT)) if name in given}
-    if targets:
-        return {"scrape": "true", **targets[0], **told, "targets": targets}
-    return told if str(given.get(_SCRAPE, "")).lower() == "true" else {}
-
-
-def _target(text: str) -> Json:
-    port, _, path = text.partition(":")
-    return {"port": port, "path": path or "/metrics"}
+def proxy_variables(pod: Json) -> dict[str, str]:
+    """The values that the pod's proxy has in its environment."""
+    found = [each for part in PARTS for each in (pod.get("spec") or {}).get(part) or () if each.get("name") == PROXY]
+    return {str(e.get("name")): str(e.get("value", "")) for each in found for e in each.get("env") or ()}
 
 
 # Probes
@@ -232,12 +206,18 @@ def ordered(spec: Json, context: Context) -> Json:
     """Containers in the order in which they must start."""
     out = dict(spec)
     if spec.get("containers"):
-        out["containers"] = _moved(spec["containers"], PROXY, first=context.holds_application and not context.native)
-    if spec.get("initContainers"):
-        found = _moved(spec["initContainers"], PROXY, first=True)
-        found = _moved(found, INIT, first=context.native)
-        out["initContainers"] = _moved(found, VALIDATION, first=True)
+        out["containers"] = _moved(spec["containers"], PROXY, first=context.holds_application)
+    if found := spec.get("initContainers"):
+        native = any(each.get("name") == PROXY for each in found)
+        # The last that is moved to the front is the first to run.
+        order = (_CORE_DUMP, PROXY, VALIDATION, INIT) if native else (VALIDATION, INIT, _CORE_DUMP)
+        for name in order:
+            found = _moved(found, name, first=native or name == VALIDATION)
+        out["initContainers"] = found
     return out
+
+
+_CORE_DUMP = "enable-core-dump"
 
 
 def _moved(containers: list[Json], name: str, *, first: bool) -> list[Any]:

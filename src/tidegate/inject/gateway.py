@@ -4,6 +4,8 @@ from tidegate.inject import annotations, parts
 from tidegate.inject.context import PROXY, Context
 from tidegate.inject.settings import Json
 
+_SHAPE = parts.Shape(crl=False, users=False, empty=True)
+
 
 def gateway(context: Context) -> Json:
     """What a gateway's pod gets: the proxy as a router, nothing captured."""
@@ -12,7 +14,7 @@ def gateway(context: Context) -> Json:
     spec = {
         "securityContext": context.value("gateways.securityContext") or _low_ports(),
         "containers": [_router(context)],
-        "volumes": parts.shared_volumes(context, crl=False, empty=True),
+        "volumes": parts.shared_volumes(context, _SHAPE),
         **parts.pull_secrets(context),
     }
     return {"metadata": {"labels": labels, "annotations": given}, "spec": spec}
@@ -25,7 +27,6 @@ def _low_ports() -> Json:
 
 def _router(context: Context) -> Json:
     user, group = context.identity
-    profile = context.value("gateways.seccompProfile")
     lifecycle = context.value("global.proxy.lifecycle")
     return {
         "name": PROXY,
@@ -33,29 +34,25 @@ def _router(context: Context) -> Json:
         "ports": [{"containerPort": 15090, "protocol": "TCP", "name": "http-envoy-prom"}],
         "args": [*parts.domain_arguments(context, "router"), *parts.log_arguments(context)],
         **({"lifecycle": lifecycle} if lifecycle else {}),
-        "securityContext": {
-            "runAsUser": user,
-            "runAsGroup": group,
-            **({"seccompProfile": profile} if profile else {}),
-        },
+        "securityContext": {"runAsUser": user, "runAsGroup": group},
         "env": _environment(context),
         **parts.pull_policy(context),
-        "readinessProbe": parts.readiness_probe(context),
-        "volumeMounts": parts.shared_mounts(context, crl=False),
+        "readinessProbe": parts.readiness_probe(context, own=False),
+        "volumeMounts": parts.shared_mounts(context, _SHAPE),
     }
 
 
 def _environment(context: Context) -> list[Json]:
     configuration, ports, applications = parts.pod_variables(context)
-    policy = context.settings.compliance_policy
+    mode = str(context.proxy_config.get("interceptionMode") or "REDIRECT")
     return [
         *parts.identity_variables(context),
         parts.limit("ISTIO_CPU_LIMIT", "limits.cpu"),
         configuration,
         ports,
         parts.limit("GOMEMLIMIT", "limits.memory"),
-        *([parts.variable("COMPLIANCE_POLICY", policy)] if policy else []),
+        *parts.compliance_variables(context),
         applications,
-        *parts.mesh_variables(context),
+        *parts.mesh_variables(context, mode=mode, name=context.workload.name),
         *parts.metadata_variables(context),
     ]

@@ -11,6 +11,7 @@ import yaml
 from tidegate.inject.annotations import exclude_port
 from tidegate.inject.networks import with_network
 from tidegate.inject.otel import resource_attributes
+from tidegate.inject.sprig import SPRIG
 
 
 def is_set(value: Any) -> bool:
@@ -109,6 +110,7 @@ class Message(dict[str, Any]):
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **SPRIG,
     "and": _and,
     "or": _or,
     "not": lambda value: not is_set(value),

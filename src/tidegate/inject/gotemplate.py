@@ -347,8 +347,8 @@ _OF_VALUES = ("GetValue", "String")
 
 
 def _json_name(name: str) -> str:
-    """The name in JSON of a Go field: ``ServiceAccountName`` is ``serviceAccountName``."""
-    return name[:1].lower() + name[1:]
+    """The name in JSON of a Go field: ``ServiceAccountName`` is ``serviceAccountName``, ``DNSPolicy`` ``dnsPolicy``."""
+    return re.sub(r"^(?:[A-Z]+(?![a-z])|[A-Z])", lambda match: match[0].lower(), name)
 
 
 def _shown(value: Any) -> str:

@@ -27,6 +27,9 @@ echo '
 }' > /var/lib/grpc/data/bootstrap.json"""
 
 
+_SHAPE = parts.Shape(data="istio-xds", envoy=False, crl=False)
+
+
 def grpc_simple(context: Context) -> Json:
     """A bootstrap file, written once by an init container."""
     init = {
@@ -47,7 +50,8 @@ def grpc_simple(context: Context) -> Json:
         parts.variable("GRPC_GO_LOG_SEVERITY_LEVEL", "info"),
     ]
     mounts = [parts.mount(_FOLDER, _PATH)]
-    containers = [{"name": a.get("name"), "env": variables, "volumeMounts": mounts} for a in context.applications]
+    every = context.spec.get("containers") or ()
+    containers = [{"name": each.get("name"), "env": variables, "volumeMounts": mounts} for each in every]
     spec = {
         "initContainers": [init],
         "containers": containers,
@@ -65,7 +69,7 @@ def grpc_agent(context: Context) -> Json:
     mounts = [
         parts.mount("istio-data", "/var/lib/istio/data"),
         parts.mount("istio-xds", "/etc/istio/proxy"),
-        parts.mount("workload-certs", "/var/run/secrets/workload-spiffe-credentials"),
+        parts.certificate_mount(context),
     ]
     applications = [{"name": a.get("name"), "env": variables, "volumeMounts": mounts} for a in context.applications]
     given = {
@@ -75,15 +79,15 @@ def grpc_agent(context: Context) -> Json:
     }
     spec = {
         "containers": [_agent(context), *applications],
-        "volumes": parts.shared_volumes(context, data="istio-xds", sockets=False, crl=False),
+        "volumes": parts.shared_volumes(context, _SHAPE),
         **parts.pull_secrets(context),
     }
     return {"metadata": {"labels": parts.canonical_labels(context), "annotations": given}, "spec": spec}
 
 
 def _agent(context: Context) -> Json:
-    configuration, _, applications = parts.pod_variables(context)
-    port = int(context.probe_port) or int(context.agent_port)
+    configuration, ports, applications = parts.pod_variables(context)
+    port = int(context.agent_port)
     wait = ["pilot-agent", "wait", f"--url=http://localhost:{port}/healthz/ready"]
     return {
         "name": PROXY,
@@ -94,17 +98,18 @@ def _agent(context: Context) -> Json:
         "env": [
             parts.variable("ISTIO_META_GENERATOR", "grpc"),
             parts.variable("OUTPUT_CERTS", "/var/lib/istio/data"),
+            *parts.localhost_variables(context),
             *parts.identity_variables(context),
             configuration,
-            parts.pod_variables(context)[1],
+            ports,
             applications,
-            *parts.mesh_variables(context, intercepts=False),
+            *parts.mesh_variables(context, mode="", name=context.workload.name, bootstrap=False),
             *parts.metadata_variables(context),
             parts.variable("ISTIO_META_DNS_CAPTURE", "false"),
             parts.variable("DISABLE_ENVOY", "true"),
         ],
         **parts.pull_policy(context),
-        "readinessProbe": parts.readiness_probe(context, port),
+        **({} if context.status_port == "0" else {"readinessProbe": parts.readiness_probe(context, port)}),
         "resources": parts.resources(context),
-        "volumeMounts": parts.shared_mounts(context, data="istio-xds", sockets=False, crl=False),
+        "volumeMounts": parts.shared_mounts(context, _SHAPE),
     }

@@ -23,18 +23,32 @@ _KEYS = {
 }
 """The merge key of each list of a pod; other lists are replaced whole."""
 _SETS = ("finalizers",)
+_DIRECTIVE, _KEPT, _TAKEN = "$patch", "$retainKeys", "$deleteFromPrimitiveList/"
+"""A patch's directives: how it is meant. ``$setElementOrder`` is not needed: a list keeps the patch's own order."""
 
 
 def overlay(base: Json, patch: Json) -> Json:
     """``patch`` merged into ``base``; null removes. A list keeps the patch's order, and what only the base has keeps
     its place before those of its neighbours that both have."""
+    if patch.get(_DIRECTIVE) == "replace":
+        return {name: value for name, value in patch.items() if name != _DIRECTIVE}
     out = dict(base)
     for name, value in patch.items():
-        if value is None:
+        if name.startswith("$"):
+            _direct(out, name, value)
+        elif value is None or (isinstance(value, dict) and value.get(_DIRECTIVE) == "delete"):
             out.pop(name, None)
         else:
             out[name] = _value(name, out.get(name), value)
-    return out
+    kept = patch.get(_KEPT)
+    return {name: value for name, value in out.items() if name in kept} if isinstance(kept, list) else out
+
+
+def _direct(out: Json, name: str, value: Any) -> None:
+    """What a directive other than of the whole mapping does to it."""
+    if name.startswith(_TAKEN):
+        listed = name.removeprefix(_TAKEN)
+        out[listed] = [each for each in out.get(listed) or () if each not in value]
 
 
 def _value(name: str, old: Any, new: Any) -> Any:
@@ -49,6 +63,11 @@ def _value(name: str, old: Any, new: Any) -> Any:
 
 
 def _by_key(key: str, old: list[Json], new: list[Json]) -> list[Json]:
+    if any(item.get(_DIRECTIVE) == "replace" and key not in item for item in new):
+        old = []
+    gone = [item.get(key) for item in new if item.get(_DIRECTIVE) == "delete"]
+    old = [item for item in old if item.get(key) not in gone]
+    new = [item for item in new if key in item and item.get(_DIRECTIVE) != "delete"]
     known = {item.get(key): item for item in old if isinstance(item, dict)}
     patches: dict[Any, Json] = {}
     for item in new:

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import msgspec
+
 from tidegate.inject import annotations
 from tidegate.inject.context import Context
 from tidegate.inject.settings import Json
@@ -13,6 +15,7 @@ _RESOURCE_NAMES = {
 }
 _PORT_FIELDS = ("name", "hostPort", "containerPort", "protocol", "hostIP")
 TOKEN_SECONDS = 43200
+BOOTSTRAP = "sidecar.istio.io/bootstrapOverride"
 
 
 def field(name: str, path: str) -> Json:
@@ -65,18 +68,32 @@ def _ports(context: Context) -> str:
     return f"[\n{shown}]"
 
 
-def mesh_variables(context: Context, *, intercepts: bool = True) -> list[Json]:
-    """Where the workload is in the mesh."""
+def localhost_variables(context: Context) -> list[Json]:
+    """Where applications are asked for their health: where they get all their requests from outside."""
+    localhost = (context.settings.mesh.get("inboundTrafficPolicy") or {}).get("mode") == "LOCALHOST"
+    return [variable("REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION", "true")] if localhost else []
+
+
+def compliance_variables(context: Context) -> list[Json]:
+    """The cryptographic policy that the proxy keeps."""
+    policy = context.settings.compliance_policy
+    only = [variable("GODEBUG", "fips140=only")] if policy == "fips-140-3" else []
+    return [variable("COMPLIANCE_POLICY", policy), *only] if policy else []
+
+
+def mesh_variables(context: Context, *, mode: str, name: str, bootstrap: bool = True) -> list[Json]:
+    """Where the workload is in the mesh. ``mode``: how its traffic is captured, "" for a proxy that captures none;
+    ``name``: the workload's; ``bootstrap``: whether there is an Envoy whose bootstrap can be replaced."""
     trust = context.settings.mesh.get("trustDomain") or context.value("global.trustDomain")
     mesh_id = context.value("global.meshID") or trust
     owner, place = context.workload, context.namespace
     path = f"kubernetes://apis/{owner.api_version}/namespaces/{place}/{owner.kind.lower()}s/{owner.name}"
     optional = (
-        (intercepts, "ISTIO_META_INTERCEPTION_MODE", context.mode),
-        (context.workload_name, "ISTIO_META_WORKLOAD_NAME", context.workload_name),
+        (mode, "ISTIO_META_INTERCEPTION_MODE", mode),
+        (name, "ISTIO_META_WORKLOAD_NAME", name),
         (owner.api_version and owner.name, "ISTIO_META_OWNER", path),
         (
-            "sidecar.istio.io/bootstrapOverride" in context.annotations,
+            bootstrap and BOOTSTRAP in context.annotations,
             "ISTIO_BOOTSTRAP_OVERRIDE",
             "/etc/istio/custom-bootstrap/custom_bootstrap.json",
         ),
@@ -94,12 +111,13 @@ def metadata_variables(context: Context) -> list[Json]:
     return [variable(name, value) for name, value in context.metadata_variables.items()]
 
 
-def readiness_probe(context: Context, port: int = 15021) -> Json:
-    """Whether the proxy has its configuration."""
+def readiness_probe(context: Context, port: int = 15021, *, own: bool = True) -> Json:
+    """Whether the proxy has its configuration; ``own``: the pod's annotations say how often it is asked."""
     prefix = "readiness.status.sidecar.istio.io/"
 
     def number(name: str, path: str) -> int:
-        return int(context.annotation(prefix + name, f"global.proxy.{path}"))
+        setting = f"global.proxy.{path}"
+        return int(context.annotation(prefix + name, setting) if own else context.value(setting))
 
     delay = number("initialDelaySeconds", "readinessInitialDelaySeconds")
     return {
@@ -137,8 +155,8 @@ def pull_policy(context: Context) -> Json:
     return {"imagePullPolicy": policy} if policy else {}
 
 
-def log_arguments(context: Context) -> list[str]:
-    """How much proxy and agent log."""
+def log_arguments(context: Context, *, outliers: bool = False) -> list[str]:
+    """How much proxy and agent log; ``outliers``: what Envoy ejects, too."""
     arguments = [
         f"--proxyLogLevel={context.annotation('sidecar.istio.io/logLevel', 'global.proxy.logLevel')}",
         "--proxyComponentLogLevel="
@@ -149,7 +167,7 @@ def log_arguments(context: Context) -> list[str]:
         arguments.append(f"--stsPort={context.value('global.sts.servicePort')}")
     if context.value("global.logAsJson"):
         arguments.append("--log_as_json")
-    if context.value("global.proxy.outlierLogPath"):
+    if outliers and context.value("global.proxy.outlierLogPath"):
         arguments.append(f"--outlierLogPath={context.value('global.proxy.outlierLogPath')}")
     return arguments
 
@@ -166,61 +184,80 @@ def mount(name: str, path: str, **others: Any) -> Json:
     return {"name": name, "mountPath": path, **others}
 
 
-def shared_mounts(context: Context, *, data: str = "istio-envoy", sockets: bool = True, crl: bool = True) -> list[Json]:
+class Shape(msgspec.Struct, frozen=True):
+    """What of volumes and mounts a template has."""
+
+    data: str = "istio-envoy"
+    """The volume of the socket between agent and proxy."""
+    envoy: bool = True
+    """Whether there is an Envoy, with a credential socket and a bootstrap."""
+    crl: bool = True
+    users: bool = True
+    """Whether the pod's annotations add volumes and mounts."""
+    empty: bool = False
+    """Whether empty folders that a later template can give another source are said to be such."""
+
+
+def certificate_mount(context: Context) -> Json:
+    """Where a workload's certificate is."""
+    path = "/var/run/secrets/workload-spiffe-credentials"
+    if context.value("global.caName") == "GkeWorkloadCertificate":
+        return mount("gke-workload-certificate", path, readOnly=True)
+    return mount("workload-certs", path)
+
+
+def shared_mounts(context: Context, shape: Shape) -> list[Json]:
     """Where the proxy finds sockets, certificates, tokens and what it writes."""
     istiod = context.value("global.pilotCertProvider") == "istiod"
-    gke = context.value("global.caName") == "GkeWorkloadCertificate"
-    certificates = "/var/run/secrets/workload-spiffe-credentials"
-    bootstrap = "sidecar.istio.io/bootstrapOverride" in context.annotations
     wanted = (
         (True, mount("workload-socket", "/var/run/secrets/workload-spiffe-uds")),
-        (sockets, mount("credential-socket", "/var/run/secrets/credential-uds")),
-        (gke, mount("gke-workload-certificate", certificates, readOnly=True)),
-        (not gke, mount("workload-certs", certificates)),
+        (shape.envoy, mount("credential-socket", "/var/run/secrets/credential-uds")),
+        (True, certificate_mount(context)),
         (istiod, mount("istiod-ca-cert", "/var/run/secrets/istio")),
-        (crl and istiod, mount("istio-ca-crl", "/var/run/secrets/istio/crl")),
+        (shape.crl and istiod, mount("istio-ca-crl", "/var/run/secrets/istio/crl")),
         (True, mount("istio-data", "/var/lib/istio/data")),
-        (bootstrap, mount("custom-bootstrap-volume", "/etc/istio/custom-bootstrap")),
-        (True, mount(data, "/etc/istio/proxy")),
+        (
+            shape.envoy and BOOTSTRAP in context.annotations,
+            mount("custom-bootstrap-volume", "/etc/istio/custom-bootstrap"),
+        ),
+        (True, mount(shape.data, "/etc/istio/proxy")),
         (True, mount("istio-token", "/var/run/secrets/tokens")),
         (context.value("global.mountMtlsCerts"), mount("istio-certs", "/etc/certs/", readOnly=True)),
         (True, mount("istio-podinfo", "/etc/istio/pod")),
     )
-    return [*(each for yes, each in wanted if yes), *_user(context, annotations.USER_MOUNT)]
+    return [*(each for yes, each in wanted if yes), *(_user(context, annotations.USER_MOUNT) if shape.users else ())]
 
 
-def shared_volumes(
-    context: Context, *, data: str = "istio-envoy", sockets: bool = True, crl: bool = True, empty: bool = False
-) -> list[Json]:
+def shared_volumes(context: Context, shape: Shape) -> list[Json]:
     """The volumes behind ``shared_mounts``. A volume without a source is an empty folder, which a later template can
-    give a source; ``empty`` says so of those that no template replaces."""
+    give a source."""
     istiod = context.value("global.pilotCertProvider") == "istiod"
     gke = context.value("global.caName") == "GkeWorkloadCertificate"
-    folder: Json = {"emptyDir": {}} if empty else {}
-    override = context.annotations.get("sidecar.istio.io/bootstrapOverride")
+    folder: Json = {"emptyDir": {}} if shape.empty else {}
+    override = context.annotations.get(BOOTSTRAP)
     secret = str(context.spec.get("serviceAccountName") or "default")
     crl_map = context.value("pilot.crlConfigMapName") or "istio-ca-crl"
     wanted = (
         (True, {"name": "workload-socket"}),
-        (sockets, {"name": "credential-socket", **folder}),
+        (shape.envoy, {"name": "credential-socket", **folder}),
         (
             gke,
             {"name": "gke-workload-certificate", "csi": {"driver": "workloadcertificates.security.cloud.google.com"}},
         ),
         (not gke, {"name": "workload-certs", **folder}),
-        (override, {"name": "custom-bootstrap-volume", "configMap": {"name": override}}),
-        (True, {"name": data, "emptyDir": {"medium": "Memory"}}),
+        (BOOTSTRAP in context.annotations, {"name": "custom-bootstrap-volume", "configMap": {"name": override}}),
+        (True, {"name": shape.data, "emptyDir": {"medium": "Memory"}}),
         (True, {"name": "istio-data", "emptyDir": {}}),
         (True, {"name": "istio-podinfo", "downwardAPI": {"items": [_info("labels"), _info("annotations")]}}),
         (True, {"name": "istio-token", "projected": {"sources": [_token(context)]}}),
         (istiod, {"name": "istiod-ca-cert", **_roots(context)}),
-        (crl, {"name": "istio-ca-crl", "configMap": {"name": crl_map, "optional": True}}),
+        (shape.crl, {"name": "istio-ca-crl", "configMap": {"name": crl_map, "optional": True}}),
         (
             context.value("global.mountMtlsCerts"),
             {"name": "istio-certs", "secret": {"optional": True, "secretName": f"istio.{secret}"}},
         ),
     )
-    return [*(each for yes, each in wanted if yes), *_user(context, annotations.USER_VOLUME)]
+    return [*(each for yes, each in wanted if yes), *(_user(context, annotations.USER_VOLUME) if shape.users else ())]
 
 
 def _roots(context: Context) -> Json:

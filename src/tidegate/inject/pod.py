@@ -2,12 +2,12 @@
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
-from tidegate.inject import advice, annotations, custom, finish, probes, shape
+from tidegate.inject import advice, annotations, custom, finish, openshift, probes, scrapes, shape
 from tidegate.inject.context import PROXY, Context, Place
 from tidegate.inject.errors import InjectionError
 from tidegate.inject.gateway import gateway
@@ -26,6 +26,9 @@ SHIPPED: dict[str, Callable[[Context], Json]] = {
 }
 
 
+_PROXYLESS = ("grpc-simple", "grpc-agent")
+
+
 class Injected(msgspec.Struct, frozen=True):
     """A pod with its sidecar, and what its author is to be told."""
 
@@ -37,17 +40,27 @@ def inject(pod: Json, workload: Workload, settings: Settings, place: Place | Non
     """The pod with what its templates give it. One that has it already comes out as it went in, unless the settings
     have changed. Raises InjectionError or TemplateError."""
     _check(pod, workload, settings)
-    bare = stripped(pod)
+    bare = _authored(stripped(pod), settings)
     context = Context(bare, workload, settings, place or Place())
-    rendered = [_rendered(name, context) for name in _template_names(context)]
+    if wrong := tuple(scrapes.errors(context)):
+        raise InjectionError(str(workload), wrong)
+    names = _template_names(context)
+    rendered = [_rendered(name, context) for name in names]
     template: Json = functools.reduce(overlay, rendered, {})
     merged = functools.reduce(overlay, rendered, finish.placed(bare, template))
-    merged = finish.own_containers(merged, bare, template, settings.platform == "openshift")
-    if names := _injected_names(pod):
-        merged = finish.kept_as_found(merged, pod, names)
+    merged = finish.own_containers(merged, bare, template)
+    if injected := _injected_names(pod):
+        merged = finish.kept_as_found(merged, pod, injected)
     meta = bare.get("metadata") or {}
-    told = (*advice.warnings(meta.get("annotations") or {}, meta.get("labels") or {}), *advice.of_pod(context))
+    named = advice.warnings(meta.get("annotations") or {}, meta.get("labels") or {})
+    told = (*named, *advice.of_pod(context), *_of_templates(names, context))
     return Injected(finish.finished(merged, template, context), told)
+
+
+def _authored(pod: Json, settings: Settings) -> Json:
+    if settings.platform != "openshift" or not pod.get("spec"):
+        return pod
+    return {**pod, "spec": openshift.without_assigned(pod["spec"], PROXY)}
 
 
 def _check(pod: Json, workload: Workload, settings: Settings) -> None:
@@ -57,6 +70,16 @@ def _check(pod: Json, workload: Workload, settings: Settings) -> None:
     wrong = (*annotations.errors(given), *annotations.setting_errors(settings.value("global.proxy", {})))
     if wrong:
         raise InjectionError(str(workload), wrong)
+
+
+def _of_templates(names: list[str], context: Context) -> Iterator[str]:
+    own = context.value("sidecarInjectorWebhook.templates", {})
+    for name in names:
+        if name in _PROXYLESS and name not in own:
+            yield (
+                f"template {name}: it is for Istio's agent and control plane; tidegate's configure Envoy, and nothing "
+                "for gRPC applications without one"
+            )
 
 
 def _template_names(context: Context) -> list[str]:
@@ -101,11 +124,11 @@ def stripped(pod: Json) -> Json:
     if not told and not overrides:
         return pod
     spec = dict(pod.get("spec") or {})
-    variables = _proxy_variables(spec)
+    variables = finish.proxy_variables(pod)
     spec = probes.restored(spec, variables.get(probes.PROBERS, ""))
     for part in finish.PARTS:
         spec = _without(spec, part, _list(told, part), _list(overrides, part))
-    given = _own_metrics(given, variables.get(finish.METRICS, ""))
+    given = scrapes.restored(given, variables.get(scrapes.VARIABLE, ""))
     return {**pod, "metadata": {**meta, "annotations": given}, "spec": spec}
 
 
@@ -129,22 +152,3 @@ def _without(spec: Json, part: str, names: list[Any], own: list[Any]) -> Json:
             kept.append(each)
     kept += [{"image": "auto", **each} for each in given.values()]
     return {**spec, part: kept} if kept or part in spec else spec
-
-
-def _proxy_variables(spec: Json) -> dict[str, str]:
-    found = [each for part in finish.PARTS for each in spec.get(part) or () if each.get("name") == PROXY]
-    return {str(e.get("name")): str(e.get("value", "")) for each in found for e in each.get("env") or ()}
-
-
-def _own_metrics(given: Json, text: str) -> Json:
-    """The author's own scrape annotations in place of those that lead to the agent."""
-    if given.get("prometheus.io/path") != finish.AGENT_METRICS:
-        return given
-    out = {
-        k: v for k, v in given.items() if k not in ("prometheus.io/scrape", "prometheus.io/port", "prometheus.io/path")
-    }
-    told = _mapping(text)
-    if pairs := [each for each in _list(told, "targets") if isinstance(each, dict)]:
-        targets = ",".join(f"{each.get('port')}:{each.get('path')}" for each in pairs)
-        return out | {"prometheus.io/scrape": "true", annotations.SCRAPE_TARGETS: targets}
-    return out | {f"prometheus.io/{k}": told[k] for k in ("scrape", "port", "path") if k in told}

@@ -4,6 +4,7 @@ The kubelet has no certificate of the mesh: where mutual TLS is required its own
 """
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from tidegate.inject.context import PROXY
@@ -21,12 +22,24 @@ def rewritten(spec: Json, port: int) -> tuple[Json, Json]:
     out = dict(spec)
     for part in ("containers", "initContainers"):
         if spec.get(part):
-            out[part] = [_container(each, port, found, part == "initContainers") for each in spec[part]]
+            out[part] = [_container(each, port, found) for each in spec[part]]
     return out, dict(sorted(found.items()))
 
 
-def _container(container: Json, port: int, found: Json, init: bool) -> Json:
-    if container.get("name") == PROXY or (init and container.get("restartPolicy") != "Always"):
+def unknown_ports(container: Json) -> Iterator[tuple[str, str]]:
+    """The probes of a container that ask a port by a name that it has not: where, and the name."""
+    hooks = container.get("lifecycle") or {}
+    asked = {field: container.get(field) for field in _PROBES}
+    asked |= {f"lifecycle.{hook}": hooks.get(hook) for hook in _HOOKS}
+    for field, probe in asked.items():
+        for kind in _HANDLERS:
+            port = ((probe or {}).get(kind) or {}).get("port")
+            if isinstance(_number(container, port), str):
+                yield f"{field}.{kind}.port", str(port)
+
+
+def _container(container: Json, port: int, found: Json) -> Json:
+    if container.get("name") == PROXY:
         return container
     name, out = container.get("name"), dict(container)
     for field, word in _PROBES.items():
@@ -47,7 +60,9 @@ def _led(container: Json, probe: Json, path: str, port: int, found: Json) -> Jso
     if kind is None or str(probe[kind].get("path", "")).startswith(("/app-health/", "/app-lifecycle/")):
         return probe
     asked = {**probe[kind], "port": _number(container, probe[kind].get("port"))}
-    found[path] = {kind: asked, **({"timeoutSeconds": probe["timeoutSeconds"]} if "timeoutSeconds" in probe else {})}
+    if not isinstance(asked["port"], str):
+        timeout = {"timeoutSeconds": probe["timeoutSeconds"]} if probe.get("timeoutSeconds") else {}
+        found[path] = {kind: asked, **timeout}
     kept = {k: v for k, v in probe.items() if k not in _HANDLERS}
     request = {**probe["httpGet"], **_plain(probe["httpGet"])} if kind == "httpGet" else {}
     return {**kept, "httpGet": {**request, "path": path, "port": port}}
@@ -59,7 +74,7 @@ def _plain(request: Json) -> Json:
 
 
 def _number(container: Json, port: Any) -> Any:
-    """A named port's number; a name that the container has not stays, and the agent says so."""
+    """A named port's number; a name that the container has not stays."""
     if not isinstance(port, str):
         return port
     if port.isascii() and port.isdigit():

@@ -2,11 +2,13 @@
 
 import base64
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
-from tidegate.inject import shape
+from tidegate.inject import ranges, shape
 from tidegate.inject.context import Place
 from tidegate.inject.decide import decide
 from tidegate.inject.pod import inject
@@ -51,8 +53,11 @@ def _checked(found: Any) -> Json:
     return found
 
 
-def answer(review: Json, settings: Settings, place: Place | None = None) -> Answer:
-    """The answer to a review: the pod's sidecar as a JSON patch, nothing, or a denial with the reason."""
+def answer(
+    review: Json, settings: Settings, place: Place | None = None, services: Mapping[str, str] = MappingProxyType({})
+) -> Answer:
+    """The answer to a review: the pod's sidecar as a JSON patch, nothing, or a denial with the reason. ``services``:
+    addresses of the cluster's, by name, for warnings of what a pod's ranges do to them."""
     request = _checked(review)["request"]
     pod = request.get("object")
     if (wrong := _wrong(request, pod)) or not isinstance(pod, dict):
@@ -60,14 +65,18 @@ def answer(review: Json, settings: Settings, place: Place | None = None) -> Answ
     namespace = str(request.get("namespace") or (pod.get("metadata") or {}).get("namespace") or "")
     place = msgspec.structs.replace(place or Place(), namespace=namespace)
     owner = owner_of(pod, namespace)
-    decision = decide(pod, namespace, settings, whose=f'{owner.kind} "{namespace}/{owner.name}"')
+    whose = f'{owner.kind} "{namespace}/{owner.name}"'
+    decision = decide(pod, namespace, settings, whose=whose)
     if not decision.injects:
         return Answer(_response(request), pod, decision.reason)
     try:
         made = inject(pod, owner, settings, place)
     except TidegateError as error:
         return Answer(_response(request, denied=str(error)), pod, str(error))
-    return Answer(_response(request, patch(pod, made.pod), made.warnings), made.pod)
+    same = f"{whose} has its sidecar already; nothing was changed" if made.pod == pod else ""
+    of_ranges = ranges.warnings(made.pod["metadata"]["annotations"], services)
+    told = (*made.warnings, *(() if same else of_ranges))
+    return Answer(_response(request, patch(pod, made.pod), told), made.pod, same)
 
 
 def denial(review: Json, why: str) -> Json:

@@ -25,6 +25,8 @@ def errors(pod: Json) -> Iterator[FieldError]:
         return
     for name in _LISTS:
         yield from _mappings(f"spec.{name}", spec.get(name))
+    if not _is_mapping(spec.get("securityContext")):
+        yield _wrong("spec.securityContext", "a mapping", spec["securityContext"])
     for part in ("containers", "initContainers"):
         if isinstance(spec.get(part), list):
             for number, each in enumerate(spec[part]):
@@ -49,14 +51,26 @@ def _container(at: str, container: Json) -> Iterator[FieldError]:
         yield _wrong(f"{at}.name", "a string", container.get("name"))
     for name in _CONTAINER_LISTS:
         yield from _mappings(f"{at}.{name}", container.get(name))
+    for name in ("command", "args"):
+        if not isinstance(container.get(name) or [], list):
+            yield _wrong(f"{at}.{name}", "a list", container[name])
     for name in _CONTAINER_MAPPINGS:
         found = container.get(name)
         if not _is_mapping(found):
             yield _wrong(f"{at}.{name}", "a mapping", found)
             continue
+        if name == "securityContext":
+            yield from _ids(f"{at}.{name}", found or {})
         handlers = (found or {}).values() if name == "lifecycle" else (found or {},)
         for handler in handlers:
             yield from _handler(f"{at}.{name}", handler)
+
+
+def _ids(at: str, security: Json) -> Iterator[FieldError]:
+    for name in ("runAsUser", "runAsGroup"):
+        found = security.get(name)
+        if found is not None and (not isinstance(found, int) or isinstance(found, bool) or found < 0):
+            yield _wrong(f"{at}.{name}", "a whole number, 0 or more", found)
 
 
 def _handler(at: str, handler: Any) -> Iterator[FieldError]:

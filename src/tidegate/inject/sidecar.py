@@ -1,12 +1,14 @@
 """The template ``sidecar``: capture of the pod's traffic, and the proxy beside the application."""
 
 import json
+from pathlib import PurePosixPath
 from typing import Any
 
 from tidegate.inject import annotations, parts
 from tidegate.inject.context import PROXY, PROXY_ID, Context
 from tidegate.inject.networks import with_network
-from tidegate.inject.settings import Json
+from tidegate.inject.otel import resource_attributes
+from tidegate.inject.settings import Json, at
 
 INIT, VALIDATION = "istio-init", "istio-validation"
 
@@ -18,7 +20,7 @@ def sidecar(context: Context) -> Json:
     spec: Json = {
         "initContainers": [*init, proxy] if context.native else init,
         **({} if context.native else {"containers": [proxy]}),
-        "volumes": parts.shared_volumes(context),
+        "volumes": [*parts.shared_volumes(context, parts.Shape()), *_lightstep(context, volume=True)],
         **parts.pull_secrets(context),
     }
     return {"metadata": {"labels": _labels(context), "annotations": _annotations(context)}, "spec": spec}
@@ -39,8 +41,12 @@ def _annotations(context: Context) -> Json:
 def _for_cni(context: Context) -> Json:
     """What the network plugin reads in place of the init container's arguments."""
     prefix, said = annotations.TRAFFIC, _said(context)
-    found: Json = {annotations.MODE: context.mode, prefix + "excludeInboundPorts": said.pop("excludeInboundPorts")}
-    found |= {prefix + name: value for name, value in said.items() if value}
+    found: Json = {annotations.MODE: context.mode}
+    always = ("includeInboundPorts", "excludeInboundPorts")
+    as_given = ("includeOutboundPorts", "excludeOutboundPorts")
+    for name, value in said.items():
+        if value or name in always or (name in as_given and prefix + name in context.annotations):
+            found[prefix + name] = value
     for name in (prefix + "kubevirtInterfaces", prefix + "excludeInterfaces", annotations.VIRTUAL_INTERFACES):
         if context.annotations.get(name):
             found[name] = context.annotations[name]
@@ -77,9 +83,7 @@ def capture_arguments(context: Context) -> list[str]:
         "-z",
         str(mesh.get("proxyInboundListenPort") or 15006),
     ]
-    # As root the proxy is told by its group, which the rules take to be this number.
-    user = PROXY_ID if context.runs_as_root else context.identity[0]
-    arguments += ["-u", str(user), "-m", context.mode]
+    arguments += ["-u", str(context.exempt_user), "-m", context.mode]
     arguments += ["-i", said["includeOutboundIPRanges"], "-x", said["excludeOutboundIPRanges"]]
     arguments += ["-b", said["includeInboundPorts"], "-d", ",".join(never)]
     return [*arguments, *_further(context, said)]
@@ -145,14 +149,14 @@ def _proxy(context: Context) -> Json:
         "image": context.image(),
         **({"restartPolicy": "Always"} if context.native else {}),
         "ports": [{"containerPort": 15090, "protocol": "TCP", "name": "http-envoy-prom"}],
-        "args": [*parts.domain_arguments(context, "sidecar"), *parts.log_arguments(context)],
+        "args": [*parts.domain_arguments(context, "sidecar"), *parts.log_arguments(context, outliers=True)],
         **_lifecycle(context),
         "env": _environment(context),
         **parts.pull_policy(context),
         **_probes(context),
         "securityContext": _security(context),
         "resources": parts.resources(context),
-        "volumeMounts": parts.shared_mounts(context),
+        "volumeMounts": [*parts.shared_mounts(context, parts.Shape()), *_lightstep(context, volume=False)],
     }
 
 
@@ -169,22 +173,29 @@ def _lifecycle(context: Context) -> Json:
 
 
 def _environment(context: Context) -> list[Json]:
-    localhost = (context.settings.mesh.get("inboundTrafficPolicy") or {}).get("mode") == "LOCALHOST"
     configuration, ports, applications = parts.pod_variables(context)
-    policy = context.settings.compliance_policy
     return [
-        *([parts.variable("REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION", "true")] if localhost else []),
+        *parts.localhost_variables(context),
         *parts.identity_variables(context),
         parts.limit("ISTIO_CPU_LIMIT", "limits.cpu"),
         configuration,
         ports,
         applications,
         parts.limit("GOMEMLIMIT", "limits.memory"),
-        *([parts.variable("COMPLIANCE_POLICY", policy)] if policy else []),
-        *parts.mesh_variables(context),
+        *parts.compliance_variables(context),
+        *parts.mesh_variables(context, mode=context.mode, name=context.workload_name),
         *_datadog(context),
+        *_resource_attributes(context),
         *parts.metadata_variables(context),
     ]
+
+
+def _resource_attributes(context: Context) -> list[Json]:
+    """In a manifest that names no namespace it is known only where the pod runs."""
+    mesh, own = context.settings.mesh, context.workload.namespace or "$(POD_NAMESPACE)"
+    containers = context.spec.get("containers")
+    said = resource_attributes(mesh, context.annotations, context.labels, own, containers)
+    return [parts.variable("OTEL_RESOURCE_ATTRIBUTES", said)] if said else []
 
 
 def _datadog(context: Context) -> list[Json]:
@@ -196,6 +207,17 @@ def _datadog(context: Context) -> list[Json]:
     except ValueError:
         return []
     return [parts.variable(name, value) for name, value in found.items()] if isinstance(found, dict) else []
+
+
+def _lightstep(context: Context, *, volume: bool) -> list[Json]:
+    """The roots that Lightstep's collector is known by."""
+    found = at(context.proxy_config, "tracing.tlsSettings")
+    if context.value("global.proxy.tracer") != "lightstep" or not found:
+        return []
+    if volume:
+        return [{"name": "lightstep-certs", "secret": {"optional": True, "secretName": "lightstep.cacert"}}]
+    folder = str(PurePosixPath(found.get("caCertificates") or "/").parent)
+    return [parts.mount("lightstep-certs", f"{folder.rstrip('/')}/", readOnly=True)]
 
 
 def _probes(context: Context) -> Json:

@@ -48,6 +48,20 @@ def type_of_url(type_url: str) -> type[Any] | None:
     return message_type(type_url.rpartition("/")[2])
 
 
+def is_retired(type_url: str) -> bool:
+    """Whether a type is of a version of the API that Envoy itself no longer has, as v2.
+
+    https://www.envoyproxy.io/docs/envoy/latest/api/api_supported_versions
+    """
+    cls = type_of_url(type_url)
+    if cls is None:
+        return False
+    annotations = importlib.import_module("udpa.annotations.status_pb2")
+    options = cls.DESCRIPTOR.file.GetOptions()
+    status = options.Extensions[annotations.file_status].package_version_status
+    return bool(status == annotations.PackageVersionStatus.FROZEN)
+
+
 def _in_pool(full_name: str) -> type[Any] | None:
     try:
         found = descriptor_pool.Default().FindMessageTypeByName(full_name)

@@ -26,6 +26,9 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     http10: bool = False
     """HTTP/1.0 is accepted, and taken for HTTP where bytes tell the protocol; such a request line needs no version."""
 
+    persistent_sessions: bool = False
+    """Services with a label for it keep sending a client to the endpoint that served it first."""
+
 
 DEFAULTS = Features()
 
@@ -35,6 +38,7 @@ VARIABLES = {
     "PILOT_FILTER_GATEWAY_CLUSTER_CONFIG": "filter_gateway_clusters",
     "PILOT_ENABLE_HEADLESS_FILTER_CHAIN_LISTENER": "headless_filter_chains",
     "PILOT_HTTP10": "http10",
+    "PILOT_ENABLE_PERSISTENT_SESSION_FILTER": "persistent_sessions",
 }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from tidegate.agent import procfs
+from tidegate.capture.namespace import enter, inside
 from tidegate.kit.errors import TidegateError
 from tidegate.lab import launcher
 from tidegate.lab.namespaces import NETNS_DIR
@@ -62,19 +63,8 @@ def start(order: Order, log: Path) -> Started:
     order_fd = _above_standard(_written(order))
     status_fd = _above_standard(writer)
     try:
-        pid = os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-I", "-S", str(launcher.PATH), "3", "4"],
-            dict(os.environ),
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640),
-                (os.POSIX_SPAWN_DUP2, 1, 2),
-                (os.POSIX_SPAWN_DUP2, order_fd, 3),
-                (os.POSIX_SPAWN_DUP2, status_fd, 4),
-            ],
-            setsid=True,
-        )
+        # A child is in the network namespace of the thread that makes it.
+        pid = inside(_netns(order), lambda: _spawned(log, order_fd, status_fd))
         started = Started(pid, procfs.start_ticks(pid))
     except OSError as error:
         os.close(reader)
@@ -86,9 +76,31 @@ def start(order: Order, log: Path) -> Started:
     return started
 
 
+def _spawned(log: Path, order_fd: int, status_fd: int) -> int:
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-I", "-S", str(launcher.PATH), "3", "4"],
+        dict(os.environ),
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+            (os.POSIX_SPAWN_DUP2, order_fd, 3),
+            (os.POSIX_SPAWN_DUP2, status_fd, 4),
+        ],
+        setsid=True,
+    )
+
+
+def _netns(order: Order) -> str | None:
+    return str(NETNS_DIR / order.netns) if order.netns else None
+
+
 def become(order: Order) -> None:
     """Replace this process by the ordered program; its exit code is then this process's."""
     fd = _written(order)
+    if (path := _netns(order)) is not None:
+        enter(path)
     os.set_inheritable(fd, True)
     os.execv(sys.executable, [sys.executable, "-I", "-S", str(launcher.PATH), str(fd)])  # noqa: S606
 
@@ -96,8 +108,7 @@ def become(order: Order) -> None:
 def _written(order: Order) -> int:
     """The order in an anonymous file: an environment does not belong on a command line that everyone can read."""
     fd = os.memfd_create("order")
-    fields = msgspec.to_builtins(order) | {"netns": str(NETNS_DIR / order.netns) if order.netns else ""}
-    os.write(fd, json.dumps(fields).encode())
+    os.write(fd, json.dumps(msgspec.to_builtins(order)).encode())
     os.lseek(fd, 0, os.SEEK_SET)
     return fd
 

@@ -1,8 +1,8 @@
-"""Enter a workload's network namespace, hide its /etc files behind private ones, drop to its user, become its program.
+"""Hide a workload's /etc files behind private ones, drop to its user, become its program.
 
-Run as a script by path (``python -I -S launcher.py FD [STATUS_FD]``) with the standard library only, so that it costs
-milliseconds; it is never forked from a process with threads. FD holds the order as JSON; a failure is written to
-STATUS_FD, which the program's start closes.
+Started in the workload's network namespace. Run as a script by path (``python -I -S launcher.py FD [STATUS_FD]``) with
+the standard library only, so that it costs milliseconds; it is never forked from a process with threads. FD holds the
+order as JSON; a failure is written to STATUS_FD, which the program's start closes.
 """
 
 import ctypes
@@ -17,15 +17,6 @@ MS_BIND, MS_REC, MS_SLAVE, MS_SHARED = 4096, 16384, 1 << 19, 1 << 20
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """Exit codes as shells have them."""
-
-
-def join_namespace(path: str) -> None:
-    """Let the calling thread enter the network namespace of this file. Raises OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        _call("setns", fd, CLONE_NEWNET)
-    finally:
-        os.close(fd)
 
 
 def name_new_namespace(path: str) -> None:
@@ -66,8 +57,6 @@ def _call(function: str, *arguments: object) -> None:
 
 
 def _become(order: dict) -> None:  # type: ignore[type-arg]
-    if order["netns"]:
-        join_namespace(order["netns"])
     if order["binds"]:
         hide_files(order["binds"])
     os.umask(0o022)

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from tidegate.kit.errors import TidegateError
-from tidegate.lab import namespaces, objects, processes, publish, settle
+from tidegate.lab import metrics, namespaces, objects, processes, publish, settle
 from tidegate.lab.launch import Order, Started, environment, own_environment, start
 from tidegate.lab.plan import Member, Plan
 from tidegate.lab.spec import Command, Workload
@@ -33,6 +33,7 @@ class Starter:
         self.plan, self.folders, self._record = plan, folders, record
         self.folder: LabFolder = folders.lab(plan.spec.name)
         self.mark = settle.mark(folders, plan.spec.name)
+        self._merges = True
 
     def settle(self, member: Member, workload: Workload | None = None) -> None:
         """A member's resolv.conf and hosts; they are put over /etc's for its programs alone."""
@@ -57,6 +58,7 @@ class Starter:
         if workload.capture is not None:
             await self._capture(member, objects.capture_arguments(workload.capture, dns=workload.captures_dns))
         await publish.write_token(store, workload, self.folder.token(member.key))
+        self._merges = await metrics.merges(store)
         agent = self.agent(workload, member)
         await self.wait(f"{member.key}/agent", agent, self._hold(member).exists, "its proxy did not become ready")
 
@@ -75,7 +77,7 @@ class Starter:
         if workload.capture is not None:
             arguments["--interception-mode"] = workload.capture.interception_mode
         order = self.own_order("agent", *(part for pair in arguments.items() for part in pair))
-        env = order.env | workload.proxy_metadata
+        env = order.env | workload.proxy_metadata | metrics.environment(workload, merged=self._merges)
         inside = msgspec.structs.replace(order, env=env, netns=member.netns, binds=self._binds(member))
         return self.start(f"{member.key}/agent", inside)
 

@@ -57,6 +57,14 @@ def joined(gateways: Iterable[NetworkGateway]) -> Networks:
     return Networks(found, math.lcm(*counts))
 
 
+def ranges(mesh: MeshNetworks) -> tuple[str, ...]:
+    """The address ranges of all networks, smallest address first."""
+    given = (each.from_cidr for place in mesh.networks.values() for each in place.endpoints if each.from_cidr)
+    found = [known for text in given if (known := network(text)) is not None]
+    ordered = sorted(found, key=lambda n: (n.version, int(n.network_address), n.prefixlen))
+    return tuple(map(str, ordered))
+
+
 class Placing(msgspec.Struct, frozen=True):
     """Where an address lies of which no object says it."""
 

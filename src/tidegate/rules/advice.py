@@ -4,16 +4,18 @@ import ipaddress
 import itertools
 from collections.abc import Iterator
 
-from tidegate.rules.capture_rules import captures_dns
+from tidegate.rules.capture_rules import OUTBOUND_MARK, captures_dns
 from tidegate.rules.options import ALL, CaptureOptions, Surroundings
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+ORIGINAL_SOURCE_MARK = 1337
+"""Envoy's, of what it sends from the caller's address (listener filter original_src)."""
 INCLUDE, EXCLUDE = "--istio-service-cidr", "--istio-service-exclude-cidr"
 
 
 def advice(options: CaptureOptions, surroundings: Surroundings) -> list[str]:
     """One sentence for each doubtful setting, naming option and value."""
-    alone = (*_ranges(options), *_ports(options), *_owners(options))
+    alone = (*_ranges(options), *_ports(options), *_owners(options), *_marks(options))
     return list(dict.fromkeys((*alone, *_families(options, surroundings), *_dns(options, surroundings))))
 
 
@@ -74,8 +76,24 @@ def _owners(options: CaptureOptions) -> Iterator[str]:
             "--proxy-uid: with TPROXY the proxy runs as user 0 and hands connections on from the caller's address: "
             "rules for that user would take them for calls of the proxy's own; use 1337, and 1337 for --proxy-gid"
         )
+    if not options.outbound_owner_groups:
+        yield "ISTIO_OUTBOUND_OWNER_GROUPS is empty: nobody's connections are captured; use * for everybody's"
     if options.outbound_owner_groups_exclude and options.outbound_owner_groups != ALL:
         yield "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE has no effect unless ISTIO_OUTBOUND_OWNER_GROUPS is *"
+
+
+def _marks(options: CaptureOptions) -> Iterator[str]:
+    mark = options.inbound_tproxy_mark
+    if options.tproxy and mark == OUTBOUND_MARK:
+        yield (
+            f"--istio-inbound-tproxy-mark: {mark} is the mark of what the proxy sends to its own workload, too: its "
+            f"calls would not be captured; use {ORIGINAL_SOURCE_MARK}"
+        )
+    elif options.tproxy and mark != ORIGINAL_SOURCE_MARK:
+        yield (
+            f"--istio-inbound-tproxy-mark: the proxy marks what it hands to the application with {ORIGINAL_SOURCE_MARK}"
+            f", not {mark}: answers would not find back to it; use {ORIGINAL_SOURCE_MARK}"
+        )
 
 
 def _dns(options: CaptureOptions, surroundings: Surroundings) -> Iterator[str]:

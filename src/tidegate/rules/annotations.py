@@ -48,7 +48,7 @@ def capture_options(
     }
     if _VIRTUAL_INTERFACES in annotations:
         given["kube_virt_interfaces"] = _listed(annotations[_VIRTUAL_INTERFACES])
-    given["local_exclude_ports"] = (*given.get("local_exclude_ports", ()), *_PROXY_PORTS)
+    given["local_exclude_ports"] = tuple(dict.fromkeys((*given.get("local_exclude_ports", ()), *_PROXY_PORTS)))
     settings = environment or {}
     return msgspec.structs.replace(
         _DEFAULTS,
@@ -76,4 +76,5 @@ def _listed(value: str) -> tuple[str, ...]:
 
 
 def _is_true(settings: Mapping[str, str], name: str) -> bool:
-    return settings.get(name, "").lower() in ("true", "1")
+    """As Go's strconv.ParseBool reads it; what it cannot read counts as false."""
+    return settings.get(name, "") in ("1", "t", "T", "TRUE", "true", "True")

@@ -17,6 +17,8 @@ from tidegate.rules.text import parse_rule
 DNS_PORT = 15053
 PASSTHROUGH_SOURCE: dict[Family, str] = {"ipv4": "127.0.0.6/32", "ipv6": "::6/128"}
 """The source address Envoy gives the connections it passes in to the application."""
+OUTBOUND_MARK = 1338
+"""Of what the proxy sends to its own workload; fixed, whichever mark captured packets have."""
 
 
 class Line(NamedTuple):
@@ -181,9 +183,9 @@ class _Writer:
         if self.options.outbound_owner_groups == ALL:
             for group in self.options.outbound_owner_groups_exclude:
                 yield Line("nat", f"-A ISTIO_OUTPUT -m owner --gid-owner {group} -j RETURN")
-        elif self.options.outbound_owner_groups:
-            others = " ".join(f"-m owner ! --gid-owner {group}" for group in self.options.outbound_owner_groups)
-            yield Line("nat", f"-A ISTIO_OUTPUT {others} -j RETURN")
+        else:  # no group named: nobody's connections are captured
+            others = "".join(f"-m owner ! --gid-owner {group} " for group in self.options.outbound_owner_groups)
+            yield Line("nat", f"-A ISTIO_OUTPUT {others}-j RETURN")
 
     def dns_queries(self) -> Iterator[Line]:
         if self.queries:
@@ -234,11 +236,11 @@ class _Writer:
         yield Line("mangle", f"-A OUTPUT -p tcp -o lo -m mark --mark {mark} -j RETURN")
         for owner, _ in self.owners:
             condition = f"! -d LOOPBACK -p tcp -o lo -m owner {owner}"
-            yield from self.each("mangle", f"-A OUTPUT {condition} -j MARK --set-mark {mark + 1}")
+            yield from self.each("mangle", f"-A OUTPUT {condition} -j MARK --set-mark {OUTBOUND_MARK}")
         yield Line("mangle", f"-A OUTPUT -p tcp -m connmark --mark {mark} -j CONNMARK --restore-mark")
         yield Line("mangle", f"-I ISTIO_INBOUND 1 -p tcp -m mark --mark {mark} -j RETURN")
         yield from self.each("mangle", "-I ISTIO_INBOUND 2 -p tcp -s PASSTHROUGH -i lo -j RETURN")
-        yield Line("mangle", f"-I ISTIO_INBOUND 3 -p tcp -i lo -m mark ! --mark {mark + 1} -j RETURN")
+        yield Line("mangle", f"-I ISTIO_INBOUND 3 -p tcp -i lo -m mark ! --mark {OUTBOUND_MARK} -j RETURN")
 
 
 def _address(option: str, family: Family | None, server: str) -> str:

@@ -5,7 +5,7 @@ The kernel prints rules in words of its own: ``--mark 1337`` comes back as ``--m
 """
 
 import ipaddress
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
 from tidegate.rules.model import CHAIN_PREFIX, Family, Match, Rule, RuleSet, Table
@@ -53,12 +53,13 @@ def _table_difference(family: Family, expected: Table, actual: Table) -> Iterato
             yield f"{where}: an unexpected chain with {len(found[chain])} rules"
         else:
             is_ours = chain.startswith(CHAIN_PREFIX)
-            rules = [rule for rule in found.get(chain, ()) if is_ours or _relevant(rule, wanted.get(chain, ()))]
+            keys = set(map(canonical, wanted.get(chain, ())))
+            rules = [rule for rule in found.get(chain, ()) if is_ours or _relevant(rule, keys)]
             yield from chain_difference(where, wanted.get(chain, []), rules, canonical)
 
 
-def _relevant(rule: Rule, wanted: Iterable[Rule]) -> bool:
-    return owned(rule) or canonical(rule) in {canonical(other) for other in wanted}
+def _relevant(rule: Rule, wanted: set[Key]) -> bool:
+    return owned(rule) or (bool(wanted) and canonical(rule) in wanted)
 
 
 class Told(Protocol):

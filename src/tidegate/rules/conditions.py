@@ -66,9 +66,15 @@ def _held(match: Match, packet: Packet, extension: str) -> bool | None:
     return held != match.negated
 
 
+_OF_NO_WIRE = frozenset({"127.0.0.1", "127.0.0.6", "127.0.0.0", "::1", "::6"})
+"""What does not tell its source has none of these, which processes choose."""
+
+
 def _address_in(address: str, listed: str) -> bool:
-    if not address:
+    if not address and all(each.partition("/")[0] in _OF_NO_WIRE for each in listed.split(",")):
         return False
+    if not address:
+        raise ValueError("where it comes from was not told")
     given = ipaddress.ip_address(address)
     return any(_within(given, each) for each in listed.split(","))
 

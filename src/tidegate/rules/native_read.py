@@ -28,17 +28,20 @@ class NativeListingError(TidegateError):
 def parse_listing(text: str) -> tuple[NativeTable, ...]:
     """The tables of family inet that a sidecar's rules own. Raises NativeListingError."""
     try:
-        items = [pair for each in json.loads(text or '{"nftables": []}')["nftables"] for pair in each.items()]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise NativeListingError(f"nft -j list: expected its JSON, a list named nftables ({error})") from error
+        return tuple(_tables(json.loads(text or '{"nftables": []}')["nftables"]).values())
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError) as error:
+        told = f"{type(error).__name__}: {error}"[:200]
+        raise NativeListingError(f"nft -j list: expected its JSON, a list named nftables ({told})") from error
+
+
+def _tables(listed: list[dict[str, Json]]) -> dict[str, NativeTable]:
     tables: dict[str, NativeTable] = {}
-    for kind, item in items:
+    for kind, item in (pair for each in listed for pair in each.items()):
         name = item.get("name" if kind == "table" else "table", "")
         if item.get("family") != "inet" or not str(name).startswith(TABLE_PREFIX):
             continue
-        found = tables.get(name, NativeTable(name))
-        tables[name] = _with(found, kind, item)
-    return tuple(tables.values())
+        tables[name] = _with(tables.get(name, NativeTable(name)), kind, item)
+    return tables
 
 
 def native_difference(expected: Iterable[NativeTable], actual: Iterable[NativeTable]) -> list[str]:

@@ -41,7 +41,7 @@ class _Draft:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.chains: list[str] = []
+        self.chains: dict[str, None] = {}
         self.bases: list[Base] = []
         self.rules: list[Rule] = []
         self.policies: dict[str, str] = {}
@@ -49,8 +49,7 @@ class _Draft:
         self.dormant = False
 
     def chain(self, name: str, base: Base | None = None, policy: str = "") -> None:
-        if name not in self.chains:
-            self.chains.append(name)
+        self.chains.setdefault(name)
         if base is not None:
             self.bases.append(base)
             self.policies[name] = (policy or "accept").upper()
@@ -62,7 +61,37 @@ class _Draft:
     def finish(self) -> Table:
         """A table without a base chain meets no packet; a mark of one keeps it from being taken for iptables' own."""
         bases = tuple(self.bases) if not self.dormant else ()
-        return Table(self.name, tuple(self.chains), tuple(self.rules), self.policies, bases)
+        table = Table(self.name, tuple(self.chains), tuple(self.rules), self.policies, bases)
+        return _with_what_is_hidden(table) if _of_iptables(table) else table
+
+
+_OF_IPTABLES = {
+    f"{family} {name}" for family in ("ip", "ip6") for name in ("filter", "nat", "mangle", "raw", "security")
+}
+_HIDDEN = "xt"
+"""nft's word for what only iptables can show."""
+
+
+def _of_iptables(table: Table) -> bool:
+    """Whether iptables-nft wrote it: its names for tables and hooked chains."""
+    return table.name in _OF_IPTABLES and any(base.chain == base.hook for base in table.bases)
+
+
+def _with_what_is_hidden(table: Table) -> Table:
+    """nft prints nothing at all for some targets of iptables: a rule that seems to do nothing may do anything."""
+    rules = (
+        msgspec.structs.replace(rule, target=_HIDDEN) if not rule.target and not rule.before else rule
+        for rule in table.rules
+    )
+    return msgspec.structs.replace(table, rules=tuple(rules))
+
+
+def hides_targets(table: Table) -> bool:
+    """Whether the listing leaves out what rules of iptables-nft ask for or do."""
+    return _of_iptables(table) and any(
+        rule.target == _HIDDEN or any(m.option == "nft" and m.values[0].startswith(_HIDDEN) for m in rule.matches)
+        for rule in table.rules
+    )
 
 
 class _Tables:
@@ -214,11 +243,11 @@ class _Json:
             text = " ".join(filter(None, map(statements, value["expr"])))
             if "comment" in value:
                 text = f'{text} comment "{value["comment"]}"'
-            self.tables.table(value["family"], value["table"]).rule(value["chain"], text)
+            self.tables.table(value["family"], value["table"]).rule(str(value["chain"]), text)
 
     def _chain(self, value: dict[str, Any]) -> None:
         base = None
         if "hook" in value:
-            base = Base(value["name"], value["hook"].upper(), int(value["prio"]), value["type"])
+            base = Base(str(value["name"]), value["hook"].upper(), int(value["prio"]), str(value["type"]))
         draft = self.tables.table(value["family"], value["table"])
-        draft.chain(value["name"], base, value.get("policy", ""))
+        draft.chain(str(value["name"]), base, str(value.get("policy") or ""))

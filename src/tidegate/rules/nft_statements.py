@@ -258,6 +258,15 @@ class _Reader:
         if source == "meta" and self._skip("mark"):
             self.actions.append((target, copying))
             return True
+        own = ("meta", "ct")[target == "CONNMARK"]
+        if self._peek() == own:
+            self.place += 1
+        if self._skip("mark"):  # of its own, with a bit more: kube-proxy's
+            if not self._skip("|", "or") or not _is_number(self._peek()):
+                return False
+            bits = self._next()
+            self.actions.append((target, "--set-xmark", f"{bits}/{bits}"))
+            return True
         if not _is_number(self._peek()) or self._peek(1) in (*_MASKED, "|", "or", "xor", "^"):
             return False
         self.actions.append((target, option, self._next()))

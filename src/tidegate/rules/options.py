@@ -49,6 +49,7 @@ class CaptureOptions(msgspec.Struct, frozen=True, kw_only=True):
     drop_invalid: bool = False
     dual_stack: bool = False
     outbound_owner_groups: tuple[str, ...] = ALL
+    """``*`` or the groups whose connections are captured; empty captures nobody's."""
     outbound_owner_groups_exclude: tuple[str, ...] = ()
     ipv4_loopback_cidr: str = "127.0.0.1/32"
 
@@ -84,9 +85,10 @@ def check(options: CaptureOptions) -> None:
 
 
 def networks(values: tuple[str, ...], family: Family) -> tuple[str, ...]:
-    """Those of the CIDRs that are of the family, in their order."""
+    """Those of the CIDRs that are of the family, in their order and their one form."""
     version = 4 if family == "ipv4" else 6
-    return tuple(value for value in values if ipaddress.ip_network(value, strict=False).version == version)
+    found = (ipaddress.ip_interface(value) for value in values)
+    return tuple(str(each) for each in found if each.version == version)
 
 
 def includes_loopback(options: CaptureOptions) -> bool:

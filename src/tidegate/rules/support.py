@@ -34,6 +34,23 @@ _PARTS = (
     Part(r"REDIRECT\b|redirect to", "the REDIRECT target", "xt_REDIRECT", "nft_redir", _NATIVE),
     Part(r"-j MARK\b|meta mark set", "packet marks", "xt_mark", "nft_meta", "interception mode REDIRECT"),
 )
+_WHOLE = (
+    Part(
+        r"cache initialization failed|initialize nft|rule set generation id",
+        "nf_tables",
+        "nf_tables",
+        "nf_tables",
+        "iptables-legacy (--force-iptables-binary=legacy)",
+    ),
+    Part(
+        r"\(legacy\).*(?:initialize|table does not exist)",
+        "the tables of iptables-legacy",
+        "ip_tables",
+        "nf_tables",
+        "iptables-nft (--force-iptables-binary=nft) or --native-nftables",
+    ),
+)
+"""By what programs say as they start, before they come to a rule."""
 _HOOKS = {
     "nat": Part("", "table nat", "iptable_nat", "nft_chain_nat", _NATIVE),
     "mangle": Part("", "table mangle", "iptable_mangle", "nf_tables", "interception mode REDIRECT"),
@@ -42,7 +59,13 @@ _HOOKS = {
 
 
 def missing_support(said: str, rule: str) -> str:
-    """A sentence for what the program said about a rule; empty when it does not speak of a missing feature."""
+    """A sentence for what the program said about a rule; empty when it does not speak of a missing feature.
+
+    Without a rule: for what it said as it started.
+    """
+    whole = next((part for part in _WHOLE if re.search(part.words, said, re.IGNORECASE)), None)
+    if whole is not None and not rule:
+        return _told(whole, whole.iptables, whole.instead)
     if not _LACKING.search(said):
         return ""
     native = rule.startswith(("add ", "insert "))
@@ -51,6 +74,10 @@ def missing_support(said: str, rule: str) -> str:
         return ""
     module = part.nftables if native else part.iptables
     instead = "iptables, without --native-nftables" if native and part.instead == _NATIVE else part.instead
+    return _told(part, module, instead)
+
+
+def _told(part: Part, module: str, instead: str) -> str:
     return f"the kernel seems to lack {part.what}: load module {module} (modprobe {module}); without it, use {instead}"
 
 

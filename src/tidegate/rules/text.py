@@ -7,6 +7,9 @@ from tidegate.kit.errors import TidegateError
 from tidegate.rules.model import TABLE_ORDER, Family, Match, Rule, RuleSet, Table
 
 _COUNTERS = re.compile(r"^\[(\d+):(\d+)\]\s+")
+_WORD = re.compile(r'"[^"]*"|\S+')
+_PLAIN = re.compile(r"""(?:[^\s"'\\]+(?:\s+|$)|"[^"'\\]*"(?:\s+|$))*""")
+"""A line in which quotes stand around whole words only."""
 _LONG_OPTIONS = {
     "--append": "-A",
     "--insert": "-I",
@@ -118,6 +121,9 @@ def _place(table: str) -> tuple[int, str]:
 
 
 def _tokens(line: str) -> list[str]:
+    if _PLAIN.fullmatch(line):  # many times faster, and listings of a node have a hundred thousand lines
+        words = (word.strip('"') for word in _WORD.findall(line))
+        return [_LONG_OPTIONS.get(word, word) for word in words]
     try:
         return [_LONG_OPTIONS.get(token, token) for token in shlex.split(line)]
     except ValueError as error:

@@ -25,7 +25,8 @@ TABLES_AT: dict[str, tuple[str, ...]] = {
 }
 """Netfilter's order of iptables' tables that a packet passes before its socket or the wire."""
 
-_PRIORITIES = {"raw": -300, "mangle": -150, "nat": -100, "filter": 0}
+PRIORITIES = {"raw": -300, "mangle": -150, "nat": -100, "filter": 0}
+"""Of the chains that iptables' tables have at a hook."""
 _DEPTH = 64
 _MOST = 100_000
 """Rules that a packet is taken through: chains that jump to one another twice have no end to wait for."""
@@ -146,7 +147,7 @@ def _stages(rules: RuleSet, hook: Hook) -> list[_Stage]:
         if table.bases:
             found += [_Stage(table, base, _role(base), chains) for base in table.bases if base.hook == hook]
         elif table.name in TABLES_AT[hook]:
-            priority = TABLES_AT[hook].index(table.name) if hook == "INPUT" else _PRIORITIES[table.name]
+            priority = TABLES_AT[hook].index(table.name) if hook == "INPUT" else PRIORITIES[table.name]
             found.append(_Stage(table, Base(hook, hook, priority), table.name, chains))
     return sorted(found, key=lambda stage: stage.base.priority)
 
@@ -183,7 +184,7 @@ class _Walker:
                 continue
             if end.target in ("DROP", "REJECT"):
                 return Walk("drop", tuple(self.visits), end.visit, packet=self.packet)
-            done = self._translated(end, done)
+            done = self._translated(end, done, hook)
         deciding = done.deciding or self._last_return()
         return msgspec.structs.replace(done, visits=tuple(self.visits), deciding=deciding, packet=self.packet)
 
@@ -195,11 +196,13 @@ class _Walker:
                 return last if last.rule.target in ("RETURN", "ACCEPT") else None
         return None
 
-    def _translated(self, end: _End, done: Walk) -> Walk:
+    def _translated(self, end: _End, done: Walk, hook: Hook) -> Walk:
         kind = _TRANSLATIONS.get(end.target)
         if kind is None or end.visit is None:
             return done
         address, port = _target_address(end.visit.rule.options)
+        if kind != "tproxy":
+            self.packet = _sent_to(self.packet, address, port, redirected=kind == "redirect" and hook == "OUTPUT")
         return msgspec.structs.replace(done, verdict=kind, deciding=end.visit, to_port=port, to_address=address)
 
     def _chain(self, stage: _Stage, chain: str, depth: int) -> _End | None:
@@ -244,14 +247,27 @@ class _Walker:
 
     def _mark(self, target: str, options: list[str]) -> None:
         option, *values = options or [""]
-        change = {}
+        mark, kept = self.packet.mark, self.packet.connection_mark
+        of_packet, of_connection = _mask(values, "--nfmask"), _mask(values, "--ctmask")
         if option in ("--set-mark", "--set-xmark") and values:
-            change["connection_mark" if target == "CONNMARK" else "mark"] = _number(values[0].partition("/")[0])
+            before = kept if target == "CONNMARK" else mark
+            after = _remarked(before, values[0], exclusive=option == "--set-xmark")
+            mark, kept = (mark, after) if target == "CONNMARK" else (after, kept)
         elif option == "--save-mark":
-            change["connection_mark"] = self.packet.mark
+            kept = (kept & ~of_connection) ^ (mark & of_packet)
         elif option == "--restore-mark":
-            change["mark"] = self.packet.connection_mark
-        self.packet = msgspec.structs.replace(self.packet, **change)
+            mark = (mark & ~of_packet) ^ (kept & of_connection)
+        self.packet = msgspec.structs.replace(self.packet, mark=mark, connection_mark=kept)
+
+
+def _sent_to(packet: Packet, address: str, port: int, *, redirected: bool) -> Packet:
+    """As the tables after nat see it: what a process sent and is redirected is for localhost.
+
+    The interface of the hook stays what it was, although the packet takes another way.
+    """
+    if redirected:
+        address = "::1" if ":" in packet.destination else "127.0.0.1"
+    return msgspec.structs.replace(packet, destination=address or packet.destination, port=port or packet.port)
 
 
 _MARKS = frozenset({"MARK", "CONNMARK"})
@@ -260,6 +276,21 @@ _TARGETS = (
     | _MARKS
     | {"ACCEPT", "DROP", "REJECT", "RETURN", "REDIRECT", "TPROXY", "DNAT", "SNAT", "MASQUERADE", "NETMAP", "QUEUE"}
 )
+
+
+_ALL_BITS = 0xFFFFFFFF
+
+
+def _remarked(before: int, written: str, *, exclusive: bool) -> int:
+    """``VALUE/MASK``: the bits of the mask are cleared, and those of the value set or, for set-xmark, turned over."""
+    value, _, mask = written.partition("/")
+    cleared = before & ~(_number(mask) if mask else _ALL_BITS)
+    return (cleared ^ _number(value) if exclusive else cleared | _number(value)) & _ALL_BITS
+
+
+def _mask(options: list[str], name: str) -> int:
+    given = dict(itertools.pairwise(options))
+    return _number(given[name]) if name in given else _ALL_BITS
 
 
 def _number(text: str) -> int:

@@ -53,8 +53,18 @@ _OWNERS = {"--uid-owner": "user", "--skuid": "user", "--gid-owner": "group", "--
 
 def purpose(rule: Rule, table: Table) -> str:
     """What a rule is there for, in one sentence without a full stop."""
+    return purposes(table)(rule)
+
+
+def purposes(table: Table) -> Callable[[Rule], str]:
+    """The same for many rules of a table, which is looked through once: there are tables of a hundred thousand."""
+    proxies = _proxies(table)
+    return lambda rule: _purpose(rule, proxies)
+
+
+def _purpose(rule: Rule, proxies: frozenset[tuple[str, str]]) -> str:
     given = {match.option: match for match in rule.matches}
-    seen = _Seen(rule, given, chain_role(rule.target) or rule.target, _proxies(table))
+    seen = _Seen(rule, given, chain_role(rule.target) or rule.target, proxies)
     writer = _OF_CHAIN.get(chain_role(rule.chain))
     if writer is None and chain_role(rule.target):
         writer = _entry
@@ -104,6 +114,8 @@ def _left_alone(seen: _Seen, owner: Match | None) -> str:
         return _left_by_owner(seen, owner)
     if to:
         return "localhost is left alone" if to.startswith(LOOPBACK) else f"destinations in {to} are excluded"
+    if not seen.given:
+        return "nobody's connections are captured (no owner group is named)"
     return f"{seen.value('-p') or 'any protocol'} to port {seen.ports} is excluded" if seen.ports else ""
 
 

@@ -5,7 +5,7 @@ import enum
 import msgspec
 
 from tidegate.api.fields import Duration
-from tidegate.api.mesh import CustomTag
+from tidegate.api.mesh import ConnectionSettings, CustomTag
 from tidegate.api.objects import Ref
 from tidegate.registry.model import Labels
 
@@ -32,6 +32,10 @@ class HeaderSettings(msgspec.Struct, frozen=True):
     debug_headers: bool = True
     """``x-envoy-*`` in responses."""
     forwarded_port: bool = False
+    forwarded_host: bool = False
+    """Servers are told the host that a route rewrites."""
+    keeps_case: bool = False
+    """Headers of HTTP/1 keep their upper and lower case."""
 
 
 class SpanSettings(msgspec.Struct, frozen=True):
@@ -86,6 +90,10 @@ class ProxyKind(msgspec.Struct, frozen=True, cache_hash=True):
     """Where the workload has addresses of both families, both are used; else the first, but for what has one only."""
     http_proxy_port: int = 0
     """Of the local HTTP proxy, where the workload asks for another than the mesh's."""
+    sessions: bool = False
+    """Services may ask for persistent sessions."""
+    connections: ConnectionSettings | None = None
+    """Limits of what clients may do on one connection."""
     headers: HeaderSettings = HeaderSettings()
     spans: SpanSettings = SpanSettings()
 

@@ -4,7 +4,8 @@ from tidegate.api.mesh import ForwardClientCertDetails, ProxyConfig, ProxyHeader
 from tidegate.scope.proxy import HeaderSettings
 
 _DEFAULT = HeaderSettings()
-_PARTS = ("subject", "cert", "chain", "dns", "uri")
+_PARTS = {"subject": True, "cert": False, "chain": False, "dns": True, "uri": True}
+"""What the header tells of a client's certificate, and whether it does so unasked."""
 
 
 def header_settings(config: ProxyConfig | None) -> HeaderSettings:
@@ -26,8 +27,11 @@ def _settings(given: ProxyHeaders) -> HeaderSettings:
         attempt_count=not (given.attempt_count and given.attempt_count.disabled),
         debug_headers=not (given.envoy_debug_headers and given.envoy_debug_headers.disabled),
         forwarded_port=bool(given.x_forwarded_port and given.x_forwarded_port.enabled),
+        forwarded_host=bool(given.x_forwarded_host and given.x_forwarded_host.enabled),
+        keeps_case=bool(given.preserve_http1_header_case),
     )
 
 
 def _parts(given: SetCurrentClientCertDetails) -> tuple[str, ...]:
-    return tuple(name for name in _PARTS if getattr(given, name))
+    asked = {name: getattr(given, name) for name in _PARTS}
+    return tuple(name for name, unasked in _PARTS.items() if (unasked if asked[name] is None else asked[name]))

@@ -139,7 +139,8 @@ class Draft:
             workloads=frozenset(services.changed_workloads),
             namespaces=frozenset(services.changed_namespaces),
             mesh=self.tables.mesh != self.tables.base.mesh,
-            networks=self.tables.networks != self.tables.base.networks,
+            networks=self.tables.networks != self.tables.base.networks
+            or self.tables.mesh_networks != self.tables.base.mesh_networks,
             told=self.tables.told_anew(),
         )
         derived = Derived(

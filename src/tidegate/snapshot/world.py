@@ -7,7 +7,9 @@ from typing import Any, Protocol
 import msgspec
 from immutables import Map
 
+from tidegate.api.kinds import KINDS
 from tidegate.api.mesh import MeshConfig
+from tidegate.api.meshnetworks import MeshNetworks
 from tidegate.api.networking import DestinationRule, Sidecar, VirtualService
 from tidegate.api.objects import Object, Ref
 from tidegate.kit.features import Features
@@ -39,6 +41,25 @@ POLICY_KINDS: tuple[str, ...] = (
 )
 """Kinds that the world keeps as they are, by namespace: a workload selector says which proxies each holds for."""
 
+WATCHED: tuple[str, ...] = (
+    "Namespace",
+    "Node",
+    "ConfigMap",
+    "Secret",
+    "Pod",
+    "Service",
+    "EndpointSlice",
+    "Endpoints",
+    "ServiceEntry",
+    "WorkloadEntry",
+    "VirtualService",
+    "DestinationRule",
+    "Sidecar",
+    "Ingress",
+    *(kind for kind in POLICY_KINDS if kind in KINDS),
+)
+"""Kinds that a world is made of, those first that others refer to."""
+
 
 class Changed(msgspec.Struct, frozen=True):
     """What differs between two consecutive worlds, by key. Empty sets: nothing an Envoy could see."""
@@ -56,7 +77,7 @@ class Changed(msgspec.Struct, frozen=True):
     namespaces: frozenset[str] = frozenset()
     mesh: bool = False
     networks: bool = False
-    """Gateways between networks."""
+    """Gateways between networks, or what the mesh configuration says of networks."""
     told: frozenset[Ref] = frozenset()
     """Objects of which ``problems`` says something else now; by itself nothing an Envoy could see."""
 
@@ -141,6 +162,11 @@ class World(Protocol):
     @property
     def networks(self) -> Networks:
         """The gateways by which other networks are reached."""
+        ...
+
+    @property
+    def mesh_networks(self) -> MeshNetworks:
+        """What the mesh configuration says of networks."""
         ...
 
     def destination_rules_for(self, namespace: str, host: str) -> tuple[Object[DestinationRule], ...]:

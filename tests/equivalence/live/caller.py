@@ -60,6 +60,8 @@ def secured(order: dict[str, Any]) -> dict[str, Any]:
         return {}
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if order["tls"]["certificate"]:
+        context.load_cert_chain(*order["tls"]["certificate"])
     if order["tls"]["alpn"]:
         context.set_alpn_protocols(order["tls"]["alpn"])
     return {"ssl": context, "server_hostname": order["tls"]["sni"], "ssl_handshake_timeout": 60}

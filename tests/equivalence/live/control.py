@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from tests.equivalence.live.secrets import Secrets
 from tidegate.app.offline.compile import Compiled, route_names
 from tidegate.envoy.resource import SECRET
 from tidegate.xds.fixed import FixedView, Item
@@ -43,14 +44,15 @@ def _items(found: Iterable[Any]) -> list[Item]:
 
 
 class Control:
-    """The server on a Unix socket, on a loop in a thread of its own."""
+    """The server on a Unix socket, on a loop in a thread of its own; the workload's secrets on another one."""
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, secrets: Secrets, secrets_socket: Path) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._view, self._boxes = FixedView("0", {}), list[Mailbox]()
         self._run(self._start(socket))
+        self._secrets = self._run(secrets.start(secrets_socket))
 
     def _run(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
@@ -88,6 +90,7 @@ class Control:
 
     def stop(self) -> None:
         self._run(self._server.stop(0.2))
+        self._run(self._secrets.stop(0.2))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(PATIENCE)
         self._loop.close()

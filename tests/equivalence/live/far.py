@@ -7,6 +7,8 @@ from tests.equivalence.running_envoy import TYPE
 
 SPEAKS_FIRST = (25, 3306)
 """Ports of servers that speak first and close."""
+SLOW, DEAD = 7070, 7999
+"""A port at which requests are never answered, and one at which nobody listens."""
 _LOG = {
     "id": "%REQ(X-ID)%",
     "peer": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%",
@@ -14,6 +16,9 @@ _LOG = {
     "authority": "%REQ(:AUTHORITY)%",
     "path": "%REQ(:PATH)%",
     "protocol": "%PROTOCOL%",
+    "x-user": "%REQ(X-USER)%",
+    "x-team": "%REQ(X-TEAM)%",
+    "x-new": "%REQ(X-NEW)%",
     "sni": "%REQUESTED_SERVER_NAME%",
     "received": "%BYTES_RECEIVED%",
 }
@@ -45,7 +50,7 @@ def _any(port: int, log: str, certificate: str, key: str) -> dict[str, Any]:
         port,
         log,
         listenerFilters=inspectors,
-        filterChains=[{**each, "filters": [_manager(log)]} for each in chains],
+        filterChains=[{**each, "filters": [_manager(log, slow=port == SLOW)]} for each in chains],
         defaultFilterChain={"filters": [echo]},
     )
 
@@ -59,15 +64,17 @@ def _filter(name: str, kind: str, **rest: Any) -> dict[str, Any]:
     return {"name": name, "typedConfig": {"@type": f"{TYPE}filters.network.{kind}", **rest}}
 
 
-def _manager(log: str) -> dict[str, Any]:
+def _manager(log: str, *, slow: bool) -> dict[str, Any]:
     route = {"match": {"prefix": "/"}, "directResponse": {"status": 200, "body": {"inlineString": "far"}}}
+    never = {"fixedDelay": "3600s", "percentage": {"numerator": 100}}
+    fault = {"name": "f", "typedConfig": {"@type": f"{TYPE}filters.http.fault.v3.HTTPFault", "delay": never}}
     router = {"name": "r", "typedConfig": {"@type": f"{TYPE}filters.http.router.v3.Router"}}
     return _filter(
         "http",
         "http_connection_manager.v3.HttpConnectionManager",
         statPrefix="far",
         routeConfig={"virtualHosts": [{"name": "far", "domains": ["*"], "routes": [route]}]},
-        httpFilters=[router],
+        httpFilters=[*([fault] if slow else []), router],
         httpProtocolOptions={"acceptHttp10": True},
         accessLog=_access_log(log, "request"),
     )

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tests.equivalence.live import worlds
+from tests.equivalence.live import copies, worlds
 from tests.equivalence.live.caller import EVERY_NAME, EVERY_NAME6
-from tests.equivalence.live.far import SPEAKS_FIRST
+from tests.equivalence.live.far import DEAD, SLOW, SPEAKS_FIRST
 from tests.equivalence.live.stage import ADDRESS, ADDRESS6, CHOSEN, NAMESPACE, POD, Json, Seen, Stage, own, place
 from tests.equivalence.test_explain_envoy import on_the_wire, status_of
 from tidegate.answer.question import Question, ask, at
@@ -25,6 +25,8 @@ STRANGER = {False: EVERY_NAME, True: EVERY_NAME6}
 """By whether it is an address of IPv6."""
 LONG, SHORT = 5.0, 0.7
 """Seconds for an answer, and for none where none is expected."""
+LOOKED_AT = ("x-user", "x-team", "x-new")
+"""Headers that the far side logs."""
 _OF_THE_FAR_SIDE = frozenset({"DC", "UPE", "UC", "URX", "UF", "UR"})
 """Response flags by which Envoy tells what a far side did, or a client that went away."""
 _LOCAL = frozenset({"direct_response", "redirect", "no_virtual_host", "no_route", "protocol_error", "denied"})
@@ -48,7 +50,7 @@ class World:
     def __init__(self, documents: list[Json], log: str) -> None:
         self.documents = documents
         self.given = parse(worlds.as_yaml(worlds.logging_to(documents, log)), "world.yaml")
-        both = not any(each["metadata"].get("labels") == worlds.ONE_FAMILY for each in documents)
+        both = not _labelled(documents, worlds.ONE_FAMILY)
         self.offline = build(self.given, Settings(variables={"ISTIO_DUAL_STACK": str(both).lower()}))
         self.spec = choose(self.offline.hub.world, f"{POD}.{NAMESPACE}")
         self.own = self.scene()
@@ -61,7 +63,12 @@ class World:
         return {k: v for name, each in bodies if each for k, v in nametable.decode(name, each.body).items()}
 
     def scene(self, foreign: Any = None) -> Scene:
-        return scene(self.offline, self.given, self.spec, foreign=foreign, certificates=False)
+        certified = _labelled(self.documents, worlds.CERTIFIED)
+        return scene(self.offline, self.given, self.spec, foreign=foreign, certificates=certified)
+
+
+def _labelled(documents: list[Json], label: tuple[str, str]) -> bool:
+    return any(label in each["metadata"].get("labels", {}).items() for each in documents)
 
 
 def judged(stage: Stage, documents: list[Json], questions: list[Question], first: int) -> list[Case]:
@@ -71,7 +78,8 @@ def judged(stage: Stage, documents: list[Json], questions: list[Question], first
     questions = _resolved_by(stage, world, questions)
     ours = [explain(world.own, each) for each in questions]
     live = [explain(running, each) for each in questions]
-    orders = [order(world, q, o, f"j{first + n}") for n, (q, o) in enumerate(zip(questions, ours, strict=True))]
+    asked = enumerate(zip(questions, ours, strict=True), first)
+    orders = [order(world, q, o, f"j{n}", stage.caller_certificate) for n, (q, o) in asked]
     by_order = {o["id"]: report for o, report in zip(orders, ours, strict=True)}
     stage.forget()
     seen = stage.call(orders, lambda o: _logged(by_order[o["id"]]))
@@ -109,15 +117,17 @@ def _logged(report: Report) -> bool | None:
     """Whether the sidecar logs it: not what never comes to it, and not every end of a connection that says nothing."""
     if not report.ends:
         return False
-    return None if report.ends[0].kind in ("waits", "closed", "no_listener", "tls_error") else True
+    return None if report.ends[0].kind in ("waits", "dropped", "closed", "no_listener", "tls_error") else True
 
 
 # The bytes of a connection
 
 
-def order(world: World, question: Question, report: Report, name: str) -> Json:
+def order(world: World, question: Question, report: Report, name: str, certificate: tuple[str, ...]) -> Json:
+    """certificate: files of the certificate and the key of a caller that shows one."""
     connection = ask(world.own.compiled.world, world.own.compiled.proxy, question).connection
-    tls = connection.tls
+    tls, quiet = connection.tls, _quiet(report, connection)
+    offered = [each for each in tls.alpn if each != "h2"] if tls else []
     return {
         "id": name,
         "ip": connection.ip,
@@ -126,11 +136,13 @@ def order(world: World, question: Question, report: Report, name: str) -> Json:
         "source": question.source_ip if question.direction == "inbound" else "",
         "from": question.source_ip if question.direction == "inbound" else _source(connection.ip),
         "chosen": CHOSEN[int(name[1:]) % len(CHOSEN)],
-        "tls": {"sni": tls.sni, "alpn": [each for each in tls.alpn if each != "h2"]} if tls else None,
+        "tls": {"sni": tls.sni, "alpn": offered, "certificate": certificate if tls.mutual else ()} if tls else None,
         "kind": _kind(connection),
         "data": base64.b64encode(_data(connection, name)).decode(),
-        "patience": SHORT if _quiet(report, connection) else LONG,
+        "patience": SHORT if quiet else LONG,
+        "silent": quiet,
         "first": connection.server_first,
+        "copies": copies.least(world.own.config, report),
     }
 
 
@@ -144,9 +156,24 @@ def _source(ip: str) -> str:
 def _quiet(report: Report, connection: Connection) -> bool:
     """Whether nothing is expected to come back: the client is silent, and so is the other side."""
     if not connection.server_first or connection.http:
-        return any(each.kind == "waits" for each in report.ends)
-    reached = {int(address.rpartition(":")[2]) for each in report.ends for address in each.endpoints}
+        slow = connection.http is not None and any(_never(each) and not _timed(each) for each in report.ends)
+        return slow or any(each.kind in ("waits", "dropped") for each in report.ends)
+    reached = {port for each in report.ends for port in _ports(each)}
     return not (reached or {connection.port}) & set(SPEAKS_FIRST) or not report.cluster
+
+
+def _ports(end: ReportEnd) -> set[int]:
+    return {int(address.rpartition(":")[2]) for address in end.endpoints} if end.kind == "forwarded" else set()
+
+
+def _never(end: ReportEnd) -> bool:
+    """Whether requests come to where they are not answered."""
+    return _ports(end) == {SLOW}
+
+
+def _timed(end: ReportEnd) -> bool:
+    """Whether the proxy gives up on a request by itself."""
+    return end.timeout not in ("", "0s") and end.far_side.get("protocol") != "tcp"
 
 
 def _kind(connection: Connection) -> str:
@@ -181,9 +208,14 @@ def _http2(request: HttpRequest, name: str) -> bytes:
 
 
 def _literal(text: str) -> bytes:
+    """A string as it is, behind its length with a prefix of seven bits (RFC 7541, sections 5.1 and 5.2)."""
     data = text.encode()
-    assert len(data) < 127
-    return bytes((len(data),)) + data
+    if len(data) < 127:
+        return bytes((len(data),)) + data
+    more = len(data) - 127
+    assert more < 1 << 14
+    rest = bytes((more,)) if more < 128 else bytes((more % 128 + 128, more // 128))
+    return b"\x7f" + rest + data
 
 
 # The comparison
@@ -235,11 +267,11 @@ def disagreement(end: ReportEnd, seen: Seen, asked: Json) -> str:
 
 def _disagreements(end: ReportEnd, seen: Seen, asked: Json) -> Iterator[str]:
     flags = set((seen.near.get("flags") or "-").split(",")) - {"-"}
-    if end.kind == "waits":
+    if end.kind in ("waits", "dropped"):
         if seen.told["end"] != "silent":
             yield f"nothing should come back, but the connection is {seen.told['end']}"
         return
-    if seen.told["end"] == "silent" and not asked["first"]:
+    if seen.told["end"] == "silent" and not asked["first"] and not asked["silent"]:
         yield "nothing came back"
     if end.kind == "forwarded":
         yield from _forwarded(end, seen, flags, asked)
@@ -254,35 +286,64 @@ def _disagreements(end: ReportEnd, seen: Seen, asked: Json) -> Iterator[str]:
         wanted = set(end.response_flags)
         if flags - {"DC"} != wanted and not (end.kind == "no_filter_chain" and not seen.near):
             yield f"flags {sorted(flags)} instead of {sorted(wanted)}"
-    status = int(seen.near.get("status") or 0)
-    if end.http_status and status != end.http_status:
-        yield f"status {status} instead of {end.http_status}"
+    yield from _answered(end, seen.near)
     if end.kind == "redirect" and (where := _location(seen)) not in (None, end.location):
         yield f"location {where} instead of {end.location}"
+
+
+def _answered(end: ReportEnd, near: Json) -> Iterator[str]:
+    """By the proxy itself: the status, and the one of gRPC."""
+    status, wanted = int(near.get("status") or 0), end.http_status if end.grpc_status is None else 200
+    if wanted and status != wanted:
+        yield f"status {status} instead of {wanted}"
+    if end.grpc_status is not None and str(near.get("grpc")) != str(end.grpc_status):
+        yield f"gRPC status {near.get('grpc')} instead of {end.grpc_status}"
 
 
 def _forwarded(end: ReportEnd, seen: Seen, flags: set[str], asked: Json) -> Iterator[str]:
     near, distant, far = seen.near, seen.far, end.far_side
     if near.get("cluster") != end.cluster:
         yield f"cluster {near.get('cluster')} instead of {end.cluster}"
-    if flags - _OF_THE_FAR_SIDE:
+    if flags - _OF_THE_FAR_SIDE - ({"UT"} if _timed(end) else set()):
         yield f"flags {sorted(flags)}"
+    if _never(end) and asked["kind"].startswith("http"):
+        yield from _unanswered(end, seen, flags)
     endpoints = set(map(_resolved, end.endpoints))
     if _resolved(near.get("host") or "") not in endpoints:
         yield f"upstream host {near.get('host')} instead of {', '.join(sorted(endpoints))}"
     if not asked["source"] and own(near.get("host") or ""):
         return  # to itself: what its inbound side does is another connection
     if not distant:
-        if "UF" not in flags:
+        if "UF" not in flags and "UT" not in flags:
             yield "nobody has seen it"
+        yield from _tried(end, near)
         return
     if distant["dst"] != near.get("host"):
         yield f"{distant['dst']} has seen it, the log says {near.get('host')}"
     yield from _content(end, far, distant, asked)
+    if not asked["copies"] <= len(seen.copies) <= copies.most(end):
+        yield f"{len(seen.copies)} copies of the request were seen, {end.mirrors or 'none'} are said"
+
+
+def _unanswered(end: ReportEnd, seen: Seen, flags: set[str]) -> Iterator[str]:
+    """The far side takes a request and never answers it."""
+    if not _timed(end) and seen.told["end"] != "silent":
+        yield f"there is no time-out, but the connection is {seen.told['end']}"
+    if _timed(end) and "UT" not in flags:
+        yield f"flags {sorted(flags)} where the time-out of {end.timeout} ends it"
+
+
+def _tried(end: ReportEnd, near: Json) -> Iterator[str]:
+    """How often a request was sent to where nobody listens."""
+    retried = {"connect-failure", "5xx", "gateway-error"} & set(end.retry_on.split(","))
+    wanted = end.retries + 1 if retried else 1
+    counted = _ports(end) == {DEAD} and end.far_side.get("authority") and not _timed(end)
+    if counted and str(near.get("attempts")) != str(wanted):
+        yield f"{near.get('attempts')} attempts instead of {wanted}"
 
 
 def _content(end: ReportEnd, far: Json, distant: Json, asked: Json) -> Iterator[str]:
-    """What the far side saw: server name, authority and path."""
+    """What the far side saw: server name, authority, path and headers."""
     outer = end.upstream_tls.get("mode", "none") != "none"
     own = asked["tls"]["sni"] if far.get("client_tls") and asked["tls"] else ""
     sni = end.upstream_tls.get("sni", "") if outer else own
@@ -294,6 +355,10 @@ def _content(end: ReportEnd, far: Json, distant: Json, asked: Json) -> Iterator[
         wanted = (far.get("authority", ""), far.get("path", ""))
         if saw != wanted:
             yield f"the far side sees {saw} instead of {wanted}"
+        for name in LOOKED_AT:
+            value = next((value for key, value in far.get("headers", ()) if key == name), "")
+            if (distant[name] or "") != value:
+                yield f"the far side sees {name} {distant[name]!r} instead of {value!r}"
 
 
 def _location(seen: Seen) -> str | None:

@@ -3,13 +3,11 @@
 import contextlib
 import http.client
 import json
-import os
 import select
 import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -19,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 from google.protobuf import json_format
 
 from tests.certificates import Authority
-from tests.equivalence.live import far
+from tests.equivalence.live import far, leftovers, secrets
 from tests.equivalence.live.control import Control, Shown, view_of
 from tidegate.agent.bootstrap import bootstrap
 from tidegate.agent.process import as_user
@@ -41,7 +39,9 @@ PASSED_IN6 = "::6"
 """Where a sidecar's connections to its own application come from over IPv6."""
 APPLICATION_PORTS = (8080, 8081, 9000, 3306)
 """Ports on which the Pod's application listens; on the last two a proxy without interception does itself."""
-OUTSIDE_PORTS = (25, 80, 443, 3306, 4306, 7000, 7777, 8000, 8080, 8081, 8306, 8443, 9000, 9080, 9081, 10000)
+OUTSIDE_PORTS = (25, 80, 443, 3306, 4306, 7000, 7070, 7777, 8000, 8080, 8081, 8306, 8443, 9000, 9080, 9081, 10000)
+CALLER_NAME = "spiffe://cluster.local/ns/shop/sa/caller"
+"""Of the certificate that callers show where they show one."""
 CHOSEN = range(10001, 40000)
 """Source ports of callers."""
 PATIENCE = 30.0
@@ -62,6 +62,8 @@ class Seen(NamedTuple):
     """By the sidecar's access log; empty where it has no line."""
     far: Json
     """By the log of whoever it reached; empty where it reached nobody."""
+    copies: tuple[Json, ...] = ()
+    """Further requests of the same id: mirrored ones."""
 
 
 class Log:
@@ -98,15 +100,18 @@ class Stage:
 
     def __init__(self, folder: Path, undo: contextlib.ExitStack, mode: Mode = "REDIRECT") -> None:
         self.folder, self._undo, self.mode = folder, undo, mode
-        self.pod, self.outside = f"xj-{os.getpid()}-p", f"xj-{os.getpid()}-o"
+        self.pod, self.outside = leftovers.namespace("p"), leftovers.namespace("o")
         self.near_log, self.far_log = folder / "near.log", folder / "far.log"
         self._near, self._far = Log(self.near_log), Log(self.far_log)
         self._rules: RuleSets | None = None
         self._taken: Json = {}
-        self._admin_path = folder / "admin.sock"
+        self._admin_path, self._secrets_path = folder / "admin.sock", folder / "secrets.sock"
+        self._authority = Authority()
         self._envoy: subprocess.Popen[bytes] | None = None
         self._network()
         self._far_side()
+        self.caller_certificate = tuple(map(str, self._certificate("caller", "caller", CALLER_NAME)))
+        """Certificate and key of callers that show one."""
         self._callers = {
             "outbound": self._caller(self.pod, 1000),
             "inbound": self._caller(self.outside, 0, OUTSIDE),
@@ -147,7 +152,7 @@ class Stage:
             ip("-n", self.pod, family, "route", "add", "local", "default", "dev", "lo", "table", "133")
 
     def _resolver(self) -> None:
-        resolver = Path("/etc/netns") / self.pod
+        resolver = leftovers.RESOLVERS / self.pod
         resolver.mkdir(parents=True)
         self._undo.callback(shutil.rmtree, resolver)
         (resolver / "resolv.conf").write_text(f"nameserver {OUTSIDE}\n")
@@ -161,16 +166,20 @@ class Stage:
         subprocess.run(["ip", "netns", "exec", name, "sh", "-c", settings], check=True)
 
     def _far_side(self) -> None:
-        pair = Authority().issue("everything")
-        certificate, key = self.folder / "far.crt", self.folder / "far.key"
-        certificate.write_bytes(pair.certificate)
-        key.write_bytes(pair.key)
+        certificate, key = self._certificate("far", "everything")
         application = {"ROUTER": (), "NONE": APPLICATION_PORTS[:2]}.get(self.mode, APPLICATION_PORTS)
         own = ((self.pod, application),) if application else ()
         for name, ports in ((self.outside, OUTSIDE_PORTS), *own):
             config = far.bootstrap(str(self.far_log), str(certificate), str(key), ports)
             process = self._run(name, f"far-{name}", config)
             self._until(partial(_listens, name, ports[-1]), process, f"far-{name}")
+
+    def _certificate(self, called: str, *names: str) -> tuple[Path, Path]:
+        pair = self._authority.issue(*names)
+        certificate, key = self.folder / f"{called}.crt", self.folder / f"{called}.key"
+        certificate.write_bytes(pair.certificate)
+        key.write_bytes(pair.key)
+        return certificate, key
 
     def _caller(self, name: str, user: int, *arguments: str) -> "subprocess.Popen[str]":
         return self._talker(name, CALLER, str(user), *arguments)
@@ -200,9 +209,10 @@ class Stage:
             upstream=nowhere,
             envoy=envoy_binary.find(),
         )
-        control = Control(self._settings.xds_socket)
+        sockets = (self._settings.xds_socket, self._secrets_path)
+        control = Control(sockets[0], secrets.Secrets(self._authority), sockets[1])
         self._undo.callback(control.stop)
-        for each in (*self._settings.xds_socket.parents, self._settings.xds_socket):
+        for each in (*sockets[0].parents, *sockets):
             if each.is_relative_to(self.folder):
                 each.chmod(0o777)
         return control
@@ -240,6 +250,7 @@ class Stage:
         if self._envoy is None:
             config = bootstrap(self._settings)
             config["admin"] = {"address": {"pipe": {"path": str(self._admin_path)}}}
+            config["static_resources"]["clusters"].append(secrets.cluster(self._secrets_path))
             self._envoy = self._run(self.pod, "near", config, as_user(self._settings))
             self._until(self._admin_path.exists, self._envoy, "near")
         envoy, deadline = self._envoy, time.monotonic() + PATIENCE
@@ -325,9 +336,12 @@ def _seen(order: Json, told: Json, near: list[Json], distant: list[Json]) -> See
     lines = [each for each in near if (each["peer"], each["dst"]) == (peer, dialled)]
     line = next((each for each in lines if each["id"] == order["id"]), lines[-1] if lines else {})
     target = (line["local"], line["host"]) if line else (peer, dialled)
-    asked = [e for e in distant if e["id"] == order["id"]]
+    asked = sorted(
+        (e for e in distant if e["id"] == order["id"] and e["kind"] == "request"),
+        key=lambda e: e["dst"] != line.get("host"),
+    )
     carried = [e for e in distant if (e["peer"], e["dst"]) == target and e["kind"] == "connection"]
-    return Seen(told, line, (asked or carried or [{}])[-1])
+    return Seen(told, line, (asked[:1] or carried or [{}])[-1], tuple(asked[1:]))
 
 
 def _complete(seen: Seen, logs: bool | None, order: Json) -> bool:
@@ -340,7 +354,8 @@ def _complete(seen: Seen, logs: bool | None, order: Json) -> bool:
         return True  # nobody took it
     host = seen.near.get("host") or ""
     itself = order["direction"] == "outbound" and own(host)
-    return bool(seen.near) and (bool(seen.far) or not host or itself)
+    copied = len(seen.copies) >= order["copies"]
+    return bool(seen.near) and ((bool(seen.far) and copied) or not host or itself)
 
 
 def own(address: str) -> bool:
@@ -432,7 +447,8 @@ def _end(process: "subprocess.Popen[Any]") -> None:
 @contextlib.contextmanager
 def staged(mode: Mode = "REDIRECT") -> Iterator[Stage]:
     """A stage in a folder that Envoy's user may write into; nothing of it is left afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="xj-"))
+    leftovers.remove()
+    folder = leftovers.folder()
     folder.chmod(0o777)
     with contextlib.ExitStack() as undo:
         undo.callback(shutil.rmtree, folder, ignore_errors=True)

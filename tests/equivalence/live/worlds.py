@@ -1,15 +1,19 @@
 """Worlds and connections drawn at random: small, full of things that meet on one port, one host or one address."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import yaml
 from hypothesis import strategies as st
 
+from tests.equivalence.live import policies
+from tests.equivalence.live.draw import Draw, Json, chance, choice, document, networking, some
+from tests.equivalence.live.far import DEAD, SLOW
 from tests.equivalence.live.stage import (
     ADDRESS,
     ADDRESS6,
     APPLICATION_PORTS,
+    CALLER_NAME,
     ELSEWHERE,
     NAMESPACE,
     OUTSIDE,
@@ -21,9 +25,8 @@ from tidegate.answer.question import Question
 from tidegate.app.offline.proxyspec import PROXY_CONFIG
 from tidegate.rules.annotations import MODE
 
-Json = dict[str, Any]
-Draw = Any
-
+Hosts = dict[str, list[int]]
+"""Hosts with their ports."""
 SPACES = (NAMESPACE, NAMESPACE, "other")
 SERVICES = ("a", "b", "c", "web")
 OUTER = ("one.example.com", "two.example.com", "*.wild.example.com", "*.example.com", "db.example.com")
@@ -36,8 +39,10 @@ MEMBERS = tuple(f"10.1.1.{number}" for number in range(1, 9))
 STRANGERS = ("203.0.113.9", "198.51.100.9", "2001:db8::99")
 PROXY_PORT = 15080
 """Of the mesh's HTTP proxy, where there is one."""
-ONE_FAMILY = {"dual-stack": "off"}
+ONE_FAMILY = ("dual-stack", "off")
 """Label of the mesh's ConfigMap in worlds whose control plane runs without ISTIO_DUAL_STACK."""
+CERTIFIED = ("certificates", "on")
+"""Label of the mesh's ConfigMap in worlds in which the Pod has a certificate."""
 BOUND_PORTS = (80, 7000)
 """Of Sidecar egress listeners that are bound to loopback."""
 PORTS = (
@@ -54,37 +59,17 @@ PORTS = (
     (7000, "http2", "HTTP2"),
     (3306, "mysql", "MySQL"),
 )
+WEB = (80, 8000, 8080, 8081)
 PATHS = ("/", "/api", "/api/v1", "/apis", "/API", "/a//b", "/a/../api", "/a%2Fb", "/api?x=1&y=2", "/old/x", "/api/")
 METHODS = ("GET", "GET", "POST", "DELETE")
 HEADERS = (("x-user", "anna"), ("x-user", "bob"), ("x-team", "red"), ("cookie", "user=anna"), ("x-empty", ""))
 LOG = (
     '{"id":"%REQ(X-ID)%","peer":"%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%","cluster":"%UPSTREAM_CLUSTER_RAW%",'
     '"route":"%ROUTE_NAME%","flags":"%RESPONSE_FLAGS%","status":"%RESPONSE_CODE%","details":"%RESPONSE_CODE_DETAILS%",'
-    '"host":"%UPSTREAM_HOST%","local":"%UPSTREAM_LOCAL_ADDRESS%","sni":"%REQUESTED_SERVER_NAME%",'
+    '"attempts":"%UPSTREAM_REQUEST_ATTEMPT_COUNT%","grpc":"%GRPC_STATUS_NUMBER%","host":"%UPSTREAM_HOST%","local":"%UPSTREAM_LOCAL_ADDRESS%","sni":"%REQUESTED_SERVER_NAME%",'
     '"chain":"%FILTER_CHAIN_NAME%","dst":"%DOWNSTREAM_LOCAL_ADDRESS%",'
     '"why":"%UPSTREAM_TRANSPORT_FAILURE_REASON%","termination":"%CONNECTION_TERMINATION_DETAILS%"}'
 )
-
-
-def choice(*values: Any) -> st.SearchStrategy[Any]:
-    return st.sampled_from(values)
-
-
-def some(pool: Iterable[Any], most: int, least: int = 0) -> st.SearchStrategy[list[Any]]:
-    return st.lists(st.sampled_from(list(pool)), min_size=least, max_size=most, unique_by=repr)
-
-
-def chance(percent: int) -> st.SearchStrategy[bool]:
-    return st.integers(0, 99).map(lambda number: number < percent)
-
-
-def document(kind: str, version: str, name: str, namespace: str, spec: Json, **meta: Any) -> Json:
-    found = {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": namespace, **meta}}
-    return {**found, "spec": spec}
-
-
-def networking(kind: str, name: str, namespace: str, spec: Json) -> Json:
-    return document(kind, "networking.istio.io/v1", name, namespace, spec)
 
 
 # The registry
@@ -107,12 +92,14 @@ def services(draw: Draw) -> list[Json]:
 @st.composite
 def service(draw: Draw, name: str, namespace: str, number: int) -> list[Json]:
     listed = draw(st.lists(st.sampled_from(PORTS), min_size=1, max_size=3, unique_by=lambda port: port[0]))
-    ports = [{"name": kind, "port": port, "targetPort": 8000 + port % 1000} for port, kind, _ in listed]
+    usual = draw(chance(85))
+    targets = [8000 + port % 1000 if usual else draw(choice(DEAD, SLOW)) for port, _, _ in listed]
+    ports = [{"name": k, "port": port, "targetPort": t} for (port, k, _), t in zip(listed, targets, strict=True)]
     headless = draw(chance(15))
     addresses = ["None"] if headless else cluster_ips(draw, number)
     spec = {"clusterIP": addresses[0], "clusterIPs": addresses, "selector": {"app": name}, "ports": ports}
     meta = {"annotations": {"networking.istio.io/exportTo": "."}} if draw(chance(10)) else {}
-    members = MEMBERS[number * 2 : number * 2 + draw(choice(0, 1, 2, 2, 2))]
+    members = MEMBERS[number * 2 : number * 2 + draw(choice(0, *[1, 2] * 4))]
     pods = [
         pod(f"{name}-{i}", namespace, {"app": name, "version": f"v{i + 1}"}, (ip, f"fd00::{ip.replace('.', ':')}"))
         for i, ip in enumerate(members)
@@ -153,17 +140,17 @@ def entries(draw: Draw) -> list[Json]:
     found = []
     for number, host in enumerate(draw(some(OUTER, 3))):
         listed = draw(st.lists(st.sampled_from(PORTS), min_size=1, max_size=2, unique_by=lambda port: port[0]))
-        resolution = draw(choice("NONE", "STATIC", "DNS", "NONE" if host[0] == "*" else "DNS"))
-        if host.startswith("*") and resolution == "DNS":
-            resolution = "NONE"
+        wild, plain = ("NONE", "STATIC", "DYNAMIC_DNS"), ("NONE", "STATIC", "DNS", "DNS", "DNS_ROUND_ROBIN")
+        resolution = draw(choice(*(wild if host.startswith("*") else plain)))
         ports = [
             {"number": port, "name": f"{kind}-{port}", **({"protocol": protocol} if protocol else {})}
             for port, kind, protocol in listed
         ]
         spec: Json = {"hosts": [host], "ports": ports, "resolution": resolution}
-        spec["addresses"] = draw(some(ENTRY_ADDRESSES, 2))
+        every = ENTRY_ADDRESSES if resolution in ("NONE", "STATIC") else [a for a in ENTRY_ADDRESSES if "/" not in a]
+        spec["addresses"] = draw(some(every, 2)) if resolution != "DYNAMIC_DNS" else []
         if resolution == "STATIC":
-            ends = draw(some(MEMBERS[5:], 2))
+            ends = draw(some(MEMBERS[5:], 2, 1)) if draw(chance(90)) else []
             spec["endpoints"] = [{"address": a, "labels": {"version": f"v{n + 1}"}} for n, a in enumerate(ends)]
         spec["location"] = draw(choice("MESH_EXTERNAL", "MESH_INTERNAL"))
         if draw(chance(15)):
@@ -178,15 +165,15 @@ def entries(draw: Draw) -> list[Json]:
 # What is said about it
 
 
-def known(documents: list[Json]) -> list[str]:
-    """Hosts that the documents declare."""
-    found = []
+def known(documents: list[Json]) -> Hosts:
+    """Hosts that the documents declare, each with its ports."""
+    found: Hosts = {}
     for each in documents:
-        meta = each["metadata"]
-        if each["kind"] == "Service":
-            found.append(full_name(meta["name"], meta["namespace"]))
-        elif each["kind"] == "ServiceEntry":
-            found += each["spec"]["hosts"]
+        meta, spec = each["metadata"], each["spec"]
+        if each["kind"] in ("Service", "ServiceEntry"):
+            names = spec.get("hosts") or [full_name(meta["name"], meta["namespace"])]
+            ports = [port.get("port", port.get("number")) for port in spec["ports"]]
+            found |= dict.fromkeys(names, ports)
     return found
 
 
@@ -221,19 +208,21 @@ def http_match(draw: Draw) -> Json:
 
 
 @st.composite
-def destination(draw: Draw, hosts: list[str]) -> Json:
+def destination(draw: Draw, hosts: Hosts) -> Json:
     plain = [each for each in hosts if not each.startswith("*")]
-    found: Json = {"host": draw(st.sampled_from([*plain, *plain, "nowhere.example.com"]))}
-    if draw(chance(40)):
+    host = draw(st.sampled_from(plain)) if plain and draw(chance(92)) else "nowhere.example.com"
+    found: Json = {"host": host}
+    if draw(chance(25)):
         found["subset"] = draw(choice("v1", "v2", "none"))
-    if draw(chance(50)):
-        found["port"] = {"number": draw(choice(80, 443, 8000, 9000, 7000))}
+    if draw(chance(60)):
+        usual = hosts.get(host, [80]) if draw(chance(80)) else [80, 443, 8000, 9000, 7000]
+        found["port"] = {"number": draw(st.sampled_from(usual))}
     return found
 
 
 @st.composite
-def http_route(draw: Draw, hosts: list[str]) -> Json:
-    found: Json = {"match": draw(st.lists(http_match(), min_size=1, max_size=2))} if draw(chance(75)) else {}
+def http_route(draw: Draw, hosts: Hosts) -> Json:
+    found: Json = {"match": draw(st.lists(http_match(), min_size=1, max_size=2))} if draw(chance(65)) else {}
     form = draw(choice("route", "route", "route", "weights", "redirect", "direct"))
     if form == "redirect":
         options = (
@@ -263,14 +252,35 @@ def http_route(draw: Draw, hosts: list[str]) -> Json:
         found["fault"] = {
             "abort": {"httpStatus": draw(choice(418, 503)), "percentage": {"value": draw(choice(0, 100))}}
         }
+    return {**found, **draw(traffic(hosts))}
+
+
+CHANGED_HEADERS = (
+    {"set": {"x-user": "set"}, "remove": ["x-team"]},
+    {"add": {"x-user": "more", "x-new": "1"}},
+    {"remove": ["x-user"], "add": {"x-user": "again"}},
+)
+
+
+@st.composite
+def traffic(draw: Draw, hosts: Hosts) -> Json:
+    """What an HTTP rule says beside where the request goes."""
+    found: Json = {}
+    if draw(chance(20)):
+        found["headers"] = {"request": draw(choice(*CHANGED_HEADERS))}
+    if draw(chance(20)):
+        found["timeout"] = draw(choice("0.3s", "0.3s", "0s"))
+    if draw(chance(20)):
+        found["retries"] = draw(choice({"attempts": 0}, {"attempts": 1}, {"attempts": 3, "retryOn": "5xx"}))
     if draw(chance(15)):
-        found["headers"] = {"request": {"set": {"x-user": "set"}, "remove": ["x-team"]}}
+        share = draw(choice({}, {"percentage": {"value": 0}}, {"percentage": {"value": 100}}))
+        found["mirrors"] = [{"destination": draw(destination(hosts)), **share}]
     return found
 
 
 @st.composite
-def virtual_service(draw: Draw, number: int, hosts: list[str]) -> Json:
-    spec: Json = {"hosts": draw(some([*hosts, "q.example.com", "new.test"], 2, 1))}
+def virtual_service(draw: Draw, number: int, hosts: Hosts) -> Json:
+    spec: Json = {"hosts": draw(some([*hosts, *hosts, "q.example.com", "new.test"], 2, 1))}
     kind = draw(choice("http", "http", "http", "tls", "tcp"))
     if kind == "http":
         spec["http"] = draw(st.lists(http_route(hosts), min_size=1, max_size=3))
@@ -287,8 +297,8 @@ def virtual_service(draw: Draw, number: int, hosts: list[str]) -> Json:
 
 
 @st.composite
-def destination_rule(draw: Draw, number: int, hosts: list[str]) -> Json:
-    spec: Json = {"host": draw(st.sampled_from(hosts))}
+def destination_rule(draw: Draw, number: int, hosts: Hosts) -> Json:
+    spec: Json = {"host": draw(st.sampled_from(list(hosts)))}
     spec["subsets"] = [{"name": each, "labels": {"version": each}} for each in draw(choice(["v1"], ["v1", "v2"], []))]
     policy: Json = {}
     if draw(chance(25)):
@@ -317,7 +327,8 @@ def sidecar(draw: Draw, mode: Mode) -> Json:
     hosts = draw(choice(["*/*"], ["./*"], ["other/*"], ["*/one.example.com", "./*"], ["~/*"]))
     spec: Json = {"egress": [{"hosts": hosts}]}
     if draw(chance(25 if mode == "REDIRECT" else 70)):
-        port = {"number": draw(choice(*BOUND_PORTS)), "name": "p", "protocol": draw(choice("HTTP", "TCP"))}
+        protocol = draw(choice("HTTP", "TCP", "HTTP", "TLS"))
+        port = {"number": draw(choice(*BOUND_PORTS)), "name": "p", "protocol": protocol}
         bound = {"bind": "127.0.0.1", "captureMode": "NONE"} if mode == "NONE" or draw(chance(20)) else {}
         spec["egress"].insert(0, {"hosts": ["*/*"], "port": port, **bound})
     if draw(chance(40)):
@@ -329,41 +340,6 @@ def sidecar(draw: Draw, mode: Mode) -> Json:
         }
         spec["ingress"] = [ingress]
     return networking("Sidecar", "default", NAMESPACE, spec)
-
-
-@st.composite
-def authorization(draw: Draw, number: int) -> Json:
-    operations = (
-        {"paths": ["/api"]},
-        {"paths": ["/api/*"]},
-        {"notPaths": ["/api*"]},
-        {"methods": ["GET"]},
-        {"ports": ["8080"]},
-        {"notPorts": ["9000"]},
-        {"hosts": ["web*"]},
-    )
-    rule: Json = {}
-    if draw(chance(70)):
-        rule["to"] = [{"operation": draw(choice(*operations))}]
-    if draw(chance(30)):
-        rule["from"] = [
-            {
-                "source": draw(
-                    choice(
-                        {"ipBlocks": [ELSEWHERE]}, {"notIpBlocks": [f"{ELSEWHERE}/32"]}, {"remoteIpBlocks": [OUTSIDE]}
-                    )
-                )
-            }
-        ]
-    if draw(chance(25)):
-        conditions = (
-            {"key": "request.headers[x-user]", "values": ["anna", "b*"]},
-            {"key": "destination.port", "values": ["8080"]},
-            {"key": "source.ip", "notValues": [OUTSIDE]},
-        )
-        rule["when"] = [draw(choice(*conditions))]
-    spec: Json = {"action": draw(choice("ALLOW", "DENY", "DENY")), "rules": [rule] if draw(chance(92)) else []}
-    return document("AuthorizationPolicy", "security.istio.io/v1", f"p{number}", NAMESPACE, spec)
 
 
 # A world
@@ -381,22 +357,39 @@ ANNOTATIONS = (
 @st.composite
 def worlds(draw: Draw, mode: Mode = "REDIRECT") -> list[Json]:
     """The documents of one world, the Pod and the mesh configuration among them."""
-    registry = [*draw(services()), *draw(entries())]
+    addresses = draw(choice((ADDRESS,), (ADDRESS,), (ADDRESS, ADDRESS6), (ADDRESS6, ADDRESS), (ADDRESS6,)))
+    registry = suiting([*draw(services()), *draw(entries())], addresses)
     hosts = known(registry)
     annotations = {**draw(choice(*ANNOTATIONS)), **({} if mode == "REDIRECT" else {MODE: mode})}
-    addresses = draw(choice((ADDRESS,), (ADDRESS,), (ADDRESS, ADDRESS6), (ADDRESS6, ADDRESS), (ADDRESS6,)))
     if mode == "REDIRECT" and ADDRESS in addresses and draw(chance(40)):  # its resolver is asked over IPv4
         annotations[PROXY_CONFIG] = yaml.safe_dump({"proxyMetadata": {"ISTIO_META_DNS_CAPTURE": "true"}})
     found = [own_pod(annotations, addresses), *registry]
-    found += [draw(virtual_service(n, hosts)) for n in range(draw(st.integers(0, 3)))]
+    found += [draw(virtual_service(n, hosts)) for n in range(draw(choice(0, 1, 2, 3, 4)))]
     found += [draw(destination_rule(n, hosts)) for n in range(draw(st.integers(0, 2)))]
     found += [draw(sidecar(mode))] if draw(chance(25 if mode == "REDIRECT" else 70)) else []
-    found += [draw(authorization(n)) for n in range(draw(choice(0, 0, 1, 2)))]
+    found += draw(policies.said_of_the_pod(often=True))
+    certified = draw(chance(35))
+    found += [draw(policies.peers())] if certified and draw(chance(70)) else []
     policy = draw(choice("ALLOW_ANY", "ALLOW_ANY", "REGISTRY_ONLY"))
     made = mesh(policy, draw(choice(None, None, "0.3s")), draw(choice(0, 0, 0, PROXY_PORT)))
-    if draw(chance(25)):
-        made["metadata"]["labels"] = ONE_FAMILY
+    labels = [ONE_FAMILY] if draw(chance(25)) else []
+    made["metadata"]["labels"] = dict([*labels, *([CERTIFIED] if certified else [])])
     return [*found, made]
+
+
+def suiting(registry: list[Json], addresses: Sequence[str]) -> list[Json]:
+    """What one Envoy can run that runs all worlds, for a Pod with these addresses.
+
+    Without the ServiceEntries' addresses that are the second address of a Service: Envoy refuses two listeners that
+    have one of several addresses in common. Names are resolved on demand for one kind of Pod alone: a cache of names
+    keeps its address family as long as the process lives.
+    """
+    seconds = {ip for each in registry for ip in each["spec"].get("clusterIPs", ())[1:]}
+    for spec in (each["spec"] for each in registry if each["kind"] == "ServiceEntry"):
+        spec["addresses"] = [address for address in spec["addresses"] if address not in seconds]
+        if spec["resolution"] == "DYNAMIC_DNS" and tuple(addresses) != (ADDRESS,):
+            spec["resolution"] = "NONE"
+    return registry
 
 
 def own_pod(annotations: dict[str, str], addresses: Sequence[str]) -> Json:
@@ -433,7 +426,9 @@ def questions(draw: Draw, documents: list[Json]) -> Question:
     inbound = draw(chance(25))
     ip, port, name = draw(arriving(documents) if inbound else leaving(documents))
     by_name = not inbound and ip != PLAIN_LOOPBACK and captures_names(documents) and draw(chance(50))
-    protocol = draw(choice("http", "http", "http", "http", "http2", "tls", "https", "tcp", "first"))
+    protocol = draw(choice("http", "http", "http", "http", "http2", "grpc", "tls", "https", "tcp", "first"))
+    if port in WEB and draw(chance(60)):
+        protocol = "http"
     if port == 443 and draw(chance(70)):
         protocol = draw(choice("tls", "https"))
     if port == 3306 and draw(chance(80)):
@@ -446,20 +441,27 @@ def questions(draw: Draw, documents: list[Json]) -> Question:
         port=port,
         protocol="tcp" if protocol == "first" else protocol,
         sni=draw(choice(name, name, "one.example.com", "unknown.test")) if protocol in ("tls", "https") else "",
-        host=host if protocol in ("http", "http2", "https") else "",
+        host=host if protocol in ("http", "http2", "grpc", "https") else "",
         path=draw(choice(*PATHS)),
-        method=draw(choice(*METHODS)),
-        headers=tuple(dict(draw(some(HEADERS, 2))).items()),
+        method="POST" if protocol == "grpc" else draw(choice(*METHODS)),
+        headers=draw(headers()),
         http_version=draw(choice("", "", "", "", "", "", "", "1.0")) if protocol == "http" else "",
         server_first=protocol == "first",
         direction="inbound" if inbound else "outbound",
         source_ip=outside if inbound else "",
+        principal=CALLER_NAME if inbound and protocol in ("http", "tcp") and draw(chance(30)) else "",
     )
 
 
 @st.composite
+def headers(draw: Draw) -> tuple[tuple[str, str], ...]:
+    tokens = [draw(choice(*policies.TOKENS))] if draw(chance(10)) else []
+    return tuple(dict([*draw(some(HEADERS, 2)), *tokens]).items())
+
+
+@st.composite
 def authority(draw: Draw, name: str, port: int) -> str:
-    forms = [name, name, f"{name}:{port}", name.upper(), f"{name}:9999", "unknown.test", ""]
+    forms = [*[name] * 6, f"{name}:{port}", name.upper(), f"{name}:9999", "unknown.test", ""]
     if name.endswith(".svc.cluster.local"):
         short, space = name.split(".")[:2]
         forms += [short, f"{short}.{space}", f"{short}:{port}", f"{short}.{space}.svc"]
@@ -470,7 +472,9 @@ def authority(draw: Draw, name: str, port: int) -> str:
 def leaving(draw: Draw, documents: list[Json]) -> tuple[str, int, str]:
     """Address, port and a name that belongs to them, or nearly."""
     found = [each for each in documents if each["kind"] in ("Service", "ServiceEntry")]
-    each = draw(st.sampled_from(found))
+    ruled = {host for each in documents if each["kind"] == "VirtualService" for host in each["spec"]["hosts"]}
+    ruled_ones = [each for each in found if ruled & {*known([each])}]
+    each = draw(st.sampled_from(ruled_ones if ruled_ones and draw(chance(60)) else found))
     spec, meta = each["spec"], each["metadata"]
     if each["kind"] == "Service":
         name, ports = full_name(meta["name"], meta["namespace"]), [p["port"] for p in spec["ports"]]
@@ -487,8 +491,10 @@ def leaving(draw: Draw, documents: list[Json]) -> tuple[str, int, str]:
     strangers = [a for a in (*STRANGERS, *VIPS, *VIPS6) if (":" in a) in own]
     address = draw(st.sampled_from(known_ones if known_ones and draw(chance(88)) else strangers))
     port = draw(st.sampled_from(ports)) if draw(chance(85)) else draw(choice(80, 443, 8000, 9000, 7777))
+    if False in own and draw(chance(5)):
+        return draw(choice(PLAIN_LOOPBACK, ADDRESS)), draw(choice(*APPLICATION_PORTS[:2])), full_name("web", NAMESPACE)
     bound = list(bound_ports(documents)) if False in own else []
-    if bound and draw(chance(40)):
+    if bound and draw(chance(85 if alone(documents) else 40)):
         return PLAIN_LOOPBACK, draw(st.sampled_from(bound)), name
     return address, port, name
 
@@ -505,13 +511,18 @@ def captures_names(documents: list[Json]) -> bool:
     return any(PROXY_CONFIG in each["metadata"].get("annotations", {}) for each in documents)
 
 
+def alone(documents: list[Json]) -> bool:
+    """Whether no packet rules lead to the Pod's proxy."""
+    return any(each["metadata"].get("annotations", {}).get(MODE) == "NONE" for each in documents)
+
+
 def bound_ports(documents: list[Json]) -> Iterator[int]:
     """Where the Pod's proxy listens on loopback itself."""
-    alone = any(each["metadata"].get("annotations", {}).get(MODE) == "NONE" for each in documents)
+    every = alone(documents)
     for each in documents:
         if each["kind"] == "Sidecar":
             yield from (e["port"]["number"] for e in each["spec"]["egress"] if "bind" in e)
-        if alone and each["kind"] in ("Service", "ServiceEntry"):
+        if every and each["kind"] in ("Service", "ServiceEntry"):
             yield from (port.get("port", port.get("number")) for port in each["spec"]["ports"])
         if each["kind"] == "ConfigMap" and "proxyHttpPort" in each["data"]["mesh"]:
             yield PROXY_PORT

@@ -107,6 +107,52 @@ def let_go(given):
     return {}
 
 
+def speak_last(given):
+    """Whether anything is heard before a word is said, and what is heard afterwards."""
+    with socket.socket(family(given["host"]), socket.SOCK_STREAM) as asking:
+        asking.settimeout(given["silence"])
+        asking.connect((given["host"], given["port"]))
+        try:
+            early = asking.recv(4096).decode()
+        except TimeoutError:
+            early = ""
+        asking.settimeout(SECONDS)
+        asking.sendall(b"\x00now\n")
+        return {"early": early, "then": early or json.loads(asking.makefile().readline())}
+
+
+def strays(given):
+    """Segments of no connection, sent in their order: the ports that answer by a reset until the last one does."""
+    host, own, ports = given["host"], given["source"], given["ports"]
+    answered = []
+    with socket.socket(family(host), socket.SOCK_RAW, socket.IPPROTO_TCP) as raw:
+        raw.bind((own, 0))
+        raw.settimeout(SECONDS)
+        for port, flags in ports:
+            raw.sendto(segment(own, host, port, flags), (host, 0))
+        while ports[-1][0] not in answered:
+            data = raw.recv(4096)
+            heard = data if ":" in host else data[(data[0] & 15) * 4 :]
+            source, destination = struct.unpack_from("!HH", heard)
+            if destination == STRAY and heard[13] & RST:
+                answered.append(source)
+    return {"answered": answered}
+
+
+STRAY, RST = 4444, 4
+
+
+def segment(own, host, port, flags):
+    kind = family(own)
+    addresses = socket.inet_pton(kind, own) + socket.inet_pton(kind, host)
+    head = struct.pack("!HHIIBBHHH", STRAY, port, 1, 0, 5 << 4, flags, 1024, 0, 0)
+    covered = addresses + struct.pack("!HH", 6, len(head)) + head
+    total = sum(struct.unpack(f"!{len(covered) // 2}H", covered))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return head[:16] + struct.pack("!H", ~total & 0xFFFF) + head[18:]
+
+
 def churn(given):
     """Short connections, many at once, each ended by the other side: then it was taken, and none waits for that."""
     chosen, left, places = selectors.DefaultSelector(), given["count"], given["places"]
@@ -139,13 +185,23 @@ def ended(made):
         return False
 
 
+ACTS = {
+    "once": as_owner,
+    "speak last": speak_last,
+    "strays": strays,
+    "hold": hold,
+    "ping": ping,
+    "let go": let_go,
+    "churn": churn,
+}
+
+
 def main():
     print("ready", flush=True)
     for line in sys.stdin:
         given = json.loads(line)
-        act = {"once": as_owner, "hold": hold, "ping": ping, "let go": let_go, "churn": churn}[given["act"]]
         try:
-            said = act(given)
+            said = ACTS[given["act"]](given)
         except OSError as error:
             said = {"error": str(error)}
         print(json.dumps(said), flush=True)

@@ -1,6 +1,7 @@
 """Answers on its ports, and tells each caller where it arrived and from where it is seen to come.
 
-Argument: a JSON object. ``said_by`` stands in every answer; ``family`` is 4 or 6. Ports of ``tcp`` say it as soon as
+Argument: a JSON object. ``said_by`` stands in every answer; ``family`` is 4 or 6; ``transparent`` takes what was for
+other addresses. Ports of ``tcp`` say it as soon as
 somebody comes, those of ``http`` in answer to any request, and those of ``dns`` as the TXT record of any name, over UDP
 (at address ``dns_address``) and TCP. A line on standard input is answered by a line that counts what arrived.
 """
@@ -19,6 +20,7 @@ GIVEN = json.loads(sys.argv[1])
 V6 = GIVEN["family"] == 6
 FAMILY = socket.AF_INET6 if V6 else socket.AF_INET
 EVERY = "::" if V6 else "0.0.0.0"
+TRANSPARENT_V4, TRANSPARENT_V6 = (socket.SOL_IP, 19), (socket.IPPROTO_IPV6, 75)
 chosen = selectors.DefaultSelector()
 counted: Counter[str] = Counter()
 
@@ -28,6 +30,8 @@ def listener(port, kind, address=EVERY, both=False):
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if V6:
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both)
+    if GIVEN.get("transparent"):
+        made.setsockopt(*(TRANSPARENT_V6 if V6 else TRANSPARENT_V4), 1)
     made.bind((address, port))
     if kind == socket.SOCK_STREAM:
         made.listen(4096)

@@ -199,6 +199,7 @@ def test_the_askers_time(given: str, seconds: float) -> None:
         (None, ()),
         ({"scrape": "false", "port": "9"}, ()),
         ({"scrape": "true"}, (Target(80),)),
+        ({"scrape": "", "port": "9100", "path": ""}, (Target(9100),)),
         ({"scrape": "true", "port": "9100", "path": "stats"}, (Target(9100, "/stats"),)),
         (
             {"scrape": "true", "targets": [{"port": "9100", "path": "/a"}, {"port": "9200"}]},

@@ -173,6 +173,6 @@ def test_request_authentication(given: dict[str, Any], paths: list[str]) -> None
 
 
 def test_keys_that_are_private_or_useless_are_told() -> None:
-    keys = {"keys": [{"kty": "EC", "d": "x"}]}
+    keys = {"keys": [{"kty": "EC", "crv": "P-256", "x": "AQAB", "y": "AQAB", "d": "x"}]}
     _, found = tried("RequestAuthentication", {"jwtRules": [{"issuer": "a", "jwks": json.dumps(keys)}]})
     assert ["private" in found[0], "no key" in found[1], len(found)] == [True, True, 2]

@@ -106,7 +106,7 @@ REFUSED = [
     (http(retries={"attempts": 1, "retryOn": "5xx,600"}), "spec.http[0].retries.retryOn", "'600' is not a status"),
     (http(fault={}), "spec.http[0].fault", "abort, delay or both"),
     (http(fault={"abort": {"httpStatus": 99}}), "spec.http[0].fault.abort.httpStatus", "200 to 600"),
-    (http(fault={"delay": {}}), "spec.http[0].fault.delay.fixedDelay", "a delay is required"),
+    (http(fault={"delay": {"exponentialDelay": "1s"}}), "spec.http[0].fault.delay.exponentialDelay", "use fixedDelay"),
     (http(match=[{"uri": {"regex": "("}}]), "spec.http[0].match[0].uri.regex", "RE2 expression"),
     (http(match=[{"uri": {"regex": "(?=a)"}}]), "spec.http[0].match[0].uri.regex", "RE2 expression"),
     (http(match=[{"headers": {"a b": {"exact": "x"}}}]), "spec.http[0].match[0].headers[a b]", "header name"),
@@ -175,6 +175,7 @@ WARNED = [
     (of("Sidecar", {"egress": [{"hosts": ["./*", "./a.com"]}]}), "spec.egress[0].hosts[1]: ./* covers"),
     (http(mirrorPercent=5), "spec.http[0].mirrorPercent: is deprecated"),
     (http(fault={"abort": {}}), "spec.http[0].fault.abort: no error is set"),
+    (http(fault={"delay": {}}), "spec.http[0].fault.delay: no delay is set"),
     (
         of("VirtualService", {"hosts": ["a.com"], "http": [{"route": ROUTE}, {"route": ROUTE}]}),
         "spec.http[1]: is never reached: spec.http[0] has no match",

@@ -1,6 +1,7 @@
 """The injection webhook over HTTPS."""
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -13,12 +14,25 @@ from typing import Any
 import pytest
 
 from tests.certificates import Authority
-from tidegate.app.webhook import MAX_BODY, Certificate, Listening, application, place_of, serve
+from tidegate.app.clusterfacts import ClusterFacts
+from tidegate.app.injection import Following, Sources
+from tidegate.app.webhook import MAX_BODY, Certificate, Followed, Listening, application, place_of, serve
 from tidegate.inject import review
 from tidegate.inject.settings import settings
 from tidegate.kit.errors import TidegateError
+from tidegate.store.informer import Change
+from tidegate.store.model import WatchType
 
 POD = {"metadata": {"name": "web"}, "spec": {"containers": [{"name": "app", "image": "app"}]}}
+
+
+class Fixed:
+    """Settings that stay."""
+
+    settings = settings()
+
+    def refresh(self) -> None:
+        """There is nothing to follow."""
 
 
 def asked(pod: Any = POD) -> dict[str, Any]:
@@ -26,7 +40,11 @@ def asked(pod: Any = POD) -> dict[str, Any]:
     return {"apiVersion": review.API, "kind": "AdmissionReview", "request": request}
 
 
-def post(path: str, body: bytes) -> tuple[int, str]:
+def post(path: str, body: bytes, facts: ClusterFacts | None = None) -> tuple[int, str]:
+    return answered("POST", path, body, facts)
+
+
+def answered(method: str, path: str, body: bytes, facts: ClusterFacts | None = None) -> tuple[int, str]:
     """Status and body of an answer, by the protocol that servers speak with applications."""
     sent: list[Any] = []
 
@@ -36,8 +54,8 @@ def post(path: str, body: bytes) -> tuple[int, str]:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": [], "root_path": ""}
-    asyncio.run(application(settings())(scope, receive, send))
+    scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": [], "root_path": ""}
+    asyncio.run(application(Fixed(), facts)(scope, receive, send))
     return sent[0]["status"], b"".join(each.get("body", b"") for each in sent[1:]).decode()
 
 
@@ -54,11 +72,53 @@ def test_a_pod_gets_its_sidecar() -> None:
     assert response["patch"]
 
 
+def test_a_webhook_that_knows_its_cluster_goes_by_it() -> None:
+    facts = ClusterFacts()
+    meta = {"name": "db", "namespace": "shop"}
+    facts.take(Change(WatchType.ADDED, "Service", {"metadata": meta, "spec": {"clusterIP": "10.96.0.9"}}))
+    old = {"metadata": {"name": "old"}, "status": {"nodeInfo": {"kubeletVersion": "v1.30.0"}}}
+    facts.take(Change(WatchType.ADDED, "Node", old))
+    annotations = {"traffic.sidecar.istio.io/excludeOutboundIPRanges": "10.96.0.0/16"}
+    pod = {"metadata": {"name": "web", "annotations": annotations}, "spec": POD["spec"]}
+    status, body = post("/inject", json.dumps(asked(pod)).encode(), facts)
+    response = json.loads(body)["response"]
+    assert status == 200
+    assert any("db.shop" in each for each in response["warnings"])
+    patch = json.loads(base64.b64decode(response["patch"]))
+    (containers,) = [each["value"] for each in patch if each["path"] == "/spec/containers"]
+    assert [each["name"] for each in containers] == ["app", "istio-proxy"]
+
+
+def test_it_is_ready_when_the_cluster_was_read() -> None:
+    facts = ClusterFacts()
+    assert answered("GET", "/ready", b"", facts)[0] == 503
+    facts.synced = True
+    assert answered("GET", "/ready", b"", facts)[0] == 200
+
+
+def test_a_pod_that_has_its_sidecar_is_left_as_it_is_with_the_reason() -> None:
+    once = review.answer(asked(), settings())
+    again = review.answer(asked(once.pod), settings())
+    assert again.reason == 'Pod "shop/web" has its sidecar already; nothing was changed'
+    assert "patch" not in again.review["response"]
+
+
 def test_the_path_names_cluster_and_network() -> None:
     place = place_of("cluster/east/net/one")
     assert (place.cluster, place.network) == ("east", "one")
     assert reviewed("/inject/cluster/east/net/one")["allowed"]
-    assert post("/inject/moon/east", json.dumps(asked()).encode())[0] == 400
+
+
+def test_the_path_names_further_variables_of_the_proxy() -> None:
+    place = place_of("cluster/east/istio_meta_network/one/zone/a--slash--b/")
+    assert (place.cluster, place.network, place.variables) == ("east", "one", {"ZONE": "a/b"})
+
+
+@pytest.mark.parametrize("path", ["/inject/cluster", "/inject/cluster/east/net", "/inject/a%20b/c", "/inject/1/2"])
+def test_a_path_that_says_nothing_is_refused(path: str) -> None:
+    status, said = post(path, json.dumps(asked()).encode())
+    assert status == 400
+    assert "expected /inject/cluster/NAME" in said
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"null", b'{"kind": "Pod"}'])
@@ -93,14 +153,15 @@ def written(folder: Path, authority: Authority, name: str) -> Listening:
     return Listening(host="127.0.0.1", port=0, certificate=folder / "tls.crt", key=folder / "tls.key")
 
 
-def test_a_bad_certificate_leaves_the_old_one_in_use(tmp_path: Path) -> None:
+def test_a_bad_certificate_leaves_the_old_one_in_use(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     listening = written(tmp_path, Authority(), "localhost")
     held = Certificate(listening)
-    assert held.refresh() == ""
+    assert not held.refresh()
     listening.certificate.write_text("no certificate")
-    assert "cannot be used" in held.refresh()
+    assert not held.refresh()
+    assert "cannot be used" in caplog.text
     written(tmp_path, Authority(), "localhost")
-    assert held.refresh() == ""
+    assert held.refresh()
 
 
 def test_without_a_certificate_it_does_not_start(tmp_path: Path) -> None:
@@ -109,9 +170,9 @@ def test_without_a_certificate_it_does_not_start(tmp_path: Path) -> None:
 
 
 @contextlib.asynccontextmanager
-async def serving(listening: Listening) -> AsyncIterator[int]:
+async def serving(listening: Listening, followed: Followed | None = None) -> AsyncIterator[int]:
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(serve(settings(), listening, port.set_result))
+    task = asyncio.create_task(serve(followed or Fixed(), listening, port.set_result))
     try:
         yield await asyncio.wait_for(port, 10)
     finally:
@@ -158,3 +219,62 @@ def test_it_serves_over_https_and_takes_a_new_certificate_up(tmp_path: Path) -> 
     answer, renewed = asyncio.run(run())
     assert answer["response"]["allowed"]
     assert renewed
+
+
+# Settings that follow their files
+
+
+def replaced(file: Path, text: str) -> Path:
+    """As a mounted ConfigMap changes: at once, by a rename."""
+    part = file.with_suffix(".part")
+    part.write_text(text)
+    return part.replace(file)
+
+
+def test_settings_follow_their_files(tmp_path: Path) -> None:
+    mesh = replaced(tmp_path / "mesh", "trustDomain: one.example\n")
+    values = replaced(tmp_path / "values", "global: {proxy: {logLevel: info}}\n")
+    held = Following(Sources(mesh=mesh, values=(values,)))
+    assert not held.refresh()
+    replaced(mesh, "trustDomain: other.example\n")
+    assert held.refresh()
+    assert held.settings.mesh["trustDomain"] == "other.example"
+    replaced(values, "global: {proxy: {logLevel: debug}}\n")
+    assert held.refresh()
+    assert held.settings.value("global.proxy.logLevel") == "debug"
+
+
+@pytest.mark.parametrize("text", ["{", "trustDomain: [1]\n", None])
+def test_files_that_cannot_be_used_leave_the_settings(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str | None
+) -> None:
+    mesh = replaced(tmp_path / "mesh", "trustDomain: one.example\n")
+    held = Following(Sources(mesh=mesh))
+    if text is None:
+        mesh.unlink()
+    else:
+        replaced(mesh, text)
+    assert not held.refresh()
+    assert held.settings.mesh["trustDomain"] == "one.example"
+    assert str(mesh) in caplog.text
+    assert not held.refresh()
+    assert len([each for each in caplog.records if each.levelname == "ERROR"]) == 1
+    replaced(mesh, "trustDomain: third.example\n")
+    assert held.refresh()
+
+
+def test_the_webhook_goes_by_the_settings_as_they_are_now(tmp_path: Path) -> None:
+    values = replaced(tmp_path / "values", "global: {proxy: {autoInject: enabled}}\n")
+
+    async def run() -> list[bool]:
+        listening = written(tmp_path, Authority(), "localhost")
+        async with serving(listening, Following(Sources(values=(values,)))) as port:
+            injected = ["patch" in (await ask(port))["response"]]
+            replaced(values, "global: {proxy: {autoInject: disabled}}\n")
+            for _ in range(100):
+                if "patch" not in (await ask(port))["response"]:
+                    return [*injected, False]
+                await asyncio.sleep(0.1)
+        return injected
+
+    assert asyncio.run(run()) == [True, False]

@@ -8,6 +8,7 @@ from tidegate.capture.connections import Connection, Verdict
 from tidegate.capture.deciding import explained
 from tidegate.rules.capture_rules import rule_set
 from tidegate.rules.options import ALL, CaptureOptions, Surroundings
+from tidegate.rules.text import parse_save
 from tidegate.rules.walk import Packet
 
 
@@ -71,3 +72,13 @@ def test_tproxy_needs_no_rewriting_to_be_the_way_through_envoy() -> None:
 
 def test_a_workload_without_a_sidecar_is_left_as_it_is() -> None:
     assert told(Verdict.DIRECT, "203.0.113.9:80").because == ""
+
+
+def test_a_rule_that_is_not_known_is_named_beside_the_answer() -> None:
+    lines = ("-A OUTPUT -m set --match-set skipped dst -j RETURN", "-A OUTPUT -p tcp -j REDIRECT --to-ports 15001")
+    saved = "\n".join(("*nat", *lines, "COMMIT", ""))
+    asked = told(Verdict.THROUGH, "203.0.113.9:80", user=1000, group=1000)
+    (found,) = explained([asked], {"ipv4": parse_save(saved)}, lambda packet: packet)
+    assert found.because.endswith(
+        "unless nat OUTPUT rule 1 decides otherwise: --match-set skipped dst is not known here"
+    )

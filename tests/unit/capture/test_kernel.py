@@ -71,6 +71,13 @@ def test_a_family_that_the_kernel_lacks_matters_only_when_rules_are_wanted_for_i
         plan((rule_set(options, Surroundings(ipv6=True), "ipv6"),), kernel)
 
 
+@pytest.mark.parametrize("kind", ["ns/uts", "status", "ns"])
+def test_a_file_that_is_no_network_namespace_is_refused(kind: str) -> None:
+    with pytest.raises(CaptureError, match=rf"/proc/self/{kind} is no network namespace; expected a name that"):
+        Kernel(netns=f"/proc/self/{kind}").netns_path()
+    assert Kernel(netns="/proc/self/ns/net").netns_path() == "/proc/self/ns/net"
+
+
 def test_a_lock_for_each_namespace() -> None:
     own = pod_lock(Kernel())
     assert own == pod_lock(Kernel()) and own.endswith(".lock")

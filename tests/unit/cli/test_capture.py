@@ -62,6 +62,24 @@ def test_the_deciding_rule_is_named(listing: str, arguments: list[str], outcome:
     assert reason in run("trace", "--save-file", listing, *arguments, "-v").output
 
 
+def test_an_answer_that_rests_on_what_is_not_known_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "rules"
+    file.write_text("*nat\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -m set --match-set skipped dst -j RETURN\nCOMMIT\n")
+    shown = run("trace", "--save-file", str(file), "--to", "10.0.0.1:80")
+    assert "by no proxy, unless what is not known here decides otherwise" in shown.stdout
+    assert "not known, taken as not met: nat OUTPUT rule 1: --match-set skipped dst" in shown.stderr
+
+
+def test_a_listing_that_leaves_rules_out_is_warned_about(tmp_path: Path) -> None:
+    file = tmp_path / "rules"
+    file.write_text(
+        "table ip nat {\n chain OUTPUT {\n type nat hook output priority dstnat; policy accept;\n"
+        " counter packets 0 bytes 0 xt target REDIRECT\n }\n}\n"
+    )
+    for command in (["show"], ["trace", "--to", "10.0.0.1:80"]):
+        assert "warning: ip nat: written by iptables-nft" in run(*command, "--save-file", str(file)).stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

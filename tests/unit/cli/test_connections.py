@@ -12,8 +12,8 @@ from tidegate.capture import conntrack, deciding, inforce
 from tidegate.capture.kernel import CaptureError
 from tidegate.cli import connections as command
 from tidegate.cli import labs
+from tidegate.lab.labfile import load
 from tidegate.lab.plan import make_plan
-from tidegate.lab.spec import load
 from tidegate.lab.state import Folders, Owner, State, lock
 from tidegate.rules.capture_rules import rule_set
 from tidegate.rules.options import ALL, CaptureOptions, Surroundings

@@ -12,11 +12,24 @@ from tidegate.cli.main import COMMANDS, cli
 
 HEAVY = ("grpc", "google.protobuf", "envoy", "uvicorn", "starlette", "aiohttp", "pyroute2", "rich", "cryptography")
 
-PROXY_CONFIG = ("all", "bootstrap", "cluster", "ecds", "eds", "endpoint", "listener", "log", "route", "secret")
+PROXY_CONFIG = (
+    "all",
+    "bootstrap",
+    "cluster",
+    "ecds",
+    "eds",
+    "endpoint",
+    "listener",
+    "log",
+    "rootca-compare",
+    "route",
+    "secret",
+)
 GROUPS = [["proxy-config", each] for each in PROXY_CONFIG] + [
     ["lab", each] for each in ("up", "down", "exec", "logs", "status")
 ]
 GROUPS += [["describe", each] for each in ("workload", "service")]
+GROUPS += [["authz", "check"], ["x", "authz", "check"]]
 
 
 def loaded_by(args: list[str]) -> tuple[str, set[str]]:

@@ -47,6 +47,8 @@ def test_every_option_of_istios_tool_with_its_short_form_and_variables(shared: P
         (["--drop-invalid"], {}, "-A ISTIO_DROP -j DROP"),
         (["--drop-invalid=true"], {}, "-A ISTIO_DROP -j DROP"),
         ([], {"INVALID_DROP": "true"}, "-A ISTIO_DROP -j DROP"),
+        ([], {"DROP_INVALID": "false", "INVALID_DROP": "true"}, "-A ISTIO_DROP -j DROP"),
+        ([], {"ISTIO_OUTBOUND_OWNER_GROUPS": ""}, "-A ISTIO_OUTPUT -j RETURN"),
         ([], {"ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE": "7"}, "-A ISTIO_OUTPUT -m owner --gid-owner 7 -j RETURN"),
         ([], {"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR": "127.0.0.0/8"}, "-A ISTIO_OUTPUT -d 127.0.0.0/8 -j RETURN"),
         (["-u", "5"], {}, "-A ISTIO_OUTPUT -m owner --gid-owner 5 -j RETURN"),

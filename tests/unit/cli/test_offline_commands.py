@@ -12,6 +12,8 @@ from tidegate.kit.errors import TidegateError
 
 BAD = ENTRY.replace("NONE", "SOMEHOW")
 WARNED = ENTRY.replace("name: http, protocol: HTTP", "name: tcp, protocol: TCP")
+STRICT = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: x}\nspec: {mtls: {mode: STRICT}}"
+METRICS = "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: x}\nspec: {metrics: [{}]}"
 UNSERVED = "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: x}"
 
 
@@ -44,6 +46,12 @@ class TestCompile:
             in run("compile", given=POD.partition("status:")[0]).stderr
         )
 
+    def test_fields_without_effect_are_counted_where_there_are_any(self) -> None:
+        assert run("compile", given=f"{POD}\n---\n{STRICT}").stderr == ""
+        for given, options in ((METRICS, ()), (STRICT, ("--no-certificates",))):
+            told = run("compile", *options, given=f"{POD}\n---\n{given}").stderr
+            assert told == "note: 1 field(s) without effect here: tidegate validate --limits lists them\n"
+
     def test_without_a_workload(self) -> None:
         with pytest.raises(TidegateError, match="--proxy-spec"):
             raise run("compile", given=SERVICE).exception or AssertionError
@@ -63,6 +71,7 @@ class TestValidate:
             (BAD, "error", 1),
             (BAD, "never", 0),
             (UNSERVED, "warning", 0),
+            (STRICT, "warning", 0),
             ("a: [", "error", 1),
         ],
     )
@@ -90,3 +99,17 @@ class TestValidate:
 
     def test_kinds_that_are_not_judged(self) -> None:
         assert run("validate", given=UNSERVED).stdout.endswith("1 object(s): 1 not judged\n")
+
+    def test_a_kind_that_is_not_judged_is_told_once(self) -> None:
+        lines = run("validate", given=f"{UNSERVED}\n---\n{UNSERVED}").stdout.splitlines()
+        assert lines[0].endswith("info: kind CronJob is not judged: tidegate does not serve it (2 objects)")
+        assert lines[1] == "2 object(s): 2 not judged"
+
+    def test_limits_of_the_mesh_are_counted_and_listed_for_who_asks(self) -> None:
+        assert run("validate", given=STRICT).stdout.splitlines() == [
+            "1 object(s): no errors, no warnings",
+            "note: 1 field(s) that Istio acts on, and tidegate's own mesh does not yet; --limits lists them",
+        ]
+        listed = run("validate", "--limits", given=STRICT).stdout
+        assert "limit: PeerAuthentication/default/x: spec.mtls.mode: not acted on yet" in listed
+        assert "--limits" not in listed

@@ -1,5 +1,7 @@
 """proxy-config all, bootstrap, secret and ecds from files: forms, titles, short names, flags as Go writes them."""
 
+import base64
+import datetime
 import json
 from pathlib import Path
 from typing import Any
@@ -7,8 +9,13 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from tidegate.cli.proxy_config import proxy_config
+from tidegate.cli.main import cli
+from tidegate.cli.proxy_config import proxy_config, source
+from tidegate.dump.read import SECRETS, Dump
 from tidegate.kit.errors import TidegateError
 
 ADMIN = "type.googleapis.com/envoy.admin.v3."
@@ -108,3 +115,74 @@ def test_a_dump_that_is_nested_too_deeply_is_refused_or_printed(tmp_path: Path, 
         assert result.stdout.count("a") >= depth
     else:
         assert isinstance(result.exception, TidegateError), result.exception
+
+
+def asked(*args: str) -> str:
+    result = CliRunner().invoke(cli, list(args), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_policies_are_checked_under_both_names(dump: Path) -> None:
+    assert asked("authz", "check", "-f", str(dump)) == "ACTION   AuthorizationPolicy   RULES\n"
+    assert asked("x", "authz", "check", "-f", str(dump)) == asked("experimental", "authz", "check", "-f", str(dump))
+
+
+def test_endpoints_are_found_with_and_without_their_port(tmp_path: Path) -> None:
+    places = [
+        {"endpoint": {"address": {"socket_address": {"address": a, "port_value": 80}}}} for a in ("10.0.0.1", "::1")
+    ]
+    config = {"cluster_name": "outbound|80||a.example", "endpoints": [{"lb_endpoints": places}]}
+    body = {"@type": f"{ADMIN}EndpointsConfigDump", "dynamic_endpoint_configs": [{"endpoint_config": config}]}
+    file = tmp_path / "dump.json"
+    file.write_text(json.dumps({"configs": [body]}))
+    for address in ("10.0.0.1", "10.0.0.1:80"):
+        assert run("eds", "-f", str(file), "--address", address).splitlines()[1].startswith("10.0.0.1:80 ")
+        (found,) = json.loads(run("eds", "-f", str(file), "--address", address, "-o", "json"))
+        assert found["endpoints"] == [
+            {"lbEndpoints": [{"endpoint": {"address": {"socketAddress": {"address": "10.0.0.1", "portValue": 80}}}}]}
+        ]
+    assert "::1:80 " in run("eds", "-f", str(file))
+    assert json.loads(run("eds", "-f", str(file), "--address", "10.0.0.2", "-o", "json")) == []
+
+
+@pytest.mark.parametrize(("second", "code"), [("one", 0), ("two", 1), ("none", 1)])
+def test_roots_are_compared(second: str, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = {name: Dump({SECRETS: [{"staticSecrets": [secret]}]}) for name, secret in trusted().items()}
+    monkeypatch.setattr(source, "load", lambda _file, name, _namespace, _run_dir: held[name])
+    result = CliRunner().invoke(proxy_config, ["rc", "one", second])
+    assert result.exit_code == code
+    assert ("one.default and one.default have a root in common" in result.stdout) is (code == 0)
+    assert isinstance(result.exception, TidegateError) is (code == 1)
+
+
+def trusted() -> dict[str, Any]:
+    """Secrets of proxies: two with a root of their own, one with none."""
+    out: dict[str, Any] = {"none": {"name": "default", "secret": {}}}
+    for name in ("one", "two"):
+        text = base64.b64encode(make_root(name)).decode()
+        out[name] = {"name": "ROOTCA", "secret": {"validationContext": {"trustedCa": {"inlineBytes": text}}}}
+    return out
+
+
+def make_root(name: str) -> bytes:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    begin = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    unsigned = x509.CertificateBuilder(subject, subject, key.public_key(), 1, begin, begin.replace(year=2036))
+    return unsigned.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+@pytest.mark.parametrize("part", ["listener", "cluster", "route"])
+def test_a_dump_without_what_is_asked_for_says_so(part: str, tmp_path: Path) -> None:
+    file = tmp_path / "dump.json"
+    sections = ("Listeners", "Clusters", "Routes")
+    file.write_text(json.dumps({"configs": [{"@type": f"{ADMIN}{each}ConfigDump"} for each in sections]}))
+    result = CliRunner().invoke(proxy_config, [part, "-f", str(file)])
+    assert str(result.exception) == f"no {part}s found"
+
+
+def test_a_proxy_without_secrets_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "dump.json"
+    file.write_text(json.dumps({"configs": [{"@type": f"{ADMIN}SecretsConfigDump"}]}))
+    assert run("secret", "-f", str(file)) == "No active or warming secrets found.\n"

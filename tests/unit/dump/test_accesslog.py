@@ -133,3 +133,28 @@ def test_a_code_of_a_newer_envoy_is_no_error():
 def test_every_entry_says_something():
     assert all(meaning and not meaning.endswith(".") for meaning, _ in [*FLAGS.values(), *DETAILS.values()])
     assert {"UH", "UF", "UO", "NR", "UT", "UC", "DC", "FI", "DI", "DPE"} <= set(FLAGS)
+
+
+def refused(details: str) -> str:
+    line = HTTP.replace("upstream_reset_before_response_started{connection_refused|delayed_connect_error}", details)
+    return codes(line)[details].meaning
+
+
+def test_a_refusal_by_policy_names_the_rule():
+    assert refused("rbac_access_denied_matched_policy[ns[shop]-policy[p]-rule[0]]").endswith(
+        "ns[shop]-policy[p]-rule[0]"
+    )
+    assert "none of them allows" in refused("rbac_access_denied_matched_policy[none]")
+    assert refused("jwt_authn_access_denied{Jwt_is_missing}").endswith("Jwt is missing")
+
+
+@pytest.mark.parametrize(
+    ("word", "words"),
+    [
+        ("TLS_error:|268435703:SSL_routines:OPENSSL_internal:WRONG_VERSION_NUMBER:TLS_error_end", "speaks no TLS"),
+        ("TLS_error:|268435581:SSL_routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:TLS_error_end", "trusted root"),
+        ("delayed_connect_error:_Connection_refused", "nothing listens"),
+    ],
+)
+def test_a_failed_connection_is_told_in_words(word, words):
+    assert words in codes(HTTP.replace("delayed_connect_error:_Connection_refused", word))[word].meaning

@@ -81,6 +81,17 @@ class TestListeners:
             (tcp("PassthroughCluster"), "PassthroughCluster"),
             (tcp("BlackHoleCluster"), "Non-HTTP/Non-TCP"),
             ({}, "Non-HTTP/Non-TCP"),
+            (http(), "HTTP"),
+            (
+                http(
+                    routeConfig={
+                        "virtualHosts": [
+                            {"domains": ["a", "b"], "routes": [{"match": {"prefix": "/x"}}, {"match": {"path": "/y"}}]}
+                        ]
+                    }
+                ),
+                "Inline Route: a/b /x*, /y",
+            ),
             (
                 http(
                     routeConfig={
@@ -107,7 +118,7 @@ class TestListeners:
             ([rds("80"), tcp("x")], "HTTP+TCP"),
             ([rds("80"), tcp("BlackHoleCluster")], "HTTP"),
             ([tcp("x")], "TCP"),
-            ([tcp("BlackHoleCluster")], "TCP"),
+            ([tcp("BlackHoleCluster")], "UNKNOWN"),
             ([{}], "UNKNOWN"),
         ],
     )
@@ -140,6 +151,7 @@ class TestClusters:
             (tables.ClusterFilter(subset="v1"), ["a.example"]),
             (tables.ClusterFilter(port=81), ["b.example"]),
             (tables.ClusterFilter(direction="inbound"), []),
+            (tables.ClusterFilter(direction="out", fqdn="|80||a"), ["a.example"]),
         ],
     )
     def test_filters(self, keep: tables.ClusterFilter, kept: list[str]) -> None:
@@ -153,6 +165,18 @@ class TestClusters:
         (row,) = tables.cluster_rows([given], tables.ClusterFilter())
         assert row[-1] == "orders.shop"
 
+    @pytest.mark.parametrize(
+        ("held", "name"),
+        [
+            ({}, ""),
+            ({"config": "/apis/gateway.networking.k8s.io/v1/namespaces/a/b/c"}, "<unknown>"),
+            ({"config": "/apis/networking.istio.io/v1/x"}, ""),
+        ],
+    )
+    def test_other_objects_are_not_named(self, held: dict[str, str], name: str) -> None:
+        metadata = read(Cluster, name="a", metadata={"filterMetadata": {"istio": held}}).metadata
+        assert tables.config_owner(metadata) == name
+
 
 class TestRoutes:
     def test_tables_with_numbers_come_first(self) -> None:
@@ -163,7 +187,7 @@ class TestRoutes:
         given = read(RouteConfiguration, name="80", virtualHosts=[{"name": "h", "domains": ["a"]}])
         assert tables.route_rows([given], "") == [("80", "h", "a", "/*", "404")]
 
-    def test_of_many_domains_the_two_shortest_that_say_something(self) -> None:
+    def test_of_many_domains_the_first_two_that_say_something(self) -> None:
         names = (
             "web.shop.svc.cluster.local",
             "web.shop.svc.cluster.local.",
@@ -172,7 +196,9 @@ class TestRoutes:
             "web.shop",
             "10.0.0.1",
         )
-        assert tables.describe_domains(read(VirtualHost, name="h", domains=names)) == "web, 10.0.0.1 + 1 more..."
+        assert tables.describe_domains(read(VirtualHost, name="h", domains=names)) == "web, web.shop + 1 more..."
+        ported = ("a.example", "a.example:80", "[fd00:1::1]", "[fd00:1::1]:80")
+        assert tables.describe_domains(read(VirtualHost, name="h", domains=ported)) == "a.example, [fd00:1::1]"
 
     @pytest.mark.parametrize(
         ("match", "text"),

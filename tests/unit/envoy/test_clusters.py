@@ -11,6 +11,7 @@ from tidegate.api.fields import Duration
 from tidegate.api.networking import TcpKeepalive
 from tidegate.envoy import clusters, protos
 from tidegate.registry.model import Port, Protocol, Resolution
+from tidegate.scope.proxy import HeaderSettings
 
 UNLIMITED = 2**32 - 1
 OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -205,7 +206,7 @@ def test_keepalive_field_by_field_over_the_mesh():
         (given.HTTP, {"useClientProtocol": True}, False, "downstream"),
         (given.GRPC, {"useClientProtocol": True}, False, "downstream"),
         (given.HTTP, {"h2UpgradePolicy": "UPGRADE"}, False, "http2"),
-        (given.AUTO, {"h2UpgradePolicy": "UPGRADE"}, False, "http2"),
+        (given.AUTO, {"h2UpgradePolicy": "UPGRADE"}, False, "downstream"),
         (given.HTTP, {}, True, "http2"),
         (given.TCP, {}, True, None),
         (given.HTTP, {"h2UpgradePolicy": "DO_NOT_UPGRADE"}, True, None),
@@ -341,3 +342,60 @@ def test_no_policy_breaks_the_builder(policy, resolution, port, mtls):
     assert (first and first.body) == (second and second.body)
     if first is not None:
         assert protos.Cluster.FromString(first.body).name == first.name
+
+
+def h1(cluster):
+    return options(cluster).get("explicit_http_config", {}).get("http_protocol_options", {})
+
+
+def test_gateways_call_ports_without_a_protocol_with_http1():
+    assert options(built(port=given.AUTO, proxy=given.proxy(router=True))) == {}
+
+
+def test_limits_of_http2_are_for_clusters_that_always_speak_it():
+    limits = {"connectionPool": {"http": {"maxConcurrentStreams": 7, "http2KeepAlive": {"interval": "5s"}}}}
+    spoken = options(built(limits, port=given.GRPC))
+    found = spoken["explicit_http_config"]["http2_protocol_options"]
+    assert (found["max_concurrent_streams"], found["connection_keepalive"]["interval"]) == (7, "5s")
+    assert spoken["common_http_protocol_options"] == {}
+    unknown = options(built(limits, port=given.AUTO))["use_downstream_protocol_config"]
+    assert unknown["http2_protocol_options"] == {}
+
+
+def test_the_case_of_headers_can_be_kept():
+    keeping = given.proxy(headers=HeaderSettings(keeps_case=True))
+    assert h1(built(proxy=keeping))["header_key_format"]["stateful_formatter"]["name"] == "preserve_case"
+    assert h1(built({"connectionPool": {"http": {"h2UpgradePolicy": "UPGRADE"}}}, proxy=keeping))
+    assert "header_key_format" not in str(options(built(port=given.GRPC, proxy=keeping)))
+    assert "header_key_format" in str(options(built(port=given.AUTO, proxy=keeping)))
+    assert options(built(port=given.TCP, proxy=keeping)) == {}
+
+
+def test_a_hash_without_a_size_leaves_envoys():
+    ring = built({"loadBalancer": {"consistentHash": {"useSourceIp": True, "ringHash": {}}}})
+    table = built({"loadBalancer": {"consistentHash": {"useSourceIp": True, "maglev": {}}}})
+    plain = built({"loadBalancer": {"consistentHash": {"useSourceIp": True}}})
+    assert not ring.HasField("ring_hash_lb_config") and not table.HasField("maglev_lb_config")
+    assert plain.ring_hash_lb_config.minimum_ring_size.value == 1024
+
+
+def test_warm_up_is_written_with_its_defaults():
+    slow = built({"loadBalancer": {"warmup": {"duration": "30s"}}}).least_request_lb_config.slow_start_config
+    assert (slow.aggression.default_value, slow.min_weight_percent.value) == (1.0, 10.0)
+    old = built({"loadBalancer": {"warmupDurationSecs": "30s"}}).least_request_lb_config.slow_start_config
+    assert old.slow_start_window.seconds == 30 and not old.HasField("aggression")
+
+
+def test_health_is_told_where_traffic_goes_by_nearness():
+    detects = {"outlierDetection": {"minHealthPercent": 40}}
+    near = given.service(traffic_distribution="PreferClose")
+    assert built(detects).common_lb_config.healthy_panic_threshold.value == 40
+    assert built(detects, service=near).common_lb_config.healthy_panic_threshold.value == 0
+
+
+def test_a_port_that_callers_pass_on_to_is_overridden_for_outside_hosts_alone():
+    port = Port(443, "tls", Protocol.TLS, 8443)
+    passed = built(service=outside(Resolution.PASSTHROUGH, port), port=port)
+    assert passed.original_dst_lb_config.upstream_port_override.value == 8443
+    known = built({"loadBalancer": {"simple": "PASSTHROUGH"}}, service=outside(Resolution.CLIENT_SIDE, port), port=port)
+    assert not known.HasField("original_dst_lb_config")

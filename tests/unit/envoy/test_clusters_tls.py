@@ -131,9 +131,12 @@ def test_skipping_verification_drops_it_all():
 
 
 def test_names_of_the_service_entry_are_accepted():
-    service = given.service("api.example.com", subject_alt_names=("spiffe://bank",))
-    common = context(built({"mode": "SIMPLE"}, service=service).transport_socket).common_tls_context
+    service = given.service("api.example.com")
+    cluster = built({"mode": "SIMPLE"}, service=service, peers=("spiffe://bank",))
+    common = context(cluster.transport_socket).common_tls_context
     assert names(common.validation_context) == ["spiffe://bank"]
+    checked = options(cluster)
+    assert checked.auto_sni and checked.auto_san_validation
 
 
 def test_client_certificate_files():
@@ -172,9 +175,10 @@ def test_originated_tls_keeps_its_own_alpn():
 
 
 def test_tls_defaults_of_the_mesh_hold_for_originated_tls_only():
-    defaults = given.defaults(tls_min_version="TLSV1_3", tls_ciphers=("X",))
+    defaults = given.defaults(tls_min_version="TLSV1_3", tls_ciphers=("X",), tls_curves=("P-256",))
     own = context(built({"mode": "SIMPLE"}, defaults=defaults).transport_socket).common_tls_context.tls_params
-    assert (own.tls_minimum_protocol_version, list(own.cipher_suites)) == (protos.TlsParameters.TLSv1_3, ["X"])
+    assert (list(own.cipher_suites), list(own.ecdh_curves)) == (["X"], ["P-256"])
+    assert own.tls_minimum_protocol_version == protos.TlsParameters.TLSv1_2  # that of servers alone
     match = built(defaults=defaults, proxy=MESHED).transport_socket_matches[0]
     mesh = context(match.transport_socket).common_tls_context.tls_params
     assert (mesh.tls_minimum_protocol_version, list(mesh.cipher_suites)) == (protos.TlsParameters.TLSv1_2, [])
@@ -195,3 +199,19 @@ def test_proxy_protocol_goes_before_the_socket():
         "envoy.transport_sockets.tls",
         "envoy.transport_sockets.raw_buffer",
     ]
+
+
+def test_what_is_passed_on_unchosen_speaks_mutual_tls_with_everyone_or_with_nobody():
+    passed = given.rule({"loadBalancer": {"simple": "PASSTHROUGH"}})
+    cluster = built(rule=passed, proxy=MESHED)
+    assert not cluster.transport_socket_matches
+    assert names(
+        context(cluster.transport_socket).common_tls_context.combined_validation_context.default_validation_context
+    ) == list(PEERS)
+    assert not built(rule=passed, proxy=MESHED, plain=True).HasField("transport_socket")
+
+
+def test_unchecked_servers_of_a_secret_need_no_roots():
+    settings = {"mode": "SIMPLE", "credentialName": "partner", "insecureSkipVerify": True}
+    common = context(built(settings, proxy=given.proxy(router=True, mtls=True)).transport_socket).common_tls_context
+    assert common.WhichOneof("validation_context_type") is None

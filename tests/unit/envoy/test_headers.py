@@ -11,6 +11,7 @@ from tidegate.envoy import protos
 from tidegate.scope.proxy import HeaderSettings
 from tidegate.scope.proxyheaders import header_settings
 
+PARTS = ("subject", "cert", "dns", "uri")
 SITE = entry("shop/a", "a.example", (8080, "HTTP"))
 
 
@@ -31,12 +32,15 @@ def settings_of(text: str) -> HeaderSettings:
         ("{server: {value: edge}}", HeaderSettings(server="edge")),
         ("{server: {disabled: true, value: edge}}", HeaderSettings(server_passed=True)),
         ("{forwardedClientCert: SANITIZE}", HeaderSettings(client_cert="SANITIZE")),
-        ("{setCurrentClientCertDetails: {uri: true, cert: true}}", HeaderSettings(client_cert_parts=("cert", "uri"))),
+        ("{setCurrentClientCertDetails: {uri: true, cert: true}}", HeaderSettings(client_cert_parts=PARTS)),
+        ("{setCurrentClientCertDetails: {uri: false, subject: false}}", HeaderSettings(client_cert_parts=("dns",))),
         ("{requestId: {disabled: true}}", HeaderSettings(request_id=False)),
         ("{attemptCount: {disabled: true}}", HeaderSettings(attempt_count=False)),
         ("{attemptCount: {disabled: false}}", HeaderSettings()),
         ("{envoyDebugHeaders: {disabled: true}}", HeaderSettings(debug_headers=False)),
         ("{xForwardedPort: {enabled: true}}", HeaderSettings(forwarded_port=True)),
+        ("{xForwardedHost: {enabled: true}}", HeaderSettings(forwarded_host=True)),
+        ("{preserveHttp1HeaderCase: true}", HeaderSettings(keeps_case=True)),
     ],
 )
 def test_settings_are_read(text: str, wanted: HeaderSettings) -> None:

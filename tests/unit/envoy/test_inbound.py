@@ -3,13 +3,14 @@
 import pytest
 
 from tests.unit.envoy import given
-from tidegate.api.networking import HTTPRetry
+from tidegate.api.networking import HTTPRetry, RetryBudget
 from tidegate.api.objects import Ref
 from tidegate.api.security import MutualTLSMode
 from tidegate.envoy import inbound, inbound_ports, protos
 from tidegate.envoy.inbound_routes import retry_policy
 from tidegate.envoy.inputs import SecurityInput
 from tidegate.kit.durations import Duration
+from tidegate.kit.keyed import Keyed
 from tidegate.registry.model import Port, Protocol
 from tidegate.scope.authentication import PeerModes
 from tidegate.scope.proxy import Interception
@@ -140,7 +141,7 @@ def test_retry_of_the_mesh():
         )
     )
     assert (found.retry_on, list(found.retriable_status_codes)) == ("5xx,retriable-status-codes", [503])
-    assert (found.per_try_timeout.seconds, found.retry_back_off.base_interval.seconds) == (2, 1)
+    assert not found.HasField("per_try_timeout") and found.retry_back_off.base_interval.seconds == 1
     odd = retry_policy(HTTPRetry(attempts=1, retry_on="²,99999999999"))
     assert list(odd.retriable_status_codes) == []
 
@@ -377,3 +378,48 @@ def test_endpoints_that_name_no_address_follow_the_caller(text):
 def test_same_input_same_bytes():
     targets = [given.target(p) for p in (given.HTTP, given.TCP, given.AUTO)]
     assert made(*targets, proxy=MESHED).body == made(*targets, proxy=MESHED).body
+
+
+def connections(found, port=8080):
+    return found[f"inbound|{port}||"].circuit_breakers.thresholds[0].max_connections.value
+
+
+def test_pools_of_an_inbound_cluster_come_from_the_nearest_that_has_one():
+    def capped(number):
+        return {"tcp": {"maxConnections": number}}
+
+    mesh = given.listener_defaults(
+        cluster=given.defaults(traffic_policy=given.mesh_policy({"connectionPool": capped(1)}))
+    )
+    ruled = {"pools": ((8080, given.pool(capped(2))),), "defaults": mesh}
+    assert connections(clusters(given.target(), defaults=mesh)) == 1
+    assert connections(clusters(given.target(), **ruled)) == 2
+    ingress = [{"port": {"number": 8080, "protocol": "HTTP", "name": "http"}, "defaultEndpoint": "127.0.0.1:80"}]
+    assert connections(clusters(given.target(), **ruled, sidecar=given.sidecar(ingress=ingress))) == 2
+    own = [{**ingress[0], "connectionPool": capped(3)}]
+    assert connections(clusters(given.target(), **ruled, sidecar=given.sidecar(ingress=own))) == 3
+
+
+def test_a_retry_budget_holds_for_what_arrives_too():
+    budget = Keyed(RetryBudget(percent=40.0), b"40")
+    found = clusters(given.target(), budgets=((8080, budget),))["inbound|8080||"]
+    assert found.circuit_breakers.thresholds[0].retry_budget.budget_percent.value == 40
+
+
+def test_a_cluster_names_every_service_of_its_port():
+    second = given.service("other.shop.svc.cluster.local", given.HTTP)
+    third = given.service("third.shop.svc.cluster.local", Port(7000, "tcp", Protocol.TCP, 8080))
+    targets = (given.target(), given.target(of=second), given.target(third.ports[0], of=third))
+    listed = clusters(*targets)["inbound|8080||"].metadata.filter_metadata["istio"]["services"]
+    assert [each["host"].partition(".")[0] for each in listed] == ["orders", "other"]
+
+
+def test_ciphers_of_the_mesh_replace_the_usual_ones():
+    defaults = given.listener_defaults(cluster=given.defaults(mesh_tls_ciphers=("ECDHE-RSA-AES128-GCM-SHA256", "odd")))
+    secured = next(
+        c
+        for c in chains(listener(given.target(), proxy=MESHED, defaults=defaults), 8080)
+        if c.HasField("transport_socket")
+    )
+    context = protos.DownstreamTlsContext.FromString(secured.transport_socket.typed_config.value)
+    assert list(context.common_tls_context.tls_params.cipher_suites) == ["ECDHE-RSA-AES128-GCM-SHA256"]

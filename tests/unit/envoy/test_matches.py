@@ -102,12 +102,17 @@ def test_what_is_decided_when_configuration_is_built(match, expected):
     assert matches.holds(match, 80, CLIENT) is expected
 
 
-def test_claims_of_tokens_are_never_there_on_the_way_out():
+def test_claims_of_tokens_are_no_headers():
     claim = {"@request.auth.claims.group": EXACT}
-    assert matches.needs_claims(HTTPMatchRequest(headers=claim))
-    without = HTTPMatchRequest(without_headers=claim)
-    assert not matches.needs_claims(without)
+    asked, without = HTTPMatchRequest(headers=claim), HTTPMatchRequest(without_headers=claim)
+    assert [m.invert for each in (asked, without) for m in matches.route_match(each).dynamic_metadata] == [False, True]
     assert not matches.route_match(without).headers
+
+
+def test_where_gateways_are_named_callers_of_http_are_not_looked_at():
+    match = HTTPMatchRequest(gateways=("mesh",), source_labels={"app": "nobody"}, source_namespace="nowhere")
+    assert matches.http_holds(match, 80, CLIENT) and not matches.holds(match, 80, CLIENT)
+    assert not matches.http_holds(match, 80, CLIENT, "edge/one")
 
 
 def test_a_proxy_without_labels_matches_what_asks_for_none():

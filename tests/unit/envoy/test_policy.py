@@ -52,8 +52,16 @@ def test_port_level_replaces_the_four_blocks_as_a_whole():
     assert found.field("load_balancer") == ""
 
 
-def test_port_level_keeps_what_it_cannot_set():
-    assert policy.effective(RULE, 8081).tunnel.target_host == "a.example.com"
+def test_port_level_stands_alone():
+    assert policy.effective(RULE, 9999).tunnel.target_host == "a.example.com"
+    assert policy.effective(RULE, 8081).tunnel is None
+
+
+def test_balancers_come_widest_first():
+    assert [field for field, _ in policy.balancers(RULE.spec, 8080, "v2")][-1].endswith(
+        "portLevelSettings[0].loadBalancer"
+    )
+    assert "portLevelSettings" not in "".join(field for field, _ in policy.balancers(RULE.spec, 0, "v2"))
 
 
 def test_subset_without_policy_has_the_rules():

@@ -13,6 +13,7 @@ from tidegate.api.objects import Ref
 from tidegate.envoy import actions, protos, routes
 from tidegate.envoy.inputs import CatchAll, RouteDefaults, Target
 from tidegate.registry.model import Port, Protocol, Registry, Resolution, ServiceKey
+from tidegate.scope.proxy import HeaderSettings
 
 ORDERS = "orders.shop.svc.cluster.local"
 TO_ORDERS = {"destination": {"host": ORDERS}}
@@ -493,3 +494,67 @@ def test_hosts_only_a_rule_knows():
 def test_sources_of_hosts_from_outside():
     given = service("api.example.com", HTTP, key=ServiceKey("shop", "api.example.com"), registry=Registry.EXTERNAL)
     assert routes.virtual_host(host_input(given)).origins[0].ref.kind == "ServiceEntry"
+
+
+def test_a_match_without_a_routes_name_keeps_its_dot():
+    assert built(match=[{"name": "m", "uri": {"prefix": "/a"}}], route=[TO_ORDERS]).name == ".m"
+    assert built(name="r", match=[{"name": "m", "uri": {"prefix": "/a"}}], route=[TO_ORDERS]).name == "r.m"
+
+
+def test_a_rewrite_of_the_route_wins_over_the_destinations():
+    host = {"headers": {"request": {"set": {"Host": "there"}}}}
+    assert built(route=[{**TO_ORDERS, **host}]).route.host_rewrite_literal == "there"
+    found = built(rewrite={"authority": "first"}, route=[{**TO_ORDERS, **host}])
+    assert found.route.host_rewrite_literal == "first"
+
+
+def test_an_added_host_is_a_rewrite_as_well():
+    assert (
+        built(headers={"request": {"add": {"host": "there"}}}, route=[TO_ORDERS]).route.host_rewrite_literal == "there"
+    )
+
+
+def test_servers_are_told_what_host_was_asked_for():
+    telling = msgspec.structs.replace(CLIENT, headers=HeaderSettings(forwarded_host=True))
+    rewritten = {"rewrite": {"authority": "there"}, "route": [TO_ORDERS]}
+    assert [r.route.append_x_forwarded_host for r in built_all(rewritten, proxy=telling)] == [True]
+    assert [r.route.append_x_forwarded_host for r in built_all({"route": [TO_ORDERS]}, proxy=telling)] == [False]
+    catch_all = msgspec.structs.replace(ALLOW, forwarded_host=True)
+    config = protos.RouteConfiguration.FromString(routes.route_config("80", [], catch_all).body)
+    assert config.virtual_hosts[0].routes[0].route.append_x_forwarded_host
+
+
+@pytest.mark.parametrize(("tls", "port"), [(False, 443), (True, 0)])
+def test_a_redirect_leaves_out_the_port_that_its_scheme_has(tls, port):
+    assert built_all({"redirect": {"port": 443}}, tls=tls)[0].redirect.port_redirect == port
+
+
+def keys(spec, **destination):
+    target = Target(host=ORDERS, service=service(), rule=policy("orders", host="orders", **spec))
+    to = {"destination": {"host": ORDERS, **destination}}
+    (route,) = built_all({"route": [to]}, targets=(target,))
+    return [p.header.header_name for p in route.route.hash_policy]
+
+
+def test_a_ports_hash_is_for_destinations_that_name_the_port():
+    def by(name):
+        return {"loadBalancer": {"consistentHash": {"httpHeaderName": name}}}
+
+    port = {"portLevelSettings": [{"port": {"number": 8080}, **by("port")}]}
+    wide = {"trafficPolicy": {**by("wide"), **port}}
+    assert keys(wide) == ["wide"]
+    assert keys(wide, port={"number": 8080}) == ["port"]
+    unhashed = {"portLevelSettings": [{"port": {"number": 8080}, "loadBalancer": {"simple": "RANDOM"}}]}
+    assert keys({"trafficPolicy": {**by("wide"), **unhashed}}, port={"number": 8080}) == ["wide"]
+
+
+def test_shares_of_several_hashed_destinations_avoid_hosts_that_failed():
+    target = Target(
+        host=ORDERS,
+        service=service(),
+        rule=policy("orders", host="orders", trafficPolicy={"loadBalancer": {"consistentHash": {"useSourceIp": True}}}),
+    )
+    shares = [{**TO_ORDERS, "weight": 1}, {**TO_ORDERS, "weight": 2}]
+    (several,) = built_all({"route": shares}, targets=(target,))
+    (one,) = built_all({"route": [TO_ORDERS]}, targets=(target,))
+    assert several.route.retry_policy.retry_host_predicate and not one.route.retry_policy.retry_host_predicate

@@ -17,18 +17,18 @@ def test_black_hole_leads_nowhere():
 
 
 def test_passthrough_follows_the_caller():
-    cluster = read(special.passthrough(given.defaults()))
+    cluster = read(special.passthrough(given.defaults(), given.proxy()))
     assert (cluster.type, cluster.lb_policy) == (protos.Cluster.ORIGINAL_DST, protos.Cluster.CLUSTER_PROVIDED)
     assert cluster.circuit_breakers.thresholds[0].max_connections.value == UNLIMITED
     assert not cluster.HasField("upstream_bind_config")
 
 
-def test_mesh_pool_caps_what_leaves_but_not_what_arrives():
+def test_mesh_pool_caps_what_goes_to_unknown_ports():
     mesh = given.mesh_policy({"connectionPool": {"tcp": {"maxConnections": 9}}})
     defaults = given.defaults(traffic_policy=mesh)
-    out, inside = special.passthrough(defaults), special.inbound_passthrough(defaults, given.proxy())
+    out, inside = special.passthrough(defaults, given.proxy()), special.inbound_passthrough(defaults, given.proxy())
     limits = [read(c).circuit_breakers.thresholds[0].max_connections.value for c in (out, inside)]
-    assert limits == [9, UNLIMITED]
+    assert limits == [9, 9]
 
 
 def bound(**proxy):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tests.unit.envoy.gateway.front import Front, gateway, server
 from tests.worlds import Shop, entry, made, mesh, put
 from tidegate.api.mesh import CustomTag as MeshTag
 from tidegate.api.mesh import Literal
@@ -33,7 +34,9 @@ def test_a_provider_gets_the_spans() -> None:
     found = told(SPANS, providers=[{"name": "zip"}], randomSamplingPercentage=40).tracing
     assert (found.client_sampling.value, found.random_sampling.value, found.overall_sampling.value) == (100, 40, 100)
     config = protos.ZipkinConfig.FromString(found.provider.typed_config.value)
-    assert (config.collector_cluster, config.collector_endpoint) == ("outbound|9411||spans.example", "/spans")
+    uri = config.collector_service.http_uri
+    assert (uri.cluster, uri.uri) == ("outbound|9411||spans.example", "http://spans.example/spans")
+    assert uri.timeout.seconds == 5
     assert config.trace_id_128bit and found.max_path_tag_length.value == 99
 
 
@@ -130,7 +133,7 @@ class TestProviders:
         tracing = sent_to("sky")
         found = protos.SkyWalkingConfig.FromString(tracing.provider.typed_config.value)
         assert found.grpc_service.envoy_grpc.cluster_name == "outbound|9411||spans.example"
-        assert (found.client_config.service_name, found.client_config.backend_token) == ("web.shop", "secret")
+        assert found.client_config.backend_token == "secret"
         assert tracing.spawn_upstream_span.value
 
     def test_opentelemetry_over_grpc(self) -> None:
@@ -141,7 +144,7 @@ class TestProviders:
 
     def test_opentelemetry_over_http(self) -> None:
         found = protos.OpenTelemetryConfig.FromString(sent_to("http").provider.typed_config.value)
-        assert found.service_name == "web" and found.http_service.http_uri.uri == "http://spans.example/v1/traces"
+        assert found.service_name == "web" and found.http_service.http_uri.uri == "spans.example/v1/traces"
         assert found.http_service.http_uri.timeout.seconds == 5
         names = [each.name.rpartition(".")[2] for each in found.resource_detectors]
         assert names == ["environment", "dynatrace"]
@@ -173,3 +176,22 @@ class TestProxyConfig:
         assert "mine" in [tag.tag for tag in found.custom_tags]
         other = self.tracing(customTags={"other": {"literal": {"value": "y"}}})
         assert "mine" not in [tag.tag for tag in other.custom_tags]
+
+
+def test_a_gateway_has_spans_of_its_calls() -> None:
+    telemetry = made("Telemetry", "edge/t", tracing=[{"providers": [{"name": "zip"}]}])
+    front = Front(MESH, SPANS, telemetry, gateway("edge/one", server(80, "HTTP"))).listener("0.0.0.0_80")
+    manager = protos.HttpConnectionManager.FromString(front.filter_chains[0].filters[-1].typed_config.value)
+    assert manager.tracing.spawn_upstream_span.value
+    assert not told(SPANS, providers=[{"name": "zip"}]).tracing.HasField("spawn_upstream_span")
+
+
+def test_conventions_take_in_the_environment() -> None:
+    plain = "{name: otel, opentelemetry: {service: spans.example, port: 9411, serviceAttributeEnrichment: %s}}"
+    for how, detectors in (("ISTIO_CANONICAL", []), ("OTEL_SEMANTIC_CONVENTIONS", ["environment"])):
+        config = mesh(f"extensionProviders: [{plain % how}]")
+        telemetry = made("Telemetry", "shop/t", tracing=[{"providers": [{"name": "otel"}]}])
+        chain = Shop(SITE, config, SPANS, telemetry).listener("0.0.0.0_8080").filter_chains[0]
+        tracing = protos.HttpConnectionManager.FromString(chain.filters[-1].typed_config.value).tracing
+        found = protos.OpenTelemetryConfig.FromString(tracing.provider.typed_config.value)
+        assert [d.name.rpartition(".")[2] for d in found.resource_detectors] == detectors

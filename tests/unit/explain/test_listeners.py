@@ -52,6 +52,12 @@ def test_what_is_redirected_needs_a_listener_of_its_address_family() -> None:
         assert explain([{**OUT, **both}], dial(ip, 80), [ORIGINAL]).end.kind == "forwarded"
 
 
+def test_what_tproxy_takes_is_dropped_where_nobody_listens() -> None:
+    asked = Connection("inbound", "2001:db8::1", 80, transparent=True)
+    end = explain([IN], asked).end
+    assert end.kind == "dropped" and "TPROXY drops" in end.why
+
+
 def test_what_packet_rules_let_go_comes_to_the_listener_of_the_dialled_address() -> None:
     bound = listener("bound", "127.0.0.1", 7000, chain(tcp()))
     past = dial("127.0.0.1", 7000, captured=False)

@@ -72,6 +72,42 @@ def test_a_bad_template_is_refused_in_words(text: str, expected: str) -> None:
         Template(text, "mine").render(DATA)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{{ first (splitList `,` `a,b`) }}{{ last (list 1 2) }}{{ rest (list 1 2 3) }}", "a2[2 3]"),
+        ("{{ hasKey .Values.global `hub` }}{{ get .Values.global `none` }}", "true"),
+        ("{{ coalesce .Values.none .Values.global.hub }}{{ empty .Values.none }}", "example.comtrue"),
+        (
+            "{{ add 1 2 3 }} {{ sub 5 7 }} {{ div -7 2 }} {{ mod -7 2 }} {{ mul 2 3 }} {{ max 1 3 }} {{ min 1 3 }}",
+            "6 -2 -3 -1 6 3 1",
+        ),
+        ("{{ regexReplaceAll `(\\w)-(\\w)` `a-b` `$2-${1}` }}", "b-a"),
+        ("{{ b64enc `a` }}{{ b64dec `YQ==` }}", "YQ==a"),
+        (
+            "{{ uniq (list 1 1 2) }}{{ has 1 (list 1) }}{{ without (list 1 2) 1 }}{{ concat (list 1) (list 2) }}",
+            "[1 2]true[2][1 2]",
+        ),
+        ("{{ repeat 2 `ab` }}{{ substr 0 2 `abc` }}{{ title `a b` }}{{ nospace `a b` }}", "abababA Bab"),
+        ("{{ dig `global` `hub` `none` .Values }}{{ dig `x` `y` `none` .Values }}", "example.comnone"),
+        (
+            "{{ merge (dict `a` 1) (dict `a` 2 `b` 3) }}{{ kindOf .Values }}{{ kindIs `string` `x` }}",
+            "map[a:1 b:3]maptrue",
+        ),
+        ("{{ range until 3 }}{{ . }}{{ end }}{{ sortAlpha (list `b` `a`) }}", "012[a b]"),
+        ("{{ .Spec.DNSPolicy }}", "Default"),
+    ],
+)
+def test_functions_of_sprig(text: str, expected: str) -> None:
+    data = {**DATA, "Spec": DATA["Spec"] | {"dnsPolicy": "Default"}}
+    assert Template(text).render(data) == expected
+
+
+def test_a_template_can_refuse_a_pod() -> None:
+    with pytest.raises(TemplateError, match="no such team"):
+        Template("{{ fail `no such team` }}").render({})
+
+
 def test_a_template_cannot_make_output_without_bound() -> None:
     text = "{{ range .L }}{{ range $.L }}{{ range $.L }}0123456789{{ end }}{{ end }}{{ end }}"
     with pytest.raises(TemplateError, match="more than"):

@@ -7,9 +7,10 @@ import pytest
 
 from tidegate.kit.errors import InvalidObjectError, TidegateError
 from tidegate.lab import pods
+from tidegate.lab.labfile import load
 from tidegate.lab.objects import APP, PROXY, PROXY_CONTAINER, Life, container_state, pod_status
 from tidegate.lab.plan import Member, make_plan
-from tidegate.lab.spec import Image, LabSpec, Port, Sidecar, Workload, load
+from tidegate.lab.spec import Image, LabSpec, Port, Sidecar, Workload
 from tidegate.lab.state import Folders, Grown, State, read_state
 
 Json = dict[str, Any]

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tidegate.kit.errors import InvalidObjectError, TidegateError
-from tidegate.lab.spec import LabSpec, Sidecar, load
+from tidegate.lab.labfile import load
+from tidegate.lab.spec import LabSpec, Sidecar
 
 MINIMAL = "name: small\nworkloads:\n- {name: client, command: [sleep, infinity]}\n"
 

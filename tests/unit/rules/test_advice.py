@@ -29,6 +29,15 @@ DUAL = Surroundings(ipv6=True)
             "--proxy-uid: with TPROXY the proxy runs as user 0",
         ),
         (CaptureOptions(service_cidr=("10.0.0.0/8", "10.1.0.0/16", "10.0.0.0/8")), "10.1.0.0/16 lies within"),
+        (
+            CaptureOptions(service_cidr=ALL, inbound_interception_mode="TPROXY", inbound_tproxy_mark=1338),
+            "its calls would not be captured; use 1337",
+        ),
+        (
+            CaptureOptions(service_cidr=ALL, inbound_interception_mode="TPROXY", inbound_tproxy_mark=42),
+            "the proxy marks what it hands to the application with 1337, not 42",
+        ),
+        (CaptureOptions(service_cidr=ALL, outbound_owner_groups=()), "nobody's connections are captured"),
         (CaptureOptions(service_cidr=ALL, redirect_dns=True), "--redirect-dns has no effect"),
         (CaptureOptions(service_cidr=ALL, capture_all_dns=True), "--capture-all-dns has no effect"),
         (

@@ -29,6 +29,16 @@ def test_what_a_pod_says_counts() -> None:
     assert (options.proxy_uid, options.proxy_gid) == (("1337",), ("7",))
 
 
+def test_excluded_ports_are_told_once() -> None:
+    ports = capture_options({"traffic.sidecar.istio.io/excludeInboundPorts": "15090,22,22"}).local_exclude_ports
+    assert ports == ("15090", "22", "15020", "15021")
+
+
+@pytest.mark.parametrize(("value", "known"), [("T", True), ("True", True), ("yes", False), ("tRUE", False)])
+def test_settings_are_read_as_go_reads_them(value: str, known: bool) -> None:
+    assert capture_options({}, {"INVALID_DROP": value}).drop_invalid is known
+
+
 def test_an_unknown_mode_is_refused() -> None:
     with pytest.raises(InvalidCaptureOptionsError, match=r"interceptionMode\]: expected REDIRECT or TPROXY"):
         capture_options({"sidecar.istio.io/interceptionMode": "MAGIC"})

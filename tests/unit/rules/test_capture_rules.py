@@ -46,6 +46,28 @@ def test_every_query_is_captured_without_servers() -> None:
     ]
 
 
+def test_ranges_are_written_in_one_form() -> None:
+    """Whatever the case and the zeros; bits right of the mask stay, as they were given."""
+    options = CaptureOptions(service_cidr=("2001:DB8:0:0::/32", "10.1.2.3/8", "10.0.0.1"))
+    spoken = Surroundings(ipv6=True)
+    assert outbound(options, spoken)[-2:] == ["-d 10.1.2.3/8 -j ISTIO_REDIRECT", "-d 10.0.0.1/32 -j ISTIO_REDIRECT"]
+    ipv6 = rule_set(options, spoken, "ipv6").table("nat").contents()["ISTIO_OUTPUT"]
+    assert ipv6[-1].specification == "-d 2001:db8::/32 -j ISTIO_REDIRECT"
+
+
+def test_without_an_owner_group_nobody_is_captured() -> None:
+    assert outbound(CaptureOptions(service_cidr=ALL, outbound_owner_groups=()))[-3] == "-j RETURN"
+    named = outbound(CaptureOptions(service_cidr=ALL, outbound_owner_groups=("7", "java")))[-3]
+    assert named == "-m owner ! --gid-owner 7 -m owner ! --gid-owner java -j RETURN"
+
+
+def test_the_mark_of_the_proxys_own_calls_does_not_follow_the_other() -> None:
+    options = CaptureOptions(inbound_interception_mode="TPROXY", inbound_ports=ALL, inbound_tproxy_mark=42)
+    mangle = [str(rule) for rule in rule_set(options, NOTHING_AROUND).table("mangle").rules]
+    assert "-I ISTIO_INBOUND 3 -p tcp -i lo -m mark ! --mark 1338 -j RETURN" in mangle
+    assert "-I ISTIO_INBOUND 1 -p tcp -m mark --mark 42 -j RETURN" in mangle
+
+
 def test_ipv6_only_where_it_is_spoken() -> None:
     assert rule_set(CaptureOptions(), NOTHING_AROUND, "ipv6").tables == ()
     spoken = rule_set(CaptureOptions(), Surroundings(ipv6=True), "ipv6").table("nat")

@@ -114,6 +114,8 @@ def test_commands_insert_at_their_index_and_flush() -> None:
         ("tproxy ip to :15006 meta mark set 7 accept", "TPROXY", ("--on-port", "15006", "--tproxy-mark"), ()),
         ('log prefix "x" meta mark set 7 drop', "DROP", (), (("LOG",), ("MARK", "--set-mark", "7"))),
         ("dnat ip6 to [fd00::1]:80", "DNAT", ("--to-destination", "[fd00::1]:80"), ()),
+        ("meta mark set meta mark | 0x4000 return", "RETURN", (), (("MARK", "--set-xmark", "0x4000/0x4000"),)),
+        ("ct mark set ct mark or 0x1", "CONNMARK", ("--set-xmark", "0x1/0x1"), ()),
         ("udp dport 53 ct zone set 1", "CT", ("--zone", "1"), ()),
         ("tcp dport vmap { 22 : drop, 23 : accept }", "", (), ()),
     ],

@@ -5,7 +5,7 @@ import pytest
 from tidegate.rules import text
 from tidegate.rules.capture_rules import rule_set
 from tidegate.rules.options import CaptureOptions, Surroundings
-from tidegate.rules.walk import Hook, Packet, Walk, walk
+from tidegate.rules.walk import Hook, Packet, Walk, journey, walk
 
 AROUND = Surroundings()
 OUTSIDE, POD = "203.0.113.9", "10.244.0.7"
@@ -107,6 +107,41 @@ COMMIT
     assert walk(rules, Packet("192.0.2.1", 80), "OUTPUT").verdict == "drop"
     policy = walk(rules, Packet("198.51.100.1", 80), "OUTPUT")
     assert (policy.verdict, policy.deciding) == ("drop", None)
+
+
+def test_what_nat_changed_is_what_later_tables_see() -> None:
+    """A host that lets nothing out but to localhost and to one address still hands connections to its proxy."""
+    rules = text.parse_save(
+        """*nat
+-A OUTPUT -d 10.96.0.1/32 -p tcp -j DNAT --to-destination 192.0.2.7:6443
+-A OUTPUT -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 15001
+COMMIT
+*filter
+:INPUT DROP [0:0]
+:OUTPUT DROP [0:0]
+-A INPUT -i lo -p tcp -m tcp --dport 15001 -j ACCEPT
+-A OUTPUT -d 127.0.0.0/8 -o eth0 -p tcp -m tcp --dport 15001 -j ACCEPT
+-A OUTPUT -d 192.0.2.7/32 -p tcp -m tcp --dport 6443 -j ACCEPT
+COMMIT
+"""
+    )
+    assert journey(rules, app(OUTSIDE)).verdict == "redirect"
+    assert journey(rules, app("10.96.0.1", port=443)).verdict == "dnat"
+    assert journey(rules, app(OUTSIDE, port=81)).verdict == "drop"
+
+
+@pytest.mark.parametrize(
+    ("rules", "mark", "kept"),
+    [
+        ("-j MARK --set-xmark 0x4000/0x4000", 0x4539, 0),
+        ("-j MARK --set-xmark 0x1/0xffffffff", 1, 0),
+        ("-j MARK --set-mark 0x6/0xf", 0x536, 0),
+        ("-j CONNMARK --save-mark --nfmask 0xff --ctmask 0xff", 0x539, 0x39),
+    ],
+)
+def test_marks_are_changed_by_their_masks(rules: str, mark: int, kept: int) -> None:
+    left = walk(text.parse_save(f"*mangle\n-A OUTPUT {rules}\nCOMMIT\n"), app(OUTSIDE, mark=0x539), "OUTPUT").packet
+    assert left is not None and (left.mark, left.connection_mark) == (mark, kept)
 
 
 def test_conditions_and_targets_that_are_not_known_are_named_and_count_as_not_met() -> None:

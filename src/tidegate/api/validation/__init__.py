@@ -23,6 +23,7 @@ from tidegate.kit.errors import FieldError
 
 __all__ = ["validate"]
 
+_SELECTING, _SELECTOR = ("ServiceEntry", "Sidecar", "EnvoyFilter"), "spec.workloadSelector"
 _ALWAYS_REJECT = "internal.istio.io/webhook-always-reject"
 _INTERNAL = ("internal.istio.io/parents", "internal.istio.io/parent-namespace", _ALWAYS_REJECT)
 
@@ -44,7 +45,7 @@ def validate(
     _check_annotations(kind, annotations or {}, out)
     labels = labels or {}
     rules: dict[str, Callable[[], None]] = {
-        "ServiceEntry": lambda: check_service_entry(body, namespace, {**(annotations or {}), **labels}, out),
+        "ServiceEntry": lambda: check_service_entry(body, namespace, labels, out),
         "WorkloadEntry": lambda: check_workload_entry("spec", body, out),
         "WorkloadGroup": lambda: check_workload_group(body, out),
         "Sidecar": lambda: check_sidecar(body, namespace, out),
@@ -62,7 +63,9 @@ def validate(
         "MeshConfig": lambda: check_mesh_config(body, out),
     }
     rules[kind]()
-    return out.errors, out.warnings
+    # As in Istio, nothing is advised beside a selector that is wrong.
+    stopped = kind in _SELECTING and any(error.path.startswith(_SELECTOR) for error in out.errors)
+    return out.errors, [] if stopped else out.warnings
 
 
 def _check_annotations(kind: str, annotations: Mapping[str, str], out: Findings) -> None:

@@ -5,7 +5,13 @@ from collections.abc import Callable, Mapping
 
 from tidegate.api.security import Action, AuthorizationPolicy, Operation, Rule, Source
 from tidegate.api.shapes import json_name
-from tidegate.api.validation.conditions import check_condition, is_port
+from tidegate.api.validation.conditions import (
+    LONGEST_IDENTITY,
+    check_condition,
+    is_port,
+    service_account_problem,
+    trust_domain_problem,
+)
 from tidegate.api.validation.findings import Findings
 from tidegate.api.validation.names import is_subnet
 from tidegate.api.validation.selection import check_selection
@@ -18,8 +24,6 @@ _HTTP_SOURCES = ("request_principals", "not_request_principals")
 _PCHAR = re.compile(r"([-a-zA-Z0-9._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*")
 """RFC 3986, section 3.3."""
 _OPERATORS = ("{*}", "{**}")
-_LONGEST = 2048
-"""Of an identity, which becomes an expression: Envoy takes none whose program is larger than 32768."""
 
 Problem = Callable[[str], str | None]
 
@@ -75,8 +79,9 @@ def denies_tcp(rule: Rule) -> bool:
     """Whether a DENY rule has a side of HTTP attributes alone, which do not count for TCP."""
     sources = [each.source for each in rule.from_ or () if each.source]
     operations = [each.operation for each in rule.to or () if each.operation]
-    http_from = bool(sources) and not any(set(_given(source)) - set(_HTTP_SOURCES) for source in sources)
-    return http_from or (bool(operations) and not any(op.ports or op.not_ports for op in operations))
+    if operations:
+        return not any(op.ports or op.not_ports for op in operations)
+    return bool(sources) and not any(set(_given(source)) - set(_HTTP_SOURCES) for source in sources)
 
 
 def _given(message: Source | Operation) -> list[str]:
@@ -91,8 +96,8 @@ def _check_source(path: str, source: Source | None, action: Action, out: Finding
         out.required(path, "at least one attribute of the source is required")
         return
     rules: dict[str, Problem] = {
-        "service_accounts": _service_account_problem,
-        "trust_domains": _trust_domain_problem,
+        "service_accounts": service_account_problem,
+        "trust_domains": trust_domain_problem,
         "principals": _length_problem,
         "namespaces": _length_problem,
         "ip_blocks": _block_problem,
@@ -114,7 +119,7 @@ def _check_combination(path: str, source: Source, out: Findings) -> None:
 
 
 def _length_problem(text: str) -> str | None:
-    return None if len(text) <= _LONGEST else f"must be at most {_LONGEST} characters long"
+    return None if len(text) <= LONGEST_IDENTITY else f"must be at most {LONGEST_IDENTITY} characters long"
 
 
 def _check_lists(path: str, message: Source | Operation, rules: Mapping[str, Problem], out: Findings) -> None:
@@ -129,22 +134,6 @@ def _check_lists(path: str, message: Source | Operation, rules: Mapping[str, Pro
 
 def _block_problem(text: str) -> str | None:
     return None if is_subnet(text) else "must be an IP address or a CIDR such as 10.0.0.0/8"
-
-
-def _service_account_problem(text: str) -> str | None:
-    if "*" in text:
-        return "must not have wildcards"
-    if len(text) > 320:
-        return "must be at most 320 characters long"
-    namespace, slash, name = text.rpartition("/")
-    usable = name and "/" not in namespace and (not slash or namespace)
-    return None if usable else "must be a ServiceAccount's name, or namespace/name"
-
-
-def _trust_domain_problem(text: str) -> str | None:
-    if "/" in text or len(text) > _LONGEST:
-        return f"must be a trust domain alone, without / and at most {_LONGEST} characters long"
-    return "may have one * at its beginning or its end only" if "*" in text[1:-1] or text.count("*") > 1 else None
 
 
 # Operations

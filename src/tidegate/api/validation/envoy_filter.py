@@ -1,5 +1,6 @@
 """Rules for EnvoyFilter."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from tidegate.api.envoyfilter import (
@@ -37,7 +38,6 @@ MESSAGES = {
 MANAGER = "envoy.filters.network.http_connection_manager"
 _LISTENERS = frozenset((ApplyTo.LISTENER, ApplyTo.FILTER_CHAIN, ApplyTo.NETWORK_FILTER, ApplyTo.HTTP_FILTER))
 _ROUTES = frozenset((ApplyTo.ROUTE_CONFIGURATION, ApplyTo.VIRTUAL_HOST, ApplyTo.HTTP_ROUTE))
-_FILTERS = frozenset((ApplyTo.NETWORK_FILTER, ApplyTo.LISTENER_FILTER, ApplyTo.HTTP_FILTER))
 _VERSION_LIMIT = 1024
 
 _NETWORK = ("client_ssl_auth", "echo", "ext_authz", "http_connection_manager", "mongo_proxy", "ratelimit")
@@ -89,7 +89,7 @@ def _check_operation(path: str, given: ConfigPatch, out: Findings) -> None:
         out.required(path, "operation and value of the patch")
     elif patch.operation is Operation.INVALID:
         out.required(f"{path}.operation", "how the value is applied, such as MERGE or INSERT_BEFORE")
-    elif patch.operation is not Operation.REMOVE:
+    elif patch.value is not None or patch.operation is not Operation.REMOVE:
         _check_value(f"{path}.value", given.apply_to, patch, out)
 
 
@@ -109,7 +109,7 @@ def _check_match(path: str, applied: ApplyTo, match: ObjectMatch, out: Findings)
     wanted = "listener" if applied in _LISTENERS else "routeConfiguration" if applied in _ROUTES else "cluster"
     if kind and kind != wanted and applied in (*_LISTENERS, *_ROUTES, ApplyTo.CLUSTER):
         out.error(f"{path}.{kind}", f"applyTo {applied.value} goes with conditions of {wanted}")
-    elif match.listener is not None:
+    elif match.listener is not None and applied in _LISTENERS:
         _check_listener(f"{path}.listener", applied, match.listener, out)
 
 
@@ -154,11 +154,34 @@ def _check_value(path: str, applied: ApplyTo, patch: PatchSpec, out: Findings) -
         at = f"{path}.{error.path}" if error.path else path
         out.error(at, f"cannot be read as {name}: {error.reason}")
         return
+    for at, url in _types(patch.value, path):
+        if envoy_messages.is_retired(url):
+            out.error(at, "is of a version of the API that Envoy no longer has; use the type of v3", url)
     for each in envoy_messages.unknown_fields(name, patch.value):
         out.warn(f"{path}.{each}", f"{name} has no such field; it will be ignored")
-    _check_filter(path, applied, message, out)
+    for at, extension in _unconfigured(message, path):
+        out.warn(at, f"names {extension[:120]!r} without typed_config: Envoy no longer knows configurations by name")
 
 
-def _check_filter(path: str, applied: ApplyTo, message: Any, out: Findings) -> None:
-    if applied in _FILTERS and not message.WhichOneof("config_type"):
-        out.warn(path, "names a filter without typed_config: Envoy no longer knows configurations by name")
+def _types(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Type URLs in a value, however deep it is."""
+    left = [(value, path)]
+    while left:
+        found, at = left.pop()
+        if isinstance(found, dict):
+            left += [(item, f"{at}.{key}") for key, item in found.items()]
+            if isinstance(url := found.get("@type"), str):
+                yield f"{at}.@type", url
+        elif isinstance(found, list):
+            left += [(item, f"{at}[{index}]") for index, item in enumerate(found)]
+
+
+def _unconfigured(message: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Where a message, or one of those in it that stand alone, has a place for a configuration and none in it."""
+    names = {field.json_name: field.name for field in message.DESCRIPTOR.fields}
+    placed = [names[name] for name in ("typedConfig", "configDiscovery") if name in names]
+    if "typedConfig" in names and not any(message.HasField(name) for name in placed):
+        yield path, str(getattr(message, "name", ""))
+    for field, value in message.ListFields():
+        if field.message_type is not None and not field.is_repeated:
+            yield from _unconfigured(value, f"{path}.{field.json_name}")

@@ -36,7 +36,7 @@ def check_gateway(gateway: Gateway, name: str, out: Findings) -> None:
 
 def _warn_redirect(path: str, server: Server, out: Findings) -> None:
     redirects = server.tls is not None and server.tls.https_redirect
-    if redirects and server.port is not None and server.port.protocol.lower() not in ("http", "http2", "grpc"):
+    if redirects and server.port is not None and server.port.protocol.lower() not in HTTP_PROTOCOLS:
         out.warn(f"{path}.tls.httpsRedirect", "has no effect on a server that is not HTTP")
 
 
@@ -58,7 +58,7 @@ def _check_host(path: str, entry: str, out: Findings) -> None:
     namespace, slash, name = entry.rpartition("/")
     if slash and namespace not in ("*", ".") and not is_label(namespace):
         out.error(path, "namespace must be *, . (this one) or a namespace's name", entry)
-    if not is_ip(name):
+    if not is_ip(name) or "." not in name:
         check_egress_name(path, name, out)
 
 
@@ -96,7 +96,7 @@ def _check_protocol(path: str, protocol: str, tls: ServerTLSSettings | None, out
         return
     if protocol not in HTTP_PROTOCOLS:
         out.error(f"{path}.tls", "needs protocol HTTPS or TLS", protocol.upper())
-    elif tls.mode not in _PASSING or any((tls.server_certificate, tls.private_key, tls.credential_name)):
+    elif tls.mode not in _PASSING or any((tls.server_certificate, tls.private_key, tls.ca_certificates)):
         out.error(
             f"{path}.tls", "on an HTTP server only httpsRedirect may be set; use protocol HTTPS", protocol.upper()
         )

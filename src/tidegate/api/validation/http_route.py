@@ -17,7 +17,10 @@ from tidegate.api.networking import (
     HTTPRewrite,
     HTTPRoute,
     HTTPRouteDestination,
+    L4MatchAttributes,
     RegexRewrite,
+    RouteDestination,
+    TLSMatchAttributes,
 )
 from tidegate.api.validation.findings import Findings
 from tidegate.api.validation.headers import (
@@ -25,6 +28,7 @@ from tidegate.api.validation.headers import (
     check_cors_name,
     check_headers,
     check_match_name,
+    is_authority,
 )
 from tidegate.api.validation.names import (
     check_duration,
@@ -34,6 +38,7 @@ from tidegate.api.validation.names import (
     check_percent,
     check_port,
     check_regex,
+    check_share,
     check_string_match,
     check_wildcard,
 )
@@ -101,7 +106,7 @@ def _check_conflicts(path: str, route: HTTPRoute, out: Findings) -> None:
     for name in excluded:
         if given[name] is not None:
             out.error(f"{path}.{name}", f"may not be set together with {action}")
-    if route.mirror is not None and route.mirrors:
+    if route.delegate is None and route.mirror is not None and route.mirrors:
         out.error(f"{path}.mirrors", "may not be set together with mirror")
 
 
@@ -111,7 +116,7 @@ def _check_actions(path: str, route: HTTPRoute, out: Findings) -> None:
     if route.direct_response is not None:
         check_direct_response(f"{path}.directResponse", route.direct_response, out)
     if route.fault is not None:
-        _check_fault(f"{path}.fault", route.fault, out)
+        check_fault(f"{path}.fault", route.fault, out)
     if route.rewrite is not None:
         check_rewrite(f"{path}.rewrite", route.rewrite, out)
     if route.retries is not None:
@@ -122,7 +127,8 @@ def _check_actions(path: str, route: HTTPRoute, out: Findings) -> None:
         check_headers(f"{path}.headers", route.headers, out)
 
 
-def check_weights(path: str, targets: Sequence[HTTPRouteDestination], out: Findings) -> None:
+def check_weights(path: str, targets: Sequence[HTTPRouteDestination | RouteDestination], out: Findings) -> None:
+    """Where a route leads, of any protocol."""
     total = 0
     for index, target in enumerate(targets):
         at = f"{path}[{index}]"
@@ -130,7 +136,7 @@ def check_weights(path: str, targets: Sequence[HTTPRouteDestination], out: Findi
             out.required(f"{at}.destination")
         else:
             check_destination(f"{at}.destination", target.destination, out)
-        if target.headers is not None:
+        if isinstance(target, HTTPRouteDestination) and target.headers is not None:
             check_headers(f"{at}.headers", target.headers, out)
         if target.weight < 0:
             out.error(f"{at}.weight", "must not be negative", target.weight)
@@ -160,13 +166,13 @@ def _check_mirror(path: str, route: HTTPRoute, out: Findings) -> None:
         else:
             check_destination(f"{at}.destination", mirror.destination, out)
         if mirror.percentage is not None:
-            check_percent(f"{at}.percentage.value", mirror.percentage.value, out)
+            check_share(f"{at}.percentage.value", mirror.percentage.value, out)
     if route.mirror_percent is not None:
         out.warn(f"{path}.mirrorPercent", "is deprecated; use mirrorPercentage")
         if route.mirror_percent > 100:
             out.error(f"{path}.mirrorPercent", "must be from 0 to 100", route.mirror_percent)
     if route.mirror_percentage is not None:
-        check_percent(f"{path}.mirrorPercentage.value", route.mirror_percentage.value, out)
+        check_share(f"{path}.mirrorPercentage.value", route.mirror_percentage.value, out)
 
 
 def check_match(path: str, match: HTTPMatchRequest, out: Findings, *, gateway: bool) -> None:
@@ -185,12 +191,17 @@ def check_match(path: str, match: HTTPMatchRequest, out: Findings, *, gateway: b
         check_string_match(f"{path}.uri", match.uri, out, empty_prefix=True)
     for name, text in match.query_params.items():
         check_string_match(f"{path}.queryParams[{name[:120]}]", text, out)
+    check_client(path, match, out)
+    if match.source_namespace:
+        check_label(f"{path}.sourceNamespace", match.source_namespace, out)
+
+
+def check_client(path: str, match: HTTPMatchRequest | TLSMatchAttributes | L4MatchAttributes, out: Findings) -> None:
+    """Who asks, and at which port: conditions that matches of every protocol have."""
     if match.port:
         check_port(f"{path}.port", match.port, out)
     check_labels(f"{path}.sourceLabels", match.source_labels, out)
     check_gateways(f"{path}.gateways", match.gateways, out)
-    if match.source_namespace:
-        check_label(f"{path}.sourceNamespace", match.source_namespace, out)
 
 
 def check_gateways(path: str, gateways: Sequence[str], out: Findings) -> None:
@@ -198,21 +209,23 @@ def check_gateways(path: str, gateways: Sequence[str], out: Findings) -> None:
     for index, gateway in enumerate(gateways):
         at = f"{path}[{index}]"
         namespace, slash, name = gateway.partition("/")
-        if slash:
-            check_label(at, namespace, out)
-            check_label(at, name, out)
-        elif "." in gateway:
-            out.warn(at, f"{gateway[:120]!r} is the old form of a gateway's name; write namespace/name")
-        else:
+        if not slash:
+            if "." in gateway:
+                out.warn(at, f"{gateway[:120]!r} is the old form of a gateway's name; write namespace/name")
             check_fqdn(at, gateway, out)
+            return  # as in Istio, names after one without a namespace are not looked at
+        check_label(at, namespace, out)
+        check_label(at, name, out)
 
 
-def _check_fault(path: str, fault: HTTPFaultInjection, out: Findings) -> None:
+def check_fault(path: str, fault: HTTPFaultInjection, out: Findings) -> None:
     if fault.abort is None and fault.delay is None:
         out.error(path, "must set abort, delay or both")
     if fault.abort is not None:
         check_abort(f"{path}.abort", fault.abort, out)
     if fault.delay is not None:
+        if fault.delay.fixed_delay is None and fault.delay.exponential_delay is None:
+            out.warn(f"{path}.delay", "no delay is set: nothing is delayed; set fixedDelay")
         check_delay(f"{path}.delay", fault.delay, out)
 
 
@@ -244,8 +257,6 @@ def check_delay(path: str, delay: HTTPFaultInjectionDelay, out: Findings) -> Non
         out.warn(f"{path}.percent", "is deprecated; use percentage")
     if delay.exponential_delay is not None:
         out.error(f"{path}.exponentialDelay", "is not supported: use fixedDelay")
-    elif delay.fixed_delay is None:
-        out.required(f"{path}.fixedDelay", "a delay is required")
     check_duration(f"{path}.fixedDelay", delay.fixed_delay, out)
 
 
@@ -260,7 +271,7 @@ def check_redirect(path: str, redirect: HTTPRedirect, matches: Sequence[HTTPMatc
         out.error(f"{path}.redirectCode", "must be from 300 to 399", redirect.redirect_code)
     if redirect.scheme not in ("", "http", "https"):
         out.error(f"{path}.scheme", "must be http or https", redirect.scheme)
-    if redirect.port is not None:
+    if redirect.port:
         check_port(f"{path}.port", redirect.port, out)
 
 
@@ -348,16 +359,11 @@ def check_authority(path: str, route: HTTPRoute, out: Findings) -> None:
     for index, target in enumerate(route.route):
         more = places[:1] + _authority_headers(f"{path}.route[{index}].headers", target.headers)
         if len(more) > 1:
-            out.error(more[1], f"the authority is set already at {more[0]}")
+            out.warn(more[1], f"the authority is set already at {more[0]}; set it in one place")
 
 
 def _authority_headers(path: str, headers: Headers | None) -> list[str]:
     if headers is None or headers.request is None:
         return []
     both = (("set", headers.request.set), ("add", headers.request.add))
-    return [
-        f"{path}.request.{verb}[{name}]"
-        for verb, names in both
-        for name in names
-        if name.lower() in (":authority", "host")
-    ]
+    return [f"{path}.request.{verb}[{name}]" for verb, names in both for name in names if is_authority(name)]

@@ -12,8 +12,8 @@ from tidegate.api.networking import (
 )
 from tidegate.api.validation.findings import Findings
 
-_MOST = 500
-"""Localities of one list: each is compared with each."""
+_LEVELS = 3
+"""Region, zone and subzone."""
 
 _TOPOLOGY_LABELS = frozenset(
     ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
@@ -23,8 +23,8 @@ _TOPOLOGY_LABELS = frozenset(
 def check_locality_setting(
     path: str, setting: LocalityLoadBalancerSetting, outlier: OutlierDetection | None, out: Findings
 ) -> None:
-    if setting.distribute and (setting.failover or setting.failover_priority):
-        out.error(path, "distribute may not be set together with failover or failoverPriority")
+    if setting.distribute and setting.failover:
+        out.error(path, "distribute may not be set together with failover")
     if setting.failover and setting.failover_priority:
         _no_topology_labels(path, setting.failover_priority, out)
     for index, share in enumerate(setting.distribute):
@@ -46,7 +46,7 @@ def check_zone_aware_setting(
 
 def _no_topology_labels(path: str, priorities: Iterable[str], out: Findings) -> None:
     for index, entry in enumerate(priorities):
-        if entry.partition("=")[0] in _TOPOLOGY_LABELS:
+        if entry in _TOPOLOGY_LABELS:
             at = f"{path}.failoverPriority[{index}]"
             out.error(at, "topology labels may not be used here: the locality order decides them", entry)
 
@@ -58,38 +58,33 @@ def _check_distribute(path: str, share: LocalityLoadBalancerSettingDistribute, o
     total = sum(share.to.values())
     if total != 100:
         out.error(f"{path}.to", "weights must add up to 100", total)
-    check_localities(f"{path}.to", list(share.to), out)
+    # A map has no order; sorted, the wider of two localities comes before the narrower, and they overlap.
+    check_localities(f"{path}.to", sorted(share.to), out)
 
 
 def check_localities(path: str, localities: Sequence[str], out: Findings) -> None:
-    """Each well-formed, none inside another: ``*`` once and last, no empty part."""
-    if len(localities) > _MOST:
-        out.error(path, f"must have at most {_MOST} localities", len(localities))
-        return
+    """Each well-formed: ``*`` once and last, no empty part; and none that earlier ones leave nothing of.
+
+    An earlier locality takes what is inside it. A later one may be wider, and has the rest, when it ends with ``*``;
+    without, it may not stand beside parts of itself.
+    """
+    taken: set[tuple[str, ...]] = set()
     for locality in localities:
-        parts = locality.split("/")
+        parts = tuple(locality.split("/", 2))
         if not all(parts):
             out.error(path, "a locality is region/zone/subzone without empty parts", locality)
         elif "*" in locality and (locality.count("*") > 1 or not locality.endswith("*")):
             out.error(path, "* may stand once in a locality, at its end", locality)
-    for index, first in enumerate(localities):
-        for second in localities[index + 1 :]:
-            if _overlap(first, second):
-                out.error(path, f"localities overlap: {first[:120]} and {second[:120]}")
+        elif _is_taken(parts, taken):
+            out.error(path, "a locality must not overlap with those before it", locality)
+        taken.update(parts[: end + 1] for end in range(len(parts)))
+        taken.add((*parts, "*") if len(parts) < _LEVELS else parts)
 
 
-def _overlap(first: str, second: str) -> bool:
-    bare = [text.removesuffix("*") for text in (first, second)]
-    if first.endswith("*") or second.endswith("*"):
-        if first.endswith("*") and second.endswith("*"):
-            return bare[0].startswith(bare[1]) or bare[1].startswith(bare[0])
-        wild, plain = (bare[0], second) if first.endswith("*") else (bare[1], first)
-        return plain.startswith(wild)
-    return _inside(first, second) or _inside(second, first)
-
-
-def _inside(inner: str, outer: str) -> bool:
-    return inner == outer or inner.startswith(f"{outer}/")
+def _is_taken(parts: tuple[str, ...], taken: set[tuple[str, ...]]) -> bool:
+    """``taken`` holds earlier localities with all that they are inside of; whole ones also with ``*`` below."""
+    wider = any((*parts[:end], "*") in taken for end in range(len(parts)))
+    return wider or parts in taken
 
 
 def _check_failover(

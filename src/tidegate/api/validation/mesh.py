@@ -1,6 +1,5 @@
 """Rules for MeshConfig."""
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,14 +16,19 @@ from tidegate.api.validation.names import (
     check_wildcard,
     fqdn_problem,
     is_ip,
+    is_label,
 )
 from tidegate.api.validation.proxy_config import check_proxy_config
-from tidegate.api.validation.tls import CIPHERS
+from tidegate.api.validation.sidecar import check_egress_name, check_namespace
+from tidegate.api.validation.tls import is_cipher
 from tidegate.api.validation.traffic import check_keepalive, check_outlier, check_pool
 from tidegate.kit.durations import HOUR, MILLISECOND, Duration
 
-_CURVES = frozenset(("P-256", "P-384", "P-521", "X25519", "X25519MLKEM768"))
-_TRUST_LABEL = re.compile(r"[a-zA-Z0-9]([-_a-zA-Z0-9]*[a-zA-Z0-9])?")
+_STATUSES = frozenset(
+    (0, 100, 101, *range(200, 209), 226, *range(300, 306), 307, 308, *range(400, 419), *range(421, 427), 428, 429, 431)
+) | frozenset((*range(500, 509), 510, 511))
+"""Of envoy.type.v3.StatusCode."""
+_CURVES = frozenset(("", "P-224", "P-256", "P-384", "P-521", "X25519", "X25519Kyber768Draft00", "X25519MLKEM768"))
 
 
 def check_mesh_config(config: MeshConfig, out: Findings) -> None:
@@ -74,8 +78,8 @@ def check_detection_timeout(path: str, timeout: Duration | None, out: Findings) 
 def check_trust_domain(path: str, domain: str, out: Findings) -> None:
     if not domain:
         out.required(path, "a trust domain such as cluster.local is required")
-    elif not all(_TRUST_LABEL.fullmatch(label) for label in domain.removesuffix(".").split(".")):
-        out.error(path, "must be labels of letters, digits, '-' and '_', joined by dots", domain)
+    elif not all(is_label(label) for label in domain.removesuffix(".").split(".")):
+        out.error(path, "must be labels of letters, digits and '-', joined by dots", domain)
 
 
 def _check_balancing(config: MeshConfig, out: Findings) -> None:
@@ -119,13 +123,13 @@ def _check_tls(config: MeshConfig, out: Findings) -> None:
     if config.mesh_mtls is not None and config.mesh_mtls.ecdh_curves:
         out.error("meshMTLS.ecdhCurves", "cannot be set for mutual TLS within the mesh")
     if config.tls_defaults is not None:
-        _warn_listed("tlsDefaults.ecdhCurves", config.tls_defaults.ecdh_curves, _CURVES, out)
-        _warn_listed("tlsDefaults.cipherSuites", config.tls_defaults.cipher_suites, CIPHERS, out)
+        _warn_listed("tlsDefaults.ecdhCurves", config.tls_defaults.ecdh_curves, _CURVES.__contains__, out)
+        _warn_listed("tlsDefaults.cipherSuites", config.tls_defaults.cipher_suites, is_cipher, out)
 
 
-def _warn_listed(path: str, names: tuple[str, ...], known: frozenset[str], out: Findings) -> None:
+def _warn_listed(path: str, names: tuple[str, ...], known: Callable[[str], bool], out: Findings) -> None:
     for index, name in enumerate(names):
-        if name not in known:
+        if not known(name):
             out.warn(f"{path}[{index}]", f"{name[:64]!r} is not known to Envoy; it is left out")
         elif name in names[:index]:
             out.warn(f"{path}[{index}]", f"{name!r} is listed twice")
@@ -180,9 +184,8 @@ def check_provider(path: str, provider: Any, out: Findings) -> None:
 def check_provider_service(path: str, service: str, out: Findings) -> None:
     namespace, slash, host = service.partition("/")
     if slash:
-        check_label(path, namespace, out)
-        if problem := fqdn_problem(host):
-            out.error(path, problem, service)
+        check_namespace(path, namespace, service, out)
+        check_egress_name(path, host, out)
     elif not is_ip(service) and (problem := fqdn_problem(service)):
         out.error(path, f"{problem}, or an IP address, without port", service)
 
@@ -203,7 +206,7 @@ def _check_authorizer(
     out: Findings,
 ) -> None:
     status = provider.status_on_error
-    if status and not (status.isdecimal() and 100 <= int(status[:4]) <= 599):
+    if status and not (status.isascii() and status.isdecimal() and int(status[:4]) in _STATUSES):
         out.error(f"{path}.statusOnError", "must be an HTTP status code", status)
     prefix = getattr(provider, "path_prefix", "")
     if prefix and not prefix.startswith("/"):

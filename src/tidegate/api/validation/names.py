@@ -15,13 +15,17 @@ from tidegate.kit.hosts import is_wildcard
 
 _LABEL = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?")
 _WILD_LABEL = re.compile(r"\*|(\*|\*-)?[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?")
+_PREFIX_LENGTH = re.compile(r"0|[1-9][0-9]{0,2}")
 _REGEX_LIMIT = 1024
+_LABEL_VALUE_LIMIT = 63
 
 PROTOCOLS = frozenset(
     ("tcp", "udp", "grpc", "grpc-web", "http", "http_proxy", "http2", "https", "tls", "mongo", "redis", "mysql")
 )
 HTTP_PROTOCOLS = frozenset(("http", "http2", "http_proxy", "grpc", "grpc-web"))
 TLS_PROTOCOLS = frozenset(("https", "tls"))
+TCP_PROTOCOLS = TLS_PROTOCOLS | {"tcp", "mongo", "redis", "mysql"}
+"""Protocols that are connections to Envoy, whose requests it does not route."""
 
 
 def is_label(text: str) -> bool:
@@ -39,7 +43,7 @@ def is_subnet(text: str) -> bool:
     address, slash, bits = text.partition("/")
     if not slash:
         return is_ip(text)
-    if not is_ip(address) or not bits.isdecimal() or len(bits) > 3:
+    if not is_ip(address) or "%" in address or not _PREFIX_LENGTH.fullmatch(bits):
         return False
     return int(bits) <= ipaddress.ip_address(address).max_prefixlen
 
@@ -52,19 +56,18 @@ def fqdn_problem(text: str) -> str | None:
     for label in labels:
         if not is_label(label):
             return f"must be a DNS name (label {label[:63]!r} is not valid)"
-    return "must be a DNS name (the last label must not be a number)" if labels[-1].isdecimal() else None
+    last = text.rpartition(".")[2]
+    return "must be a DNS name (the last label must not be a number)" if last.isdecimal() else None
 
 
 def wildcard_problem(text: str) -> str | None:
     """What keeps ``text`` from being a DNS name whose first label may begin with ``*``."""
     if not 1 <= len(text) <= 255:
         return "must be a DNS name, or one that begins with *, of 1 to 255 characters"
-    first, dot, rest = text.removesuffix(".").partition(".")
+    first, _, rest = text.partition(".")
     if len(first) > 63 or not _WILD_LABEL.fullmatch(first):
         return f"must be a DNS name whose first label may be a wildcard (label {first[:63]!r} is not valid)"
-    if not dot:
-        return "must be a DNS name (the last label must not be a number)" if first.isdecimal() else None
-    return fqdn_problem(rest)
+    return fqdn_problem(rest) if rest else None
 
 
 def is_partial_wildcard(text: str) -> bool:
@@ -143,10 +146,15 @@ def check_duration(path: str, value: Duration | None, out: Findings) -> None:
 
 
 def check_percent(path: str, value: float, out: Findings) -> None:
+    check_share(path, value, out)
+    if 0 < value < 0.0001:
+        out.error(path, "must be 0 or at least 0.0001", value)
+
+
+def check_share(path: str, value: float, out: Findings) -> None:
+    """A percentage however small."""
     if not 0 <= value <= 100:
         out.error(path, "must be a percentage from 0 to 100", value)
-    elif 0 < value < 0.0001:
-        out.error(path, "must be 0 or at least 0.0001", value)
 
 
 def check_labels(path: str, labels: Mapping[str, str], out: Findings) -> None:
@@ -168,6 +176,9 @@ def check_selector(path: str, labels: Mapping[str, str], out: Findings) -> None:
             out.error(path, "keys must not contain *", key)
         if "*" in value:
             out.error(f"{path}[{key[:120]}]", "must not contain *", value)
+        if len(value) > _LABEL_VALUE_LIMIT:
+            expected = f"must be at most {_LABEL_VALUE_LIMIT} characters long, as no label has a longer value"
+            out.error(f"{path}[{key[:120]}]", expected, value)
 
 
 def check_unix(path: str, address: str, out: Findings) -> None:

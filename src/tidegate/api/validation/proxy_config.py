@@ -1,8 +1,16 @@
 """Rules for a mesh's default ProxyConfig."""
 
-from tidegate.api.mesh import ConnectionSettings, ControlPlaneAuthPolicy, PrivateKeyProvider, ProxyConfig, Tracing
+from tidegate.api.mesh import (
+    ConnectionSettings,
+    ControlPlaneAuthPolicy,
+    Lightstep,
+    PrivateKeyProvider,
+    ProxyConfig,
+    Tracing,
+)
 from tidegate.api.validation.findings import Findings
 from tidegate.api.validation.names import check_port, fqdn_problem, is_ip
+from tidegate.api.validation.tls import check_client_tls
 from tidegate.kit.durations import MILLISECOND, SECOND, Duration
 
 _HOST_IP = "$(HOST_IP)"
@@ -62,7 +70,7 @@ def check_address(path: str, address: str, out: Findings) -> None:
     if not colon or not bare or (":" in bare and not bracketed):
         out.error(path, "must be host:port", address)
         return
-    if not is_ip(bare) and (bracketed or fqdn_problem(bare)):
+    if not is_ip(bare) and fqdn_problem(bare):
         out.error(path, "must be a DNS name or an IP address, and a port", address)
     if not (port.isascii() and port.isdecimal() and 1 <= int(port[:6]) <= 65535):
         out.error(path, "must end with a port from 1 to 65535", address)
@@ -70,18 +78,24 @@ def check_address(path: str, address: str, out: Findings) -> None:
 
 def _check_tracing(path: str, tracing: Tracing, out: Findings) -> None:
     if tracing.zipkin is not None:
-        _check_agent(f"{path}.zipkin.address", tracing.zipkin.address, out)
+        check_agent(f"{path}.zipkin.address", tracing.zipkin.address, out)
     if tracing.datadog is not None:
-        _check_agent(f"{path}.datadog.address", tracing.datadog.address, out)
+        check_agent(f"{path}.datadog.address", tracing.datadog.address, out)
     if tracing.lightstep is not None:
-        check_address(f"{path}.lightstep.address", tracing.lightstep.address, out)
-        if not tracing.lightstep.access_token:
-            out.required(f"{path}.lightstep.accessToken", "an access token is required")
+        check_lightstep(f"{path}.lightstep", tracing.lightstep, out)
+    if tracing.tls_settings is not None:
+        check_client_tls(f"{path}.tlsSettings", tracing.tls_settings, "", out)
     if not 0 <= tracing.sampling <= 100:
-        out.error(f"{path}.sampling", "must be a percentage from 0 to 100", tracing.sampling)
+        out.warn(f"{path}.sampling", f"{tracing.sampling} is no percentage from 0 to 100; the default counts")
 
 
-def _check_agent(path: str, address: str, out: Findings) -> None:
+def check_lightstep(path: str, collector: Lightstep, out: Findings) -> None:
+    check_address(f"{path}.address", collector.address, out)
+    if not collector.access_token:
+        out.required(f"{path}.accessToken", "an access token is required")
+
+
+def check_agent(path: str, address: str, out: Findings) -> None:
     """A tracer's address; ``$(HOST_IP)`` stands for the node's address."""
     check_address(path, address.replace(_HOST_IP, "127.0.0.1"), out)
 

@@ -12,6 +12,7 @@ from tidegate.api.networking import (
 from tidegate.api.validation.findings import Findings
 from tidegate.api.validation.names import (
     HTTP_PROTOCOLS,
+    TCP_PROTOCOLS,
     TLS_PROTOCOLS,
     check_export_to,
     check_labels,
@@ -73,7 +74,7 @@ def _check_addresses(entry: ServiceEntry, out: Findings) -> None:
 def _check_ports(entry: ServiceEntry, labels: Mapping[str, str], out: Findings) -> None:
     names: set[str] = set()
     numbers: set[int] = set()
-    allocated = labels.get(_AUTO_ALLOCATION) != "false" and entry.resolution is not Resolution.NONE
+    allocated = labels.get(_AUTO_ALLOCATION, "").lower() != "false" and entry.resolution is not Resolution.NONE
     for index, port in enumerate(entry.ports):
         at = f"spec.ports[{index}]"
         _check_port(at, port, out)
@@ -137,7 +138,7 @@ def _check_endpoint(path: str, entry: ServiceEntry, endpoint: WorkloadEntry, out
 
 
 def _check_dns(entry: ServiceEntry, out: Findings) -> None:
-    if not entry.endpoints and entry.workload_selector is None:
+    if not entry.endpoints:
         for index, host in enumerate(entry.hosts):
             if problem := fqdn_problem(host):
                 expected = f"{problem}: without endpoints the host itself is looked up in DNS"
@@ -149,14 +150,10 @@ def _check_dns(entry: ServiceEntry, out: Findings) -> None:
         if not is_ip(endpoint.address) and (problem := fqdn_problem(endpoint.address)):
             out.error(f"{at}.address", f"{problem}, or an IP address", endpoint.address)
         _check_endpoint(at, entry, endpoint, out)
-    if (
-        len(entry.hosts) > 1
-        and entry.addresses
-        and any(port.protocol.lower() not in HTTP_PROTOCOLS for port in entry.ports)
-    ):
-        out.warn(
-            "spec.hosts", "several hosts share the addresses: TCP traffic cannot be told apart, the first one wins"
-        )
+    shared = len(entry.hosts) > 1 and bool(entry.addresses)
+    if shared and any(port.protocol.lower() in TCP_PROTOCOLS for port in entry.ports):
+        advice = "several hosts share the addresses: TCP traffic cannot be told apart, the first one wins"
+        out.warn("spec.hosts", advice)
 
 
 def _is_tcp(port: ServicePort) -> bool:
@@ -178,7 +175,7 @@ def _check_dynamic(entry: ServiceEntry, out: Findings) -> None:
 
 
 def _check_waypoint(entry: ServiceEntry, labels: Mapping[str, str], out: Findings) -> None:
-    if entry.location is ServiceEntryLocation.MESH_INTERNAL and labels.get(_WAYPOINT, "none") != "none":
+    if entry.location is ServiceEntryLocation.MESH_INTERNAL and labels.get(_WAYPOINT, "").lower() not in ("", "none"):
         expected = f"must be MESH_EXTERNAL for resolution DYNAMIC_DNS when the label {_WAYPOINT} is set"
         out.error("spec.location", expected, entry.location.value)
 

@@ -17,6 +17,7 @@ from tidegate.api.validation.names import (
     TLS_PROTOCOLS,
     check_fqdn,
     check_ip,
+    check_label,
     check_port,
     check_port_name,
     check_protocol,
@@ -39,6 +40,7 @@ def check_sidecar(sidecar: Sidecar, namespace: str, out: Findings) -> None:
     if not sidecar.egress and not sidecar.ingress and all(part is None for part in whole):
         needed = "must set at least one of egress, ingress, outboundTrafficPolicy, inboundConnectionPool"
         out.error("spec", needed)
+        out.warnings.clear()
     _check_ingress(sidecar.ingress, out)
     _check_egress(sidecar.egress, namespace, out)
     if sidecar.outbound_traffic_policy is not None:
@@ -181,7 +183,7 @@ def _check_hosts(path: str, hosts: tuple[str, ...], home: str, out: Findings) ->
         if not slash or "/" in name:
             out.error(at, "must be namespace/dnsName", entry)
             continue
-        _check_namespace(at, namespace, entry, out)
+        check_namespace(at, namespace, entry, out)
         check_egress_name(at, name, out)
         if entry.startswith("~"):
             continue
@@ -195,7 +197,8 @@ def _check_hosts(path: str, hosts: tuple[str, ...], home: str, out: Findings) ->
         out.warn(path, "*/* covers all other entries")
 
 
-def _check_namespace(path: str, namespace: str, entry: str, out: Findings) -> None:
+def check_namespace(path: str, namespace: str, entry: str, out: Findings) -> None:
+    """The namespace of a host: ``*``, ``.``, a name, or one of these after ``~``."""
     excluded = namespace.startswith("~")
     bare = namespace.removeprefix("~")
     if bare in ("*", ".") or (excluded and not bare) or is_label(bare):
@@ -226,6 +229,8 @@ def _check_outbound_policy(path: str, policy: OutboundTrafficPolicy, out: Findin
 
 def _check_proxy(path: str, proxy: Destination, out: Findings) -> None:
     check_fqdn(f"{path}.host", proxy.host, out)
+    if proxy.subset:
+        check_label(f"{path}.subset", proxy.subset, out)
     if proxy.port is None:
         out.required(f"{path}.port", "the egress proxy's port is required")
     else:

@@ -73,6 +73,8 @@ def _check_override(path: str, override: MetricsOverrides, out: Findings) -> Non
     if override.match is not None and override.match.custom_metric == "":
         out.error(f"{path}.match.customMetric", "must not be empty")
     for name, tag in override.tag_overrides.items():
+        if not name:
+            out.warn(f"{path}.tagOverrides", "tags must have a name")
         at = f"{path}.tagOverrides[{name[:120]}].value"
         if tag.operation is TagOperation.UPSERT and not tag.value:
             out.required(at, "operation UPSERT needs a CEL expression")
@@ -87,6 +89,6 @@ def _check_logging(path: str, logging: AccessLogging, out: Findings) -> None:
 
 
 def check_filter(path: str, given: LogFilter, out: Findings) -> None:
-    """The expression of an access log's filter parses as CEL; an empty one filters nothing."""
-    if given.expression and (problem := cel.problem(given.expression)):
+    """The expression of an access log's filter parses as CEL."""
+    if problem := cel.problem(given.expression):
         out.error(f"{path}.expression", f"must be a CEL expression: {problem}", given.expression)

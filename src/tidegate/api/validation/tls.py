@@ -19,6 +19,7 @@ _FORWARD_SECRET = tuple(
 )
 _PLAIN = ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "AES128-SHA", "AES256-SHA", "DES-CBC3-SHA")
 CIPHERS = frozenset(_FORWARD_SECRET + _PLAIN)
+_UNLISTED = frozenset(("", "ALL"))
 _OLD = frozenset((MinProtocolVersion.TLSV1_0, MinProtocolVersion.TLSV1_1))
 _MUTUAL = frozenset((ServerTLSSettingsMode.MUTUAL, ServerTLSSettingsMode.OPTIONAL_MUTUAL))
 _PASSING = frozenset((ServerTLSSettingsMode.PASSTHROUGH, ServerTLSSettingsMode.AUTO_PASSTHROUGH))
@@ -42,9 +43,10 @@ def check_client_tls(path: str, tls: ClientTLSSettings, namespace: str, out: Fin
 def _config_map_namespace(path: str, credential: str, namespace: str, out: Findings) -> None:
     if not credential.startswith("configmap://"):
         return
-    owner, slash, name = credential.removeprefix("configmap://").partition("/")
-    if slash and (owner != namespace or not name):
-        out.error(path, f"must name a ConfigMap of namespace {namespace}", credential)
+    owner, *names = credential.removeprefix("configmap://").split("/")
+    if not owner or owner != namespace or not names or not names[0]:
+        expected = f"configmap://{namespace}/NAME" if namespace else "no ConfigMap, which a mesh's settings cannot name"
+        out.error(path, f"must be {expected}", credential)
 
 
 def _skipped_verification(path: str, tls: ClientTLSSettings, out: Findings) -> None:
@@ -91,11 +93,14 @@ def check_server_tls(path: str, tls: ServerTLSSettings, out: Findings) -> None:
     if tls.mode is ServerTLSSettingsMode.ISTIO_MUTUAL:
         _excluded(path, tls, (*_SERVER_FILES, *_SERVER_SOURCES), "mode ISTIO_MUTUAL", out)
         return
+    _certificate_sources(path, tls, out)
     if tls.mode in _PASSING:
         for name in _set_fields(tls, (*_SERVER_FILES, "caCrl", *_SERVER_SOURCES)):
             out.warn(f"{path}.{name}", f"is not used in mode {tls.mode}")
+        if tls.ca_crl and tls.credential_name:
+            out.error(f"{path}.caCrl", "may not be set together with credentialName, whose secret has the list")
         return
-    _certificate_sources(path, tls, out)
+    _certificates(path, tls, out)
     _revocation(path, tls, out)
 
 
@@ -105,12 +110,16 @@ def _versions_and_ciphers(path: str, tls: ServerTLSSettings, out: Findings) -> N
     seen = set()
     for index, cipher in enumerate(tls.cipher_suites):
         at = f"{path}.cipherSuites[{index}]"
-        # BoringSSL's "-NAME" and "+NAME" take a suite out or move it back.
-        if cipher.lstrip("-+") not in CIPHERS:
+        if not is_cipher(cipher):
             out.warn(at, f"{cipher[:64]!r} is not a cipher suite that Envoy has; it is left out")
         elif cipher in seen:
             out.warn(at, f"{cipher!r} is listed twice")
         seen.add(cipher)
+
+
+def is_cipher(text: str) -> bool:
+    """A cipher suite, or one of BoringSSL's rules: those begin with a sign, as in ``-NAME`` and ``[A|B]``."""
+    return text in CIPHERS or text in _UNLISTED or not text[0].isalnum()
 
 
 def _certificate_sources(path: str, tls: ServerTLSSettings, out: Findings) -> None:
@@ -119,6 +128,10 @@ def _certificate_sources(path: str, tls: ServerTLSSettings, out: Findings) -> No
         given.append("serverCertificate and privateKey")
     if len(given) > 1:
         out.error(path, f"only one of {', '.join(given)} may be set")
+
+
+def _certificates(path: str, tls: ServerTLSSettings, out: Findings) -> None:
+    """In modes that end TLS there is a certificate, and a CA where clients show theirs."""
     if len(tls.tls_certificates) > 2:
         out.warn(f"{path}.tlsCertificates", "only the first RSA and the first ECDSA certificate are used")
     if tls.credential_name or tls.credential_names:

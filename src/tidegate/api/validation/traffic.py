@@ -1,5 +1,7 @@
 """Rules for traffic policies: pools, outliers, load balancers, tunnels."""
 
+from collections.abc import Sequence
+
 from tidegate.api.networking import (
     ConnectionPoolSettings,
     ConsistentHashLB,
@@ -20,8 +22,10 @@ from tidegate.api.validation.findings import Findings
 from tidegate.api.validation.locality import check_locality_setting, check_zone_aware_setting
 from tidegate.api.validation.names import check_duration, check_percent, check_port, fqdn_problem, is_ip
 from tidegate.api.validation.tls import check_client_tls
+from tidegate.kit.durations import MILLISECOND
 
 _TABLE_LIMIT = 5_000_011
+_LAST_PORT = 65535
 
 
 def check_traffic_policy(path: str, policy: TrafficPolicy, namespace: str, out: Findings) -> None:
@@ -30,8 +34,7 @@ def check_traffic_policy(path: str, policy: TrafficPolicy, namespace: str, out: 
     if policy.tunnel is not None and policy.proxy_protocol is not None:
         out.error(path, "tunnel and proxyProtocol may not be set together")
     _check_parts(path, policy, namespace, out)
-    for index, port in enumerate(policy.port_level_settings):
-        _check_port_policy(f"{path}.portLevelSettings[{index}]", port, namespace, out)
+    check_port_policies(f"{path}.portLevelSettings", policy.port_level_settings, namespace, out)
     if policy.tunnel is not None:
         check_tunnel(f"{path}.tunnel", policy.tunnel, out)
     if policy.retry_budget is not None and policy.retry_budget.percent is not None:
@@ -51,11 +54,16 @@ def _check_parts(path: str, policy: TrafficPolicy | PortTrafficPolicy, namespace
         check_client_tls(f"{path}.tls", policy.tls, namespace, out)
 
 
+def check_port_policies(path: str, policies: Sequence[PortTrafficPolicy], namespace: str, out: Findings) -> None:
+    for index, policy in enumerate(policies):
+        _check_port_policy(f"{path}[{index}]", policy, namespace, out)
+
+
 def _check_port_policy(path: str, policy: PortTrafficPolicy, namespace: str, out: Findings) -> None:
     if policy.port is None:
         out.required(f"{path}.port", "which port the settings are for")
-    elif policy.port.number:
-        check_port(f"{path}.port.number", policy.port.number, out)
+    elif policy.port.number > _LAST_PORT:
+        out.warn(f"{path}.port.number", f"{policy.port.number} is no port; the settings are for none")
     parts = (policy.outlier_detection, policy.connection_pool, policy.load_balancer, policy.tls)
     if all(part is None for part in parts):
         out.error(path, "must set at least one of outlierDetection, connectionPool, loadBalancer, tls")
@@ -84,6 +92,9 @@ def check_outlier(path: str, outlier: OutlierDetection, out: Findings) -> None:
     ):
         if not 0 <= value <= 100:
             out.error(f"{path}.{name}", "must be from 0 to 100", value)
+    for index, code in enumerate(outlier.outlier_detection_http_error_codes):
+        if not 100 <= code <= 599:
+            out.error(f"{path}.outlierDetectionHttpErrorCodes[{index}]", "must be from 100 to 599", code)
 
 
 def check_pool(path: str, pool: ConnectionPoolSettings, out: Findings) -> None:
@@ -121,7 +132,8 @@ def _check_tcp_pool(path: str, tcp: TCPSettings, out: Findings) -> None:
         out.error(f"{path}.maxConnections", "must not be negative", tcp.max_connections)
     check_duration(f"{path}.connectTimeout", tcp.connect_timeout, out)
     check_duration(f"{path}.maxConnectionDuration", tcp.max_connection_duration, out)
-    if tcp.idle_timeout:
+    # Istio reads the time in whole milliseconds, and 0 as no timeout.
+    if tcp.idle_timeout is not None and abs(tcp.idle_timeout) >= MILLISECOND:
         check_duration(f"{path}.idleTimeout", tcp.idle_timeout, out)
     if tcp.tcp_keepalive is not None:
         check_keepalive(f"{path}.tcpKeepalive", tcp.tcp_keepalive, out)
@@ -186,7 +198,7 @@ def _check_maglev(path: str, maglev: MagLev, out: Findings) -> None:
 
 def _is_prime(number: int) -> bool:
     if number < 4 or number % 2 == 0:
-        return number in (2, 3)
+        return 0 < number < 4  # as Envoy's own test of it, to which 1 is prime
     return all(number % divisor for divisor in range(3, int(number**0.5) + 1, 2))
 
 

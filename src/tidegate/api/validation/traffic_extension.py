@@ -18,7 +18,7 @@ def check_traffic_extension(extension: TrafficExtension, out: Findings) -> None:
         out.error("spec", "must set exactly one of wasm and lua")
     if extension.wasm is not None:
         check_module("spec.wasm", extension.wasm, out)
-    if extension.lua is not None and not 0 < len(extension.lua.inline_code) <= _LARGEST_SCRIPT:
-        size = len(extension.lua.inline_code)
-        out.error("spec.lua.inlineCode", f"must be 1 to {_LARGEST_SCRIPT} characters long", size)
+    size = 0 if extension.lua is None else len(extension.lua.inline_code.encode())
+    if extension.lua is not None and not 0 < size <= _LARGEST_SCRIPT:
+        out.error("spec.lua.inlineCode", f"must be 1 to {_LARGEST_SCRIPT} bytes long", size)
     check_traffic("spec.match", extension.match, out)

@@ -1,5 +1,7 @@
 """Rules for VirtualService."""
 
+import re
+
 from tidegate.api.networking import (
     L4MatchAttributes,
     RouteDestination,
@@ -9,21 +11,21 @@ from tidegate.api.networking import (
     VirtualService,
 )
 from tidegate.api.validation.findings import Findings
-from tidegate.api.validation.http_route import check_destination, check_gateways, check_http_route
+from tidegate.api.validation.http_route import check_client, check_gateways, check_http_route, check_weights
 from tidegate.api.validation.names import (
     HostIndex,
     check_export_to,
-    check_label,
-    check_labels,
-    check_port,
     check_subnet,
-    fqdn_problem,
     is_ip,
+    is_label,
+    is_subnet,
     wildcard_problem,
 )
 from tidegate.api.validation.reachability import warn_unreachable
 
 _SNI_PREFIX = "outbound_"
+_LONGEST_NAME = 255
+_DIGIT, _LETTER = re.compile("[0-9]"), re.compile("[a-zA-Z]")
 
 
 def check_virtual_service(service: VirtualService, namespace: str, out: Findings) -> None:
@@ -41,7 +43,7 @@ def check_virtual_service(service: VirtualService, namespace: str, out: Findings
     for index, route in enumerate(service.http):
         check_http_route(f"spec.http[{index}]", route, out, delegate=delegate, gateway=gateway)
     for index, tls in enumerate(service.tls):
-        _check_tls(f"spec.tls[{index}]", tls, hosts, out, gateway=gateway)
+        _check_tls(f"spec.tls[{index}]", tls, hosts, out, gateway="mesh" not in service.gateways)
     for index, tcp in enumerate(service.tcp):
         _check_tcp(f"spec.tcp[{index}]", tcp, out)
     check_export_to(service.export_to, namespace, out)
@@ -64,13 +66,11 @@ def _check_hosts(service: VirtualService, hosts: HostIndex, gateway: bool, out: 
 
 def gateway_domain_problem(host: str, *, sni: bool) -> str | None:
     """As a wildcard domain; with ``sni`` also ``outbound_.PORT_.SUBSET_.HOST``, the SNI between gateways."""
-    if not sni or not host.startswith(_SNI_PREFIX):
+    if not sni or not host.startswith(_SNI_PREFIX) or len(host) > _LONGEST_NAME:
         return wildcard_problem(host)
-    parts = host.split(".", 3)
-    port = parts[1].removesuffix("_") if len(parts) == 4 else ""
-    if len(parts) != 4 or not port.isdecimal() or not parts[2].endswith("_") or fqdn_problem(parts[3]):
-        return "must be outbound_.PORT_._.HOST"
-    return None
+    parts = host.split("_")
+    usable = len(parts) > 3 and _DIGIT.search(parts[1]) and _LETTER.search(parts[3])
+    return None if usable else "must be outbound_.PORT_._.HOST"
 
 
 def _check_tls(path: str, route: TLSRoute, hosts: HostIndex, out: Findings, *, gateway: bool) -> None:
@@ -98,35 +98,21 @@ def _check_tls_match(path: str, match: TLSMatchAttributes, hosts: HostIndex, out
 def _check_l4(path: str, match: TLSMatchAttributes | L4MatchAttributes, out: Findings) -> None:
     for index, subnet in enumerate(match.destination_subnets):
         check_subnet(f"{path}.destinationSubnets[{index}]", subnet, out)
-    if match.port:
-        check_port(f"{path}.port", match.port, out)
-    check_labels(f"{path}.sourceLabels", match.source_labels, out)
-    check_gateways(f"{path}.gateways", match.gateways, out)
-    if match.source_namespace:
-        check_label(f"{path}.sourceNamespace", match.source_namespace, out)
+    check_client(path, match, out)
+    if match.source_namespace and not is_label(match.source_namespace):
+        out.warn(f"{path}.sourceNamespace", f"{match.source_namespace[:120]!r} is no namespace; no client matches")
 
 
 def _check_tcp(path: str, route: TCPRoute, out: Findings) -> None:
     for index, match in enumerate(route.match):
         at = f"{path}.match[{index}]"
         _check_l4(at, match, out)
-        if match.source_subnet:
-            check_subnet(f"{at}.sourceSubnet", match.source_subnet, out)
+        if match.source_subnet and not is_subnet(match.source_subnet):
+            out.warn(f"{at}.sourceSubnet", f"{match.source_subnet[:120]!r} is no IP address or CIDR")
     _check_targets(f"{path}.route", route.route, out, "TCP")
 
 
 def _check_targets(path: str, targets: tuple[RouteDestination, ...], out: Findings, protocol: str) -> None:
     if not targets:
         out.required(path, f"a {protocol} route needs at least one destination")
-    total = 0
-    for index, target in enumerate(targets):
-        at = f"{path}[{index}]"
-        if target.destination is None:
-            out.required(f"{at}.destination")
-        else:
-            check_destination(f"{at}.destination", target.destination, out)
-        if target.weight < 0:
-            out.error(f"{at}.weight", "must not be negative", target.weight)
-        total += target.weight
-    if len(targets) > 1 and total <= 0:
-        out.error(path, "weights must add up to more than 0 when there are several destinations", total)
+    check_weights(path, targets, out)

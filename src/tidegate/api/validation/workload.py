@@ -16,13 +16,12 @@ from tidegate.api.validation.names import (
 _HEADER_NAME = re.compile(r"[-A-Za-z0-9]+")
 
 
-def check_workload_entry(path: str, entry: WorkloadEntry, out: Findings, *, template: bool = False) -> None:
-    """``template``: a WorkloadGroup's, whose address comes with each workload."""
+def check_workload_entry(path: str, entry: WorkloadEntry, out: Findings) -> None:
     at = f"{path}.address"
     if not entry.address:
-        if not entry.network and not template:
+        if not entry.network:
             out.required(at, "address is required: an IP address, a DNS name or unix:// and a path")
-        elif not template:
+        else:
             out.warn(at, "address is not set, only network: traffic goes to that network's gateways")
     elif entry.address.startswith("unix://"):
         check_unix(at, entry.address, out)
@@ -40,11 +39,22 @@ def check_workload_group(group: WorkloadGroup, out: Findings) -> None:
     if group.template is None:
         out.required("spec.template", "template is required")
     else:
-        check_workload_entry("spec.template", group.template, out, template=True)
+        _check_template("spec.template", group.template, out)
     if group.metadata is not None:
         check_labels("spec.metadata.labels", group.metadata.labels, out)
     if group.probe is not None:
         check_probe("spec.probe", group.probe, out)
+
+
+def _check_template(path: str, template: WorkloadEntry, out: Findings) -> None:
+    """Of what comes with each workload, only what could be of none."""
+    if template.address.startswith("unix://"):
+        check_unix(f"{path}.address", template.address, out)
+        if template.ports:
+            out.error(f"{path}.ports", "may not be set for a unix:// address")
+    for name, number in template.ports.items():
+        check_port_name(f"{path}.ports", name, out)
+        check_port(f"{path}.ports[{name[:63]}]", number, out)
 
 
 def check_probe(path: str, probe: ReadinessProbe, out: Findings) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from tidegate.answer.emptiness import of_port, without_endpoints
 from tidegate.api.networking import DestinationRule, Subset, VirtualService
 from tidegate.api.objects import Object, Ref
 from tidegate.app.diagnosis.reading import Reading
@@ -52,14 +53,25 @@ def of_service(
         yield from _alias(given, kind, service)
         return
     yield from _ports(service)
-    if not endpoints and service.resolution in (Resolution.CLIENT_SIDE, Resolution.DNS):
-        yield f"{service.host} has no endpoints: requests get 503 with flag UH"
+    yield from _empty(given, service)
     yield from _subsets(service, rule, endpoints)
     for each in choice.virtual_services(given.world, kind, DEFAULT_EGRESS[0], service.host)[:1]:
         yield from _destinations(given, kind, each)
     yield from _shadowing(given, service)
     refs = [*service.sources, *([rule.ref] if rule else [])]
     yield from _problems(given, refs)
+
+
+def _empty(given: Reading, service: Service) -> Iterator[str]:
+    """Ports without an endpoint, and why; of a service that has none at all it is said once."""
+    if service.resolution not in (Resolution.CLIENT_SIDE, Resolution.DNS) or not service.sources:
+        return
+    bare = [port for port in service.ports if not of_port(given.world, service, port)]
+    whole = len(bare) == len(service.ports)
+    for port in bare[:1] if whole else bare:
+        what = service.host if whole else f"port {port.number} of {service.host}"
+        why = without_endpoints(given.world, service, port)
+        yield f"{what} has no endpoints: requests get 503 with flag UH; {why.ref} {why.words}"
 
 
 def _alias(given: Reading, kind: ProxyKind, service: Service) -> Iterator[str]:

@@ -16,13 +16,12 @@ from tidegate.answer.pods import PodFacts, pod_facts
 from tidegate.answer.question import USER, Asked, NameServer, Question, ask, at
 from tidegate.answer.report import Captured, Report, bypassed, elsewhere, refused, report, unproxied, unresolved
 from tidegate.api.objects import Ref
-from tidegate.app.diagnosis.reading import raw_objects
+from tidegate.app.diagnosis.delivery import assuming, delivered, without_secrets
 from tidegate.app.offline.compile import Compiled, compile_proxy
 from tidegate.app.offline.findings import Severity
 from tidegate.app.offline.manifests import Document, Manifests, load
 from tidegate.app.offline.proxyspec import ProxySpec
 from tidegate.app.offline.world import Offline, Settings, build
-from tidegate.dump.read import SECRETS
 from tidegate.explain.config import EnvoyConfig, read_config
 from tidegate.explain.interpret import interpret
 from tidegate.explain.listeners import bound_to
@@ -62,6 +61,8 @@ def from_manifests(paths: Iterable[str], settings: Settings) -> World:
 
 def from_store(kubeconfig: Path, settings: Settings) -> World:
     """Of an API server, as it stands there. Raises TidegateError when it does not answer."""
+    from tidegate.app.diagnosis.reading import raw_objects  # an HTTP client, which worlds of files do without
+
     given = Manifests(tuple(Document(raw, LIVE) for raw in raw_objects(kubeconfig)))
     taken = msgspec.structs.replace(settings, judged=False)
     return World(build(given, taken), given, taken)
@@ -86,6 +87,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     pods: Mapping[Ref, PodFacts] = {}
     names: NameServer | None = None
     """Of a proxy that answers its workload's name queries."""
+    taken: frozenset[str] = frozenset()
+    """Secrets that are taken as delivered."""
 
 
 def scene(
@@ -104,25 +107,26 @@ def scene(
     rules: what its kernel holds; by default what the Pod's annotations ask for.
     """
     compiled = compile_proxy(offline, spec, certificates=certificates)
+    own, taken = _own(compiled, given) if foreign is None else ({}, frozenset[str]())
     return Scene(
         compiled=compiled,
-        config=read_config(_own_dump(compiled, given)) if foreign is None else _told(foreign),
+        config=read_config(own) if foreign is None else _told(foreign),
         origins=Recorded(compiled.view.get, compiled.world) if foreign is None else Told(compiled.world),
         rules=rules if rules is not None else _rules(compiled, spec),
         left_out=tuple(_left_out(offline, given)),
         place=lambda ref, field: _place(offline, ref, field),
         pods=pod_facts((ref, document.raw) for ref, document in offline.documents.items()),
         names=_name_server(compiled) if compiled.proxy.kind.dns_capture else None,
+        taken=taken,
     )
 
 
-def _own_dump(compiled: Compiled, given: Manifests) -> dict[str, Any]:
-    """What the proxy would run. Manifests without any Secret are taken to have them elsewhere: none counts as missing
-    then."""
+def _own(compiled: Compiled, given: Manifests) -> tuple[dict[str, Any], frozenset[str]]:
+    """What the proxy would run, and the secrets that are taken as delivered, since the manifests have none at all."""
     dump = compiled.config_dump()
-    if not any(isinstance(each.raw, dict) and each.raw.get("kind") == "Secret" for each in given.documents):
-        dump["configs"] = [each for each in dump["configs"] if each["@type"] != SECRETS]
-    return dump
+    if any(each.file == LIVE for each in given.documents[:1]) or not without_secrets(compiled):
+        return dump, frozenset()
+    return delivered(dump)
 
 
 def _name_server(compiled: Compiled) -> NameServer:
@@ -164,7 +168,7 @@ def explain(scene: Scene, question: Question) -> Report:
     asked = _ask(scene, question)
     found = _answer(scene, asked)
     others = [(ip, _answer(scene, _ask(scene, at(question, ip)))) for ip in asked.others[:_MOST_ADDRESSES]]
-    return elsewhere(found, others)
+    return assuming(elsewhere(found, others), scene.taken)
 
 
 def _ask(scene: Scene, question: Question) -> Asked:
@@ -186,6 +190,8 @@ def _answer(scene: Scene, asked: Asked) -> Report:
             past = bypassed(asked, compiled.proxy.name, captured, deciding, scene.place)
             return past if captured.walk.verdict == "drop" else refused(past, _refuser(scene, asked), scene.place)
         connection = msgspec.structs.replace(connection, captured=False)
+    elif captured is not None and captured.walk.verdict == "tproxy":
+        connection = msgspec.structs.replace(connection, transparent=True)
     case = Case(
         world=compiled.world,
         proxy=compiled.proxy,
@@ -338,6 +344,20 @@ def _left_out(offline: Offline, given: Manifests) -> Iterator[LeftOut]:
             if name in reasons:
                 kind, namespace, own = name.split("/", 2)
                 yield LeftOut(Ref(kind, namespace, own), tuple(_hosts(raw["spec"])), reasons[name])
+    yield from _set_aside(offline)
+
+
+def _set_aside(offline: Offline) -> Iterator[LeftOut]:
+    """ServiceEntries and VirtualServices of which a part does not count, and why."""
+    world = offline.hub.world
+    for ref, problems in world.problems().items():
+        rule, document = world.virtual_services.get(ref), offline.documents.get(ref)
+        hosts: Iterable[str] = rule.spec.hosts if rule is not None else ()
+        if ref.kind == "ServiceEntry" and document is not None and isinstance(document.raw, dict):
+            spec = document.raw.get("spec")
+            hosts = _hosts(spec) if isinstance(spec, dict) else ()
+        names = tuple(hosts)
+        yield from (LeftOut(ref, names, problem, valid=True) for problem in problems if names)
 
 
 def _names(raw: dict[str, Any]) -> Iterator[str]:

@@ -2,18 +2,19 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from tidegate.api import decode
 from tidegate.api.objects import Object, Ref
-from tidegate.app.discovery.plane import WATCHED
 from tidegate.kit.errors import InvalidObjectError, TidegateError
 from tidegate.snapshot.state import Snapshot
-from tidegate.snapshot.world import Event, Verb
-from tidegate.store.client import KubeStore
+from tidegate.snapshot.world import WATCHED, Event, Verb
 from tidegate.store.model import StoreError
+
+if TYPE_CHECKING:
+    from tidegate.store.client import KubeStore
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -48,6 +49,8 @@ def raw_objects(kubeconfig: Path) -> list[dict[str, Any]]:
 
 
 async def _raw(kubeconfig: Path) -> list[dict[str, Any]]:
+    from tidegate.store.client import KubeStore  # an HTTP client, which worlds of files do without
+
     async with KubeStore.from_kubeconfig(kubeconfig) as store:
         return [raw for kind in WATCHED for raw in await _items(store, kind)]
 
@@ -58,6 +61,8 @@ def service_names(kubeconfig: Path) -> list[str]:
 
 
 async def _service_names(kubeconfig: Path) -> list[str]:
+    from tidegate.store.client import KubeStore
+
     async with KubeStore.from_kubeconfig(kubeconfig) as store:
         services = [raw["metadata"] for raw in await _items(store, "Service")]
         hosts = [host for raw in await _items(store, "ServiceEntry") for host in raw.get("spec", {}).get("hosts", ())]
@@ -75,7 +80,7 @@ async def _read(kubeconfig: Path, domain: str) -> Reading:
     return reading(found, domain, tuple(unreadable))
 
 
-async def _items(store: KubeStore, kind: str) -> tuple[dict[str, Any], ...]:
+async def _items(store: "KubeStore", kind: str) -> tuple[dict[str, Any], ...]:
     """Nothing of a kind that the cluster does not serve."""
     try:
         return (await store.list(kind)).items

@@ -236,7 +236,8 @@ class Hub:
         rooted = changed.sidecars | changed.policies
         spaces = {each.namespace for each in changed.services | changed.endpoints | rooted}
         logged = bool(changed.services) and asks_services(self.world.mesh)
-        if changed.mesh or logged or any(ref.namespace == self.world.mesh.root_namespace for ref in rooted):
+        everywhere = any(ref.namespace == self.world.mesh.root_namespace for ref in rooted)
+        if changed.mesh or changed.networks or logged or everywhere:
             return set(self.attached())
         touched = self._of(spaces)
         touched.update(s for ref in changed.workloads for s in self._of_pod.get(ref, ()))

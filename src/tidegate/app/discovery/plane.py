@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 
 from tidegate.api import decode
-from tidegate.api.kinds import KINDS
 from tidegate.api.objects import Ref
 from tidegate.app import files
 from tidegate.app.discovery import heap
@@ -27,7 +26,7 @@ from tidegate.kit.errors import InvalidObjectError, TidegateError
 from tidegate.kit.features import DEFAULTS, Features
 from tidegate.kit.hostport import HostPort
 from tidegate.kit.places import DISCOVERY_ADDRESS
-from tidegate.snapshot.world import POLICY_KINDS, Event, Verb
+from tidegate.snapshot.world import WATCHED, Event, Verb
 from tidegate.store.client import KubeStore
 from tidegate.store.informer import Batch, Change, follow
 from tidegate.store.model import StoreError, WatchType
@@ -41,23 +40,6 @@ from tidegate.xds.wire import Node as WireNode
 log = logging.getLogger(__name__)
 
 AUDIENCE = "istio-ca"
-WATCHED = (
-    "Namespace",
-    "Node",
-    "ConfigMap",
-    "Secret",
-    "Pod",
-    "Service",
-    "EndpointSlice",
-    "Endpoints",
-    "ServiceEntry",
-    "WorkloadEntry",
-    "VirtualService",
-    "DestinationRule",
-    "Sidecar",
-    "Ingress",
-    *(kind for kind in POLICY_KINDS if kind in KINDS),
-)
 _BEARER = "bearer "
 _REVIEWS_AT_ONCE = 64
 """Tokens under review together: a thousand proxies that come at once must not open a thousand connections."""

@@ -13,6 +13,7 @@ from tidegate.api.walk import walk
 from tidegate.envoy.contribution import destinations
 from tidegate.registry.model import Workload
 from tidegate.scope import gateways
+from tidegate.scope.connections import connection_settings
 from tidegate.scope.labels import project
 from tidegate.scope.proxy import Interception, Proxy, ProxyKind, Topology
 from tidegate.scope.proxyheaders import header_settings
@@ -193,6 +194,8 @@ def make_kind(
         idle_timeout=node.idle_timeout,
         http_proxy_port=node.http_proxy_port,
         dns_capture=node.dns_capture,
+        sessions=world.features.persistent_sessions,
+        connections=connection_settings(node.proxy_config, world.mesh.default_config, router=node.router),
         headers=header_settings(config),
         spans=span_settings(config, world.mesh, node.namespace, workload.labels if workload else ()),
         mtls=node.certificates,

@@ -7,7 +7,7 @@ import msgspec
 
 from tidegate.app.discovery.hub import Shown
 from tidegate.app.discovery.proxies import Node, read_metadata
-from tidegate.app.offline.config_dump import dumped
+from tidegate.app.offline.config_dump import PARTS, dumped
 from tidegate.app.offline.proxyspec import ProxySpec, placed
 from tidegate.app.offline.world import Offline
 from tidegate.dump.read import BOOTSTRAP, ECDS, SECRETS
@@ -55,7 +55,7 @@ class Compiled(msgspec.Struct, frozen=True):
         """JSON as Envoy's ``/config_dump?include_eds`` has it once the proxy runs what it was sent."""
         found = dumped(self.view, {}, TYPES)
         listed = set(self.view.names(ROUTE))
-        asked = tuple(name for name in route_names(found) if name not in listed)
+        asked = tuple(name for name in route_names(_section(found, LISTENER)) if name not in listed)
         if asked:
             routes = dumped(self.view, {ROUTE: asked}, (ROUTE,))["configs"][0]
             found["configs"] = [routes if each["@type"] == routes["@type"] else each for each in found["configs"]]
@@ -68,7 +68,8 @@ class Compiled(msgspec.Struct, frozen=True):
 
     def _missing_secrets(self, dump: dict[str, Any]) -> list[str]:
         """Secrets that listeners and clusters ask the control plane for, and that it has not got."""
-        return [name for name in _asked_secrets(dump) if self.view.get(SECRET, name) is None]
+        asking = (_section(dump, LISTENER), [_tls_of(each) for each in _section(dump, CLUSTER)])
+        return [name for name in _asked_secrets(asking) if self.view.get(SECRET, name) is None]
 
     @property
     def _node_id(self) -> str:
@@ -109,6 +110,19 @@ def _awaited(name: str) -> dict[str, Any]:
     return {"name": name, "versionInfo": "uninitialized", "secret": {"@type": SECRET, "name": name}}
 
 
+def _section(dump: dict[str, Any], type_url: str) -> list[dict[str, Any]]:
+    """The entries of one kind of resource."""
+    name, field = PARTS[type_url][:2]
+    found: list[dict[str, Any]] = next(each[field] for each in dump["configs"] if each["@type"].endswith(f".{name}"))
+    return found
+
+
+def _tls_of(entry: dict[str, Any]) -> list[Any]:
+    """The transport sockets of a cluster: thousands have none, and nothing else in a cluster asks for secrets."""
+    cluster = entry["cluster"]
+    return [cluster[key] for key in ("transportSocket", "transportSocketMatches") if key in cluster]
+
+
 def route_names(value: Any) -> Iterator[str]:
     """Names of the route configurations that listeners, or a whole dump, ask for; each once."""
     found = (each[_ROUTE_NAME] for each in _objects(value) if isinstance(each.get(_ROUTE_NAME), str))
@@ -129,5 +143,5 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
         if isinstance(each, dict):
             yield each
             waiting += each.values()
-        elif isinstance(each, list):
+        elif isinstance(each, (list, tuple)):
             waiting += each

@@ -25,12 +25,13 @@ _MESSAGES: dict[str, Any] = {
     LISTENER: listener_pb2.Listener,
     ROUTE: route_pb2.RouteConfiguration,
 }
-_PARTS = {
+PARTS = {
     CLUSTER: ("ClustersConfigDump", "dynamicActiveClusters", "cluster"),
     ENDPOINT: ("EndpointsConfigDump", "dynamicEndpointConfigs", "endpointConfig"),
     LISTENER: ("ListenersConfigDump", "dynamicListeners", "listener"),
     ROUTE: ("RoutesConfigDump", "dynamicRouteConfigs", "routeConfig"),
 }
+"""Of each kind of resource: its part of the dump, the list of entries there, and the resource in an entry."""
 _SECRET_FIELDS = frozenset(
     {"privateKey", "password", "sessionTicketKeys", "tokenSecret", "hmacSecret", "pkcs12", "privateKeyProvider"}
 )
@@ -62,7 +63,7 @@ def _sections(
     view: View, asked: Mapping[str, Collection[str]], type_urls: Collection[str]
 ) -> Iterator[tuple[dict[str, Any], str, Iterator[dict[str, Any]]]]:
     """Of each kind of resource: what the dump says of all of them, and the field of the entries with each entry."""
-    for type_url, (dump, name, field) in _PARTS.items():
+    for type_url, (dump, name, field) in PARTS.items():
         if type_url in type_urls:
             head: dict[str, Any] = {"@type": _ADMIN + dump}
             if type_url in (CLUSTER, LISTENER):

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from tidegate.api.unacted import MARK
 from tidegate.app.offline.manifests import Document, Place
 from tidegate.kit.errors import FieldError
 
@@ -18,6 +19,8 @@ class Severity(enum.StrEnum):
     WARNING = "warning"
     INFO = "info"
     """Nothing is wrong as far as anybody looked: a kind that is not judged."""
+    LIMIT = "limit"
+    """Nothing is wrong with what is written: a field that Istio acts on and tidegate's own mesh does not yet."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -55,9 +58,15 @@ def refusal(document: Document, name: str, error: FieldError) -> Finding:
 
 
 def advice(document: Document, name: str, text: str) -> Finding:
-    """A warning, whose sentence begins with its path."""
+    """A warning of admission, or a limit, whose sentence begins with its path."""
     path, rest = _split(text)
-    return _told(Severity.WARNING, document.place(path), name, path, rest)
+    severity = Severity.LIMIT if MARK in rest else Severity.WARNING
+    return _told(severity, document.place(path), name, path, rest)
+
+
+def for_want_of_certificates(found: Finding) -> bool:
+    """Whether it is a limit that does not hold where workloads have certificates."""
+    return found.severity is Severity.LIMIT and "certificates" in found.message
 
 
 def warning(place: Place, name: str, field: str, text: str) -> Finding:

@@ -10,6 +10,7 @@ import msgspec
 from tidegate.api.mesh import ProxyConfig
 from tidegate.api.objects import Ref
 from tidegate.api.yamltext import YamlError, read_yaml
+from tidegate.dump.read import parse
 from tidegate.kit.errors import TidegateError
 from tidegate.registry.model import Workload
 from tidegate.rules.annotations import MODE
@@ -72,6 +73,34 @@ def read(file: Path, name: str = "") -> ProxySpec:
     if not chosen:
         raise TidegateError(f"{file}: describes no proxy {name}; it has: {names}")
     raise TidegateError(f"{file}: describes {len(chosen)} proxies; name one of: {names}")
+
+
+def of_dump(text: bytes, name: str) -> ProxySpec:
+    """The proxy that a configuration dump is of, by its node id; ``name``: what it is taken to be called.
+
+    Raises TidegateError for a dump of another proxy, and for one that does not tell.
+    """
+    node_id = parse(text).bootstrap().node.id
+    found = of_node(node_id)
+    if found is None:
+        raise TidegateError(
+            f"the dump does not tell whose it is (node id {node_id!r}): describe it with --proxy-spec FILE"
+        )
+    if name not in ("", found.name, f"{found.name}.{found.namespace}"):
+        raise TidegateError(f"the dump is that of {found.name}.{found.namespace}, not of {name}")
+    return found
+
+
+def of_node(node_id: str) -> ProxySpec | None:
+    """The proxy that an Envoy's node id names, ``TYPE~IP~POD.NAMESPACE~DOMAIN``; None for one of another form."""
+    parts = node_id.split("~")
+    if len(parts) != 4 or parts[0] not in ("sidecar", "router"):
+        return None
+    name, dot, namespace = parts[2].rpartition(".")
+    if not (name and dot and namespace):
+        return None
+    kind: Literal["sidecar", "router"] = "router" if parts[0] == "router" else "sidecar"
+    return ProxySpec(name=name, namespace=namespace, type=kind, ip=parts[1], dns_domain=parts[3])
 
 
 def convert_all(raw: Any, where: str) -> list[ProxySpec]:

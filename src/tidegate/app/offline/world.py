@@ -184,17 +184,18 @@ def _mesh(file: Path | None, admitted: Admission) -> Iterator[dict[str, Any]]:
     given = manifests.load([str(file)])
     if given.broken:
         raise TidegateError(f"{given.broken[0].place}: {given.broken[0].message}")
-    text = _mesh_text(given.documents[0].raw if given.documents else {}, file)
+    if len(given.documents) > 1:
+        raise TidegateError(f"{file}: has {len(given.documents)} documents; a mesh configuration is one")
+    document = given.documents[0] if given.documents else Document({}, str(file))  # an empty one sets nothing
+    text = _mesh_text(document.raw, file)
     try:
         _, warnings = meshconfig.admit_mesh(text)
     except InvalidObjectError as refused:
-        told = "\n".join(f"  {_mesh_place(given, error)}: {error}" for error in refused.errors)
+        told = "\n".join(f"  {_mesh_place(document, error)}: {error}" for error in refused.errors)
         raise TidegateError(f"--mesh-config is invalid:\n{told}") from refused
-    for warning in warnings:
-        document = given.documents[0]
-        admitted.findings.append(findings.advice(document, "MeshConfig", warning))
-    admitted.documents[MESH] = given.documents[0]
-    yield mesh_config_map(text, _networks_text(given.documents[0].raw))
+    admitted.findings += (findings.advice(document, "MeshConfig", warning) for warning in warnings)
+    admitted.documents[MESH] = document
+    yield mesh_config_map(text, _networks_text(document.raw))
 
 
 def _networks_text(raw: Any) -> str:
@@ -214,7 +215,10 @@ def mesh_config_map(text: str, networks: str = "") -> dict[str, Any]:
 def _mesh_text(raw: Any, file: Path) -> str:
     if not isinstance(raw, dict):
         raise TidegateError(f"{file}: must be a MeshConfig, or a ConfigMap with the key {meshconfig.KEY}")
-    if raw.get("kind") != "ConfigMap":
+    if raw.get("kind", "ConfigMap") != "ConfigMap":
+        kind = str(raw["kind"])[:80]
+        raise TidegateError(f"{file}: is a {kind}; must be a MeshConfig, or a ConfigMap with the key {meshconfig.KEY}")
+    if "kind" not in raw:
         return file.read_text(encoding="utf-8-sig")
     text = (raw.get("data") or {}).get(meshconfig.KEY)
     if not isinstance(text, str):
@@ -222,8 +226,7 @@ def _mesh_text(raw: Any, file: Path) -> str:
     return text
 
 
-def _mesh_place(given: Manifests, error: FieldError) -> Place:
-    document = given.documents[0]
+def _mesh_place(document: Document, error: FieldError) -> Place:
     inner = f"data.{meshconfig.KEY}.{error.path}" if document.raw.get("kind") == "ConfigMap" else error.path
     return document.place(inner)
 

@@ -2,7 +2,7 @@
 
 import click
 
-from tidegate.cli.proxy_config import log, parts, resources
+from tidegate.cli.proxy_config import log, parts, resources, roots
 
 ALIASES = {
     "a": "all",
@@ -16,6 +16,7 @@ ALIASES = {
     "listeners": "listener",
     "o": "log",
     "r": "route",
+    "rc": "rootca-compare",
     "routes": "route",
     "s": "secret",
     "secrets": "secret",
@@ -52,6 +53,7 @@ for _command in (
     resources.endpoint,
     resources.listener,
     log.log,
+    roots.compare,
     resources.route,
     parts.secret,
 ):

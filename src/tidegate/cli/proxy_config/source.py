@@ -131,10 +131,10 @@ def cluster_options(command: F) -> F:
         "--direction",
         default="",
         shell_complete=words("inbound", "outbound"),
-        help="Only clusters of this direction: inbound or outbound.",
+        help="Only clusters whose name has this: inbound or outbound.",
     )(command)
-    command = click.option("--subset", default="", help="Only clusters whose subset contains this.")(command)
-    return click.option("--fqdn", default="", help="Only clusters whose host contains this.")(command)
+    command = click.option("--subset", default="", help="Only clusters whose name has this subset.")(command)
+    return click.option("--fqdn", default="", help="Only clusters whose name has this host, or a part of it.")(command)
 
 
 def place_options(what: str) -> Callable[[F], F]:

@@ -78,7 +78,28 @@ class HashPolicy(Part, frozen=True):
     query_parameter: HashNamed | None = None
 
 
-class WeightedCluster(Part, frozen=True):
+class HeaderPair(Part, frozen=True):
+    key: str = ""
+    value: str = ""
+
+
+class AddedHeader(Part, frozen=True):
+    """HeaderValueOption. ``append``: how it was said before there was an action."""
+
+    header: HeaderPair = HeaderPair()
+    append: bool = True
+    append_action: str = "APPEND_IF_EXISTS_OR_ADD"
+    keep_empty_value: bool = False
+
+
+class RequestHeaders(Part, frozen=True):
+    """What a level of a route configuration does with the headers of a request."""
+
+    request_headers_to_add: tuple[AddedHeader, ...] = ()
+    request_headers_to_remove: tuple[str, ...] = ()
+
+
+class WeightedCluster(RequestHeaders, frozen=True):
     RAW: ClassVar[frozenset[str]] = frozenset({"typedPerFilterConfig"})
     name: str = ""
     cluster_header: str = ""
@@ -143,7 +164,7 @@ class DirectResponse(Part, frozen=True):
     status: int = 0
 
 
-class Route(Part, frozen=True):
+class Route(RequestHeaders, frozen=True):
     RAW: ClassVar[frozenset[str]] = frozenset({"typedPerFilterConfig"})
     name: str = ""
     match: RouteMatch = RouteMatch()
@@ -154,7 +175,7 @@ class Route(Part, frozen=True):
     typed_per_filter_config: dict[str, Any] = {}
 
 
-class VirtualHost(Part, frozen=True):
+class VirtualHost(RequestHeaders, frozen=True):
     """A virtual host, its routes as they came."""
 
     RAW: ClassVar[frozenset[str]] = frozenset({"routes", "typedPerFilterConfig"})
@@ -170,7 +191,7 @@ class VirtualHost(Part, frozen=True):
     metadata: Metadata = Metadata()
 
 
-class RouteConfiguration(Part, frozen=True):
+class RouteConfiguration(RequestHeaders, frozen=True):
     """A route configuration, its virtual hosts as they came: thousands may share one."""
 
     RAW: ClassVar[frozenset[str]] = frozenset({"virtualHosts", "typedPerFilterConfig"})

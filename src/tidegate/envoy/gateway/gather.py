@@ -12,6 +12,7 @@ from tidegate.envoy.gateway.inputs import Bound, GatewayInput, Passing
 from tidegate.envoy.inputs import CredentialInput, Target
 from tidegate.envoy.security.gather import gather
 from tidegate.envoy.tls import credential_name
+from tidegate.registry.networks import ranges
 from tidegate.scope import choice, credentials, gateways
 from tidegate.scope.proxy import Proxy
 from tidegate.snapshot.world import World
@@ -33,6 +34,7 @@ def gateway_input(world: World, proxy: Proxy, slices: Slices) -> GatewayInput:
         passing=tuple(_passing(world, proxy)) if gateways.passes_unopened(selected) else (),
         credentials=_gathered(world, proxy, selected),
         topology=proxy.topology,
+        internal=ranges(world.mesh_networks),
         unprivileged=proxy.unprivileged,
         security=gather(world, proxy.kind, proxy.labels),
         defaults=slices.listener,

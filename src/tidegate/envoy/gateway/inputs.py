@@ -50,6 +50,8 @@ class GatewayInput(Input, frozen=True, kw_only=True):
     credentials: tuple[CredentialInput, ...] = ()
     """Of servers, and for TLS to other servers."""
     topology: Topology = Topology()
+    internal: tuple[str, ...] = ()
+    """Networks of the mesh, smallest address first."""
     unprivileged: bool = False
     security: SecurityInput = SecurityInput()
     defaults: ListenerDefaults
@@ -66,3 +68,5 @@ class HostInput(Input, frozen=True, kw_only=True):
     """One for each VirtualService and server that has routes for it, in order."""
     tls_only: bool = False
     """Requests in plain text are redirected to https."""
+    attempt_count: bool = True
+    """Servers are told which attempt a request is."""

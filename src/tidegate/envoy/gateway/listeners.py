@@ -5,17 +5,24 @@ from typing import Any
 
 import msgspec
 
-from tidegate.api.networking import L4MatchAttributes, RouteDestination, ServerTLSSettingsMode, VirtualService
+from tidegate.api.networking import (
+    L4MatchAttributes,
+    RouteDestination,
+    ServerTLSSettingsMode,
+    TLSMatchAttributes,
+    VirtualService,
+)
 from tidegate.api.objects import Object
-from tidegate.envoy import accesslog, chains, filters, matches, protos, security
+from tidegate.envoy import accesslog, chains, connections, filters, protos, security
 from tidegate.envoy.gateway import tls
 from tidegate.envoy.gateway.inputs import GatewayInput, Passing
 from tidegate.envoy.gateway.servers import Place, Settled, Slot, bind_of, listener_name, reachable
+from tidegate.envoy.inputs import Target
 from tidegate.envoy.listeners import address, second_wildcard, tls_inspector
 from tidegate.envoy.resource import LISTENER, Decision, Origin, Resource, resource
 from tidegate.envoy.stat_names import stat_name
 from tidegate.kit import hosts, naming
-from tidegate.registry.model import Protocol
+from tidegate.registry.model import Port, Protocol
 from tidegate.scope.gateways import server_hosts
 
 MESH_PROTOCOLS = ("istio", "istio-peer-exchange", "istio-http/1.0", "istio-http/1.1", "istio-h2")
@@ -68,6 +75,8 @@ def _listener(given: GatewayInput, place: Place, made: list[_Chain], decisions: 
         max_connections_to_accept_per_socket_event=protos.u32(1),
         access_log=accesslog.listener_logs(given.defaults.access_log),
     )
+    if (limit := connections.buffer_limit(given.proxy.connections)) is not None:
+        message.per_connection_buffer_limit_bytes.value = limit
     others = second_wildcard(given.proxy) if not place.bind else ()
     message.additional_addresses.extend(
         protos.AdditionalAddress(address=protos.socket_address(other, place.port)) for other in others
@@ -91,7 +100,7 @@ def _message(given: GatewayInput, chain: _Chain) -> Any:
     if chain.protocols:
         message.filter_chain_match.application_protocols.extend(chain.protocols)
     if chain.opened:
-        message.transport_socket.CopyFrom(tls.context(chain.slot, mtls=given.proxy.mtls))
+        message.transport_socket.CopyFrom(tls.context(chain.slot, given.defaults.cluster, mtls=given.proxy.mtls))
     return message
 
 
@@ -113,7 +122,8 @@ def _distinct(found: Iterable[_Chain], decisions: list[Decision]) -> Iterator[_C
             held = next(taken[name, chain.protocols] for name in names if name not in free)
             subject = f"server names {', '.join(n or 'any' for n in names if n not in free)} of {chain.slot.field}"
             decisions.append(Decision(subject, "a server name leads to one place: first wins", *_sides(held, chain)))
-        if not free:
+        passed_on = chain.rule is not None and not chain.opened
+        if not free or (passed_on and free != names):  # a route that is taken in part is not served at all, as by Istio
             continue
         taken.update(((name, chain.protocols), chain) for name in free)
         yield chain if free == names else msgspec.structs.replace(chain, server_names=free)
@@ -128,15 +138,23 @@ def _source(chain: _Chain) -> Any:
 
 
 def _chains(given: GatewayInput, place: Place) -> Iterator[_Chain]:
-    first = place.slots[0]
-    if first.protocol.is_http:
-        yield _Chain(slot=first, filters=[_http(given, place, first)])
-        return
-    for slot in place.slots:
-        if slot.server.tls is not None and slot.server.tls.mode is ServerTLSSettingsMode.AUTO_PASSTHROUGH:
+    for slot in _by_protocol(place):
+        if slot.protocol.is_http:
+            yield _Chain(slot=slot, filters=[_http(given, place, slot)])
+        elif slot.server.tls is not None and slot.server.tls.mode is ServerTLSSettingsMode.AUTO_PASSTHROUGH:
             yield from _unopened(given, slot)
         elif slot.server.tls is None or slot.passes or tls.opens(slot, mtls=given.proxy.mtls):
             yield from _of_server(given, place, slot)
+
+
+def _by_protocol(place: Place) -> Iterator[Slot]:
+    """Servers of one protocol follow each other, as the first of them stands; plain HTTP has one chain for all."""
+    groups: dict[str, list[Slot]] = {}
+    for slot in place.slots:
+        word = slot.server.port.protocol.upper() if slot.server.port is not None else ""
+        groups.setdefault("" if slot.protocol.is_http else word, []).append(slot)
+    for group in groups.values():
+        yield from group[:1] if group[0].protocol.is_http else group
 
 
 def _of_server(given: GatewayInput, place: Place, slot: Slot) -> Iterator[_Chain]:
@@ -160,7 +178,9 @@ def _http(given: GatewayInput, place: Place, slot: Slot) -> Any:
         direction="gateway",
         stat_prefix=name,
         route_name=slot.route_name,
+        grpc_web=slot.protocol is Protocol.GRPC_WEB,
         topology=given.topology,
+        internal=given.internal,
         defaults=given.defaults,
         proxy=given.proxy,
     )
@@ -183,7 +203,7 @@ def _carried(given: GatewayInput, slot: Slot) -> Iterator[_Chain]:
     opened = slot.secured
     for rule in _rules(slot):
         for index, route in enumerate(rule.spec.tcp):
-            if route.route and (not route.match or any(_holds(given, slot, match) for match in route.match)):
+            if route.route and (not route.match or any(_holds(slot, match) for match in route.match)):
                 yield _Chain(
                     slot=slot,
                     filters=_network_filters(given, slot, route.route, rule),
@@ -202,9 +222,8 @@ def _by_server_name(given: GatewayInput, slot: Slot) -> Iterator[_Chain]:
     for rule in _rules(slot):
         for index, route in enumerate(rule.spec.tls):
             for nth, match in enumerate(route.match):
-                holding = matches.holds(match, slot.number, given.proxy, slot.bound.name)
                 names = chains.server_names(match)
-                if holding and route.route and names is not None:
+                if _holds(slot, match) and route.route and names is not None:
                     yield _Chain(
                         slot=slot,
                         filters=_network_filters(given, slot, route.route, rule),
@@ -214,8 +233,9 @@ def _by_server_name(given: GatewayInput, slot: Slot) -> Iterator[_Chain]:
                     )
 
 
-def _holds(given: GatewayInput, slot: Slot, match: L4MatchAttributes) -> bool:
-    return matches.holds(match, slot.number, given.proxy, slot.bound.name)
+def _holds(slot: Slot, match: L4MatchAttributes | TLSMatchAttributes) -> bool:
+    """Istio asks nothing of a gateway itself, its labels or namespace, before it carries bytes."""
+    return match.port in (0, slot.number) and (not match.gateways or slot.bound.name in match.gateways)
 
 
 def _network_filters(
@@ -238,28 +258,35 @@ def _network_filters(
 
 def _unopened(given: GatewayInput, slot: Slot) -> Iterator[_Chain]:
     """A chain for each service and subset that the server's hosts take in: told apart by the server name that the
-    mesh's clients send, which is the cluster's name."""
-    enforced = security.network_filters(given.security)
+    mesh's clients send, which is the cluster's name. Policies are not asked: who calls is seen where TLS ends."""
     for passing in given.passing:
         if not any(hosts.covers(host, passing.service.host) for host in slot.hosts):
             continue
         for port in passing.service.ports:
             if port.protocol is not Protocol.UDP:
                 for subset in _subsets(passing):
-                    name = naming.sni_cluster(port.number, subset, passing.service.host)
-                    pattern = given.defaults.outbound_stat_name
-                    options = filters.TcpOptions(
-                        stat_prefix=stat_name(pattern, name, passing.service, port, subset),
-                        clusters=((name, 0),),
-                        idle_timeout=given.proxy.idle_timeout,
-                        access_log=given.defaults.access_log,
-                    )
-                    yield _Chain(
-                        slot=slot,
-                        filters=[*enforced, filters.tcp_proxy(options)],
-                        server_names=(name,),
-                        protocols=MESH_PROTOCOLS,
-                    )
+                    yield _passed(given, slot, passing, port, subset)
+
+
+def _passed(given: GatewayInput, slot: Slot, passing: Passing, port: Port, subset: str) -> _Chain:
+    service = passing.service
+    name = naming.sni_cluster(port.number, subset, service.host)
+    around = chains.RoutedTcp(
+        targets=(), port=port.number, protocol=port.protocol, defaults=given.defaults, proxy=given.proxy
+    )
+    options = msgspec.structs.replace(
+        chains.direct(around, Target(host=service.host, service=service, rule=passing.rule), subset),
+        stat_prefix=stat_name(given.defaults.outbound_stat_name, name, service, port, subset),
+        clusters=((name, 0),),
+        tunnel=None,
+    )
+    ahead = [filters.mongo_proxy(options.stat_prefix)] if port.protocol is Protocol.MONGO else []
+    return _Chain(
+        slot=slot,
+        filters=[*ahead, filters.tcp_proxy(options)],
+        server_names=(name,),
+        protocols=MESH_PROTOCOLS,
+    )
 
 
 def _subsets(passing: Passing) -> list[str]:

@@ -55,7 +55,7 @@ def hosts_of(given: GatewayInput, slots: Iterable[Slot], targets: dict[str, Targ
         if redirects:
             for host in slot.hosts:
                 found.setdefault(host.lower(), _Host(slot.number, [])).tls_only = True
-    yield from _collapsed(found)
+    yield from _collapsed(found, given.proxy.headers.attempt_count)
 
 
 def _part(
@@ -70,12 +70,13 @@ def _part(
         virtual_service=rule,
         targets=tuple(targets[name] for name in destinations(rule) if name in targets),
         gateway=slot.bound.name,
+        tls=slot.server.tls is not None,
         defaults=given.routes,
         proxy=given.proxy,
     )
 
 
-def _collapsed(found: dict[str, _Host]) -> Iterator[HostInput]:
+def _collapsed(found: dict[str, _Host], attempt_count: bool) -> Iterator[HostInput]:
     """One virtual host for all hosts that have the same routes, named after the longest; exact hosts come first."""
     groups: dict[tuple[object, ...], list[str]] = {}
     for host in sorted(found, key=lambda h: (h.startswith("*"), -len(h), h)):
@@ -89,6 +90,7 @@ def _collapsed(found: dict[str, _Host]) -> Iterator[HostInput]:
             domains=tuple(of_group),
             parts=tuple(there.parts),
             tls_only=there.tls_only,
+            attempt_count=attempt_count,
         )
 
 
@@ -103,7 +105,7 @@ def virtual_host(given: HostInput) -> Resource:
         name=given.name,
         domains=given.domains,
         routes=[route for route, _ in found],
-        include_request_attempt_count=True,
+        include_request_attempt_count=given.attempt_count,
     )
     if given.tls_only:
         message.require_tls = protos.VirtualHost.TlsRequirementType.ALL

@@ -1,7 +1,7 @@
 """Who listens where: the servers of all Gateways that select a proxy, settled port by port.
 
-Servers of plain HTTP share a port and one route configuration; servers with TLS share it by server name. Anything
-else that meets on a port leaves it to the oldest Gateway.
+Servers of plain HTTP share a port and one route configuration; servers with TLS share it by server name, and one of
+plain HTTP or TCP after them takes the rest. Anything else that meets on a port leaves it to the oldest Gateway.
 """
 
 from typing import NamedTuple
@@ -72,6 +72,16 @@ class Slot(msgspec.Struct, frozen=True):
         return tuple(dict.fromkeys(entry.rpartition("/")[2] for entry in self.server.hosts))
 
     @property
+    def claimed_names(self) -> tuple[str, ...]:
+        """Names that no other server with TLS settings on the port may have: server names of TLS, and hosts as they are
+        written where plain HTTP is only redirected."""
+        if self.secured:
+            return tuple(host.lower() for host in self.hosts)
+        written = self.server.hosts if self.server.tls is not None else ()
+        own = f"{self.gateway.ref.namespace}/"
+        return tuple((own + e[2:] if e.startswith("./") else e.removeprefix("*/")).lower() for e in written)
+
+    @property
     def field(self) -> str:
         return f"spec.servers[{self.index}]"
 
@@ -138,26 +148,24 @@ class _Settling:
         if in_the_way is not None:
             self._lose(slot, in_the_way, rule)
             return
-        if slot.secured:
-            self._names.setdefault(at, {}).update((host.lower(), slot) for host in slot.hosts)
+        self._names.setdefault(at, {}).update((name, slot) for name in slot.claimed_names)
         self._places.setdefault(at, Place(slot.server.bind, slot.port, [])).slots.append(slot)
         if slot.route_name:
             self._tables.setdefault(slot.route_name, []).append(slot)
 
     def _conflict(self, slot: Slot, place: Place) -> tuple[Slot | None, str]:
-        first = place.slots[0]
-        if slot.secured and first.secured:
-            same = next((s for s in place.slots if s.route_name and s.route_name == slot.route_name), None)
-            return same, "two servers cannot have one route configuration: oldest wins"
-        if slot.protocol.is_http and first.protocol.is_http:
-            return None, ""
-        return first, "plain HTTP, TLS and other protocols cannot share a port: oldest wins"
+        plain = next((s for s in place.slots if not s.secured), None)
+        if plain is not None:
+            shares = slot.protocol.is_http and plain.protocol.is_http
+            return (None, "") if shares else (plain, "plain HTTP alone joins a server without TLS: oldest wins")
+        if not slot.secured:
+            return None, ""  # it takes what no server name tells
+        same = next((s for s in place.slots if s.route_name and s.route_name == slot.route_name), None)
+        return same, "two servers cannot have one route configuration: oldest wins"
 
     def _same_name(self, slot: Slot, at: tuple[str, int]) -> Slot | None:
-        if not slot.secured:
-            return None
         taken = self._names.get(at, {})
-        return next((taken[host.lower()] for host in slot.hosts if host.lower() in taken), None)
+        return next((taken[name] for name in slot.claimed_names if name in taken), None)
 
     def _lose(self, slot: Slot, winner: Slot, rule: str) -> None:
         at = (slot.server.bind, slot.port)

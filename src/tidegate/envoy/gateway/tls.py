@@ -8,6 +8,7 @@ from typing import Any
 from tidegate.api.networking import ServerTLSSettings, ServerTLSSettingsMode
 from tidegate.envoy import inbound, protos, server_tls, tls
 from tidegate.envoy.gateway.servers import Slot
+from tidegate.envoy.inputs import ClusterDefaults
 
 Mode = ServerTLSSettingsMode
 
@@ -20,16 +21,16 @@ def opens(slot: Slot, *, mtls: bool) -> bool:
     return settings is not None and (mtls or settings.mode is not Mode.ISTIO_MUTUAL)
 
 
-def context(slot: Slot, *, mtls: bool) -> Any:
+def context(slot: Slot, defaults: ClusterDefaults, *, mtls: bool) -> Any:
     """Transport socket of a server that ends TLS. ``mtls``: the agent serves the workload's certificate, and files."""
     settings = slot.server.tls or ServerTLSSettings()
     common = protos.CommonTlsContext(alpn_protocols=_alpn(slot, settings))
     if settings.mode is Mode.ISTIO_MUTUAL:
-        _put_own(common)
+        _put_own(common, settings)
     else:
         server_tls.put_certificates(common, settings, sds=mtls)
         server_tls.put_validation(common, settings, sds=mtls)
-    server_tls.put_params(common, settings)
+        server_tls.put_params(common, settings, defaults)
     required = settings.mode in (Mode.MUTUAL, Mode.ISTIO_MUTUAL)
     found = protos.DownstreamTlsContext(common_tls_context=common, require_client_certificate=protos.boolean(required))
     return tls.tls_socket(found)
@@ -41,7 +42,15 @@ def _alpn(slot: Slot, settings: ServerTLSSettings) -> tuple[str, ...]:
     return inbound.SERVE_HTTP
 
 
-def _put_own(common: Any) -> None:
+def _put_own(common: Any, settings: ServerTLSSettings) -> None:
+    """The workload's own certificate, for clients of the mesh; of these the server may ask for names."""
     common.tls_certificate_sds_secret_configs.append(tls.workload_secret(tls.WORKLOAD_SECRET))
     roots = tls.workload_secret(tls.WORKLOAD_ROOTS)
-    common.combined_validation_context.CopyFrom(tls.combined(protos.CertificateValidationContext(), roots))
+    checked = protos.CertificateValidationContext(
+        match_subject_alt_names=[{"exact": name} for name in settings.subject_alt_names]
+    )
+    if settings.ca_crl:
+        checked.crl.filename = settings.ca_crl
+    if settings.insecure_skip_verify:
+        checked.trust_chain_verification = protos.CertificateValidationContext.ACCEPT_UNTRUSTED
+    common.combined_validation_context.CopyFrom(tls.combined(checked, roots))

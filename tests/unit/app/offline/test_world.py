@@ -199,3 +199,25 @@ class TestVariables:
     def test_a_value_that_is_none(self) -> None:
         with pytest.raises(TidegateError, match="ISTIO_DUAL_STACK: must be true or false"):
             built(variables={"ISTIO_DUAL_STACK": "maybe"})
+
+
+class TestMeshConfigurationFiles:
+    @pytest.mark.parametrize("text", ["", "# nothing\n"])
+    def test_an_empty_one_sets_nothing(self, tmp_path: Path, text: str) -> None:
+        file = tmp_path / "mesh.yaml"
+        file.write_text(text)
+        assert built(SERVICE, mesh_config=file).findings == ()
+
+    @pytest.mark.parametrize(
+        ("text", "told"),
+        [
+            (f"{SERVICE}\n---\n{POD}", "has 2 documents; a mesh configuration is one"),
+            (SERVICE, "is a Service; must be a MeshConfig, or a ConfigMap with the key mesh"),
+            ("[]", "must be a MeshConfig, or a ConfigMap with the key mesh"),
+        ],
+    )
+    def test_what_is_none_is_refused(self, tmp_path: Path, text: str, told: str) -> None:
+        file = tmp_path / "mesh.yaml"
+        file.write_text(text)
+        with pytest.raises(TidegateError, match=told):
+            built(SERVICE, mesh_config=file)

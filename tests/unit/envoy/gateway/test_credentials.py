@@ -52,9 +52,9 @@ class TestWhatIsMade:
         meta = {"name": "roots", "namespace": SPACE, "uid": "u"}
         held = decode.stored({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"ca.crt": "roots"}})
         rule = policy(
-            "edge/p", "p.example", trafficPolicy={"tls": {"mode": "SIMPLE", "credentialName": "configmap://roots"}}
+            "edge/p", "p.example", trafficPolicy={"tls": {"mode": "SIMPLE", "credentialName": "configmap://edge/roots"}}
         )
-        found = Front(gateway("edge/one", server(80, "HTTP")), held, rule).secret("configmap://roots")
+        found = Front(gateway("edge/one", server(80, "HTTP")), held, rule).secret("configmap://edge/roots")
         assert found.validation_context.trusted_ca.inline_bytes == b"roots"
 
     def test_names_of_other_namespaces_have_no_object(self) -> None:

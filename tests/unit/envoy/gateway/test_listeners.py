@@ -7,6 +7,7 @@ import pytest
 from tests.unit.envoy.gateway.front import Front, bound, gateway, manager, own_service, server, simple, tcp, tls, web
 from tests.worlds import entry, made, mesh, policy
 from tidegate.api.mesh import ForwardClientCertDetails, Topology
+from tidegate.envoy import protos
 from tidegate.scope.proxy import ProxyKind
 
 DB = {"destination": {"host": "db.example", "port": {"number": 5432}}}
@@ -99,8 +100,9 @@ class TestTls:
     def test_unverified_clients_are_checked_by_pins_alone(self) -> None:
         given = simple(443, "a.example", mode="MUTUAL", insecureSkipVerify=True, verifyCertificateSpki=["pin"])
         shown = tls(Front(gateway("edge/one", given)).chains("0.0.0.0_443")["a.example"]).common_tls_context
-        assert list(shown.validation_context.verify_certificate_spki) == ["pin"]
-        assert not shown.validation_context.HasField("trusted_ca")
+        checked = shown.combined_validation_context.default_validation_context
+        assert list(checked.verify_certificate_spki) == ["pin"]
+        assert checked.trust_chain_verification == protos.CertificateValidationContext.ACCEPT_UNTRUSTED
 
     def test_mutual_tls_of_the_mesh_is_not_opened_without_a_certificate(self) -> None:
         given = gateway("edge/one", server(443, "HTTPS", "a.example", mode="ISTIO_MUTUAL"))
@@ -110,6 +112,22 @@ class TestTls:
         opened = tls(Front(given, certificates=True).chains("0.0.0.0_443")["a.example"])
         assert opened.common_tls_context.tls_certificate_sds_secret_configs[0].name == "default"
         assert opened.require_client_certificate.value
+
+    def test_tls_defaults_of_the_mesh_hold_where_the_server_says_nothing(self) -> None:
+        config = mesh("tlsDefaults: {minProtocolVersion: TLSV1_3, ecdhCurves: [P-256], cipherSuites: [A]}")
+        own = simple(444, "b.example", minProtocolVersion="TLSV1_2")
+        found = Front(config, gateway("edge/one", simple(443, "a.example"), own))
+        params = tls(found.chains("0.0.0.0_443")["a.example"]).common_tls_context.tls_params
+        assert (list(params.ecdh_curves), list(params.cipher_suites)) == (["P-256"], ["A"])
+        assert params.tls_minimum_protocol_version == protos.TlsParameters.TLSv1_3
+        params = tls(found.chains("0.0.0.0_444")["b.example"]).common_tls_context.tls_params
+        assert params.tls_minimum_protocol_version == protos.TlsParameters.TLSv1_2
+
+    def test_servers_of_mutual_tls_may_ask_for_names(self) -> None:
+        asked = server(443, "HTTPS", "a.example", mode="ISTIO_MUTUAL", subjectAltNames=["spiffe://x"])
+        shown = tls(Front(gateway("edge/one", asked), certificates=True).chains("0.0.0.0_443")["a.example"])
+        checked = shown.common_tls_context.combined_validation_context.default_validation_context
+        assert [n.exact for n in checked.match_subject_alt_names] == ["spiffe://x"]
 
     def test_any_host_needs_no_server_name(self) -> None:
         assert list(Front(gateway("edge/one", simple(443, "*"))).chains("0.0.0.0_443")) == [""]
@@ -162,7 +180,9 @@ class TestBytes:
         found = Front(
             gateway("edge/one", server(443, "TLS", "*.example", mode="PASSTHROUGH")),
             opaque("edge/a", "one", tls_routes=[by_name("a.example", port=443)], host="a.example"),
-            opaque("edge/b", "one", tls_routes=[by_name("a.example", "b.example")], host="*.example"),
+            opaque(
+                "edge/b", "one", tls_routes=[by_name("a.example", "x.example"), by_name("b.example")], host="*.example"
+            ),
             opaque("edge/c", "one", tls_routes=[by_name("c.example", port=444)], host="c.example"),
             opaque("edge/d", "other", tls_routes=[by_name("d.example")], host="d.example"),
         )

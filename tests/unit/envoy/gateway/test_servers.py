@@ -86,10 +86,38 @@ class TestSharing:
         assert list(found.chains("0.0.0.0_443")) == ["a.example"]
         assert "server name" in found.decisions()[0].rule
 
-    def test_plain_http_does_not_join_tls(self) -> None:
+    def test_what_comes_after_tls_takes_what_no_server_name_tells(self) -> None:
         found = Front(gateway("edge/one", simple(443, "a.example"), server(443, "HTTP", "b.example")))
-        assert list(found.chains("0.0.0.0_443")) == ["a.example"]
-        assert found.decisions()[0].losers == (Ref("Gateway", "edge", "one"),)
+        assert list(found.chains("0.0.0.0_443")) == ["a.example", ""]
+        assert found.decisions() == []
+
+    def test_tls_does_not_come_after_a_server_without(self) -> None:
+        young = gateway("edge/young", simple(443, "c.example"), day=2)
+        found = Front(gateway("edge/one", simple(443, "a.example"), server(443, "HTTP", "b.example")), young)
+        assert list(found.chains("0.0.0.0_443")) == ["a.example", ""]
+        assert found.decisions()[0].losers == (Ref("Gateway", "edge", "young"),)
+
+    def test_servers_of_one_protocol_follow_each_other(self) -> None:
+        passed = server(443, "TLS", "b.example", mode="PASSTHROUGH")
+        match, there = [{"sniHosts": ["b.example"]}], [{"destination": {"host": "b.example"}}]
+        rule = made(
+            "VirtualService", "edge/b", hosts=["b.example"], gateways=["one"], tls=[{"match": match, "route": there}]
+        )
+        found = Front(
+            gateway(
+                "edge/one",
+                simple(443, "a.example"),
+                passed,
+                {**simple(443, "c.example"), "port": {"number": 443, "name": "c", "protocol": "HTTPS"}},
+            ),
+            rule,
+        )
+        assert list(found.chains("0.0.0.0_443")) == ["a.example", "c.example", "b.example"]
+
+    def test_redirected_hosts_are_one_servers_alone(self) -> None:
+        redirected = server(80, "HTTP", "*", httpsRedirect=True)
+        found = Front(gateway("edge/young", redirected, day=2), gateway("edge/old", redirected, day=1))
+        assert found.decisions()[0].losers == (Ref("Gateway", "edge", "young"),)
 
 
 def test_a_gateway_made_for_services_listens_where_each_of_them_says() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from tidegate.app.offline import findings
 from tidegate.app.offline.findings import Finding
-from tidegate.app.offline.pitfalls import pods, policies, routes, services
+from tidegate.app.offline.pitfalls import pods, policies, providers, rivals, routes, services
 from tidegate.app.offline.world import Offline
 
 
@@ -16,7 +16,7 @@ def pitfalls(offline: Offline) -> Iterator[Finding]:
     """
     found = {
         (ref, field, text)
-        for judge in (routes.judge, services.judge, policies.judge, pods.judge)
+        for judge in (each.judge for each in (routes, services, policies, pods, rivals, providers))
         for ref, field, text in judge(offline)
     }
     for ref, field, text in sorted(found):

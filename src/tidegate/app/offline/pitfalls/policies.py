@@ -1,6 +1,7 @@
 """Security policies and TLS settings that do not fit the workloads which they hold for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from tidegate.answer.interception import left_alone
 from tidegate.api.networking import ClientTLSSettingsMode
@@ -14,28 +15,37 @@ from tidegate.registry.workloads import TLS_MODE
 from tidegate.scope.authentication import TLS_ISTIO, peer_modes
 from tidegate.snapshot.world import World
 
+Members = Mapping[str, Sequence[Workload]]
+"""Workloads by namespace."""
+
 
 def judge(offline: Offline) -> Iterator[Pitfall]:
     world = offline.hub.world
+    members = _by_namespace(world)
     for group in world.policies("PeerAuthentication").values():
         for peer in group:
-            yield from _peer_ports(world, peer)
+            yield from _peer_ports(world, members, peer)
     for group in world.policies("AuthorizationPolicy").values():
         for policy in group:
-            yield from _operations(world, policy)
+            yield from _operations(world, members, policy)
     yield from _plain_to_strict(world)
     yield from _uncaptured(world)
 
 
-def _selected(world: World, namespace: str, selector: dict[str, str]) -> list[Workload]:
+def _by_namespace(world: World) -> Members:
+    found: dict[str, list[Workload]] = {}
+    for workload in world.workloads.values():
+        found.setdefault(workload.namespace, []).append(workload)
+    return found
+
+
+def _targets(world: World, members: Members, policy: Object[Any]) -> list[ServiceTarget]:
+    """What the workloads serve that a policy's selector means; nothing without one, for it may mean all of a mesh."""
+    selector = labels_selected(policy.spec.selector)
     if not selector:
         return []
-    found = (w for w in world.workloads.values() if w.namespace == namespace)
-    return [w for w in found if selector.items() <= dict(w.labels).items()]
-
-
-def _targets(world: World, namespace: str, selector: dict[str, str]) -> list[ServiceTarget]:
-    return [t for w in _selected(world, namespace, selector) for t in world.targets(w)]
+    found = (w for w in members.get(policy.ref.namespace, ()) if selector.items() <= dict(w.labels).items())
+    return [target for workload in found for target in world.targets(workload)]
 
 
 def _wrong_number(targets: list[ServiceTarget], number: int) -> int:
@@ -45,16 +55,16 @@ def _wrong_number(targets: list[ServiceTarget], number: int) -> int:
     return next((target.endpoint_port for target in targets if target.port.number == number), 0)
 
 
-def _peer_ports(world: World, policy: Object[PeerAuthentication]) -> Iterator[Pitfall]:
-    targets = _targets(world, policy.ref.namespace, labels_selected(policy.spec.selector))
+def _peer_ports(world: World, members: Members, policy: Object[PeerAuthentication]) -> Iterator[Pitfall]:
+    targets = _targets(world, members, policy)
     for port in policy.spec.port_level_mtls or {}:
         if own := _wrong_number(targets, int(port)):
             text = f"{port} is the Service's port; it counts by the workload's own: {own}"
             yield policy.ref, "spec.portLevelMtls", text
 
 
-def _operations(world: World, policy: Object[AuthorizationPolicy]) -> Iterator[Pitfall]:
-    targets = _targets(world, policy.ref.namespace, labels_selected(policy.spec.selector))
+def _operations(world: World, members: Members, policy: Object[AuthorizationPolicy]) -> Iterator[Pitfall]:
+    targets = _targets(world, members, policy)
     bytes_only = bool(targets) and all(target.port.protocol.is_tcp for target in targets)
     for number, rule in enumerate(policy.spec.rules):
         operations = [to.operation for to in rule.to or () if to.operation is not None]

@@ -28,6 +28,7 @@ def judge(offline: Offline) -> Iterator[Pitfall]:
     gateways = {each.ref: each for group in _groups(world) for each in group}
     for rule in world.virtual_services.values():
         yield from _destinations(world, rule)
+        yield from _times(rule)
         yield from _short_hosts(world, rule.ref, rule.spec.hosts)
         if choice.mesh_bound(rule):
             yield from _wrong_layer(world, rule)
@@ -75,6 +76,18 @@ def _mirrors(field: str, part: Any) -> Iterator[tuple[str, Destination]]:
     for position, each in enumerate(part.mirrors):
         if each.destination is not None:
             yield f"{field}.mirrors[{position}].destination", each.destination
+
+
+def _times(rule: Object[VirtualService]) -> Iterator[Pitfall]:
+    """Retries that the time for the whole request leaves no room for."""
+    for number, route in enumerate(rule.spec.http):
+        retries = route.retries
+        if retries is None or not retries.attempts or retries.per_try_timeout is None or route.timeout is None:
+            continue
+        if retries.per_try_timeout >= route.timeout:
+            text = f"{retries.per_try_timeout} for one try is all of the request's timeout of {route.timeout}: a try "
+            field = f"spec.http[{number}].retries.perTryTimeout"
+            yield rule.ref, field, f"{text}that takes too long is the last"
 
 
 # Whom rules speak of

@@ -27,6 +27,7 @@ def judge(offline: Offline) -> Iterator[Pitfall]:
             yield from _entry_port(world, service, ref, port)
     for rule in world.destination_rules.values():
         yield from _empty_subsets(world, rule)
+        yield from _idle_priorities(rule)
 
 
 def _closed(world: World, facts: Mapping[Ref, PodFacts], service: Service, ref: Ref) -> Iterator[Pitfall]:
@@ -88,3 +89,14 @@ def _empty_subsets(world: World, rule: Object[DestinationRule]) -> Iterator[Pitf
                 asked = ", ".join(f"{key}={value}" for key, value in subset.labels.items())
                 text = f"no endpoint of {service.host} has {asked}: requests to subset {subset.name} get 503, flag UH"
                 yield rule.ref, f"spec.subsets[{number}].labels", text
+
+
+def _idle_priorities(rule: Object[DestinationRule]) -> Iterator[Pitfall]:
+    """failoverPriority beside distribute, which decides alone."""
+    subsets = ((f"spec.subsets[{n}].trafficPolicy", each.traffic_policy) for n, each in enumerate(rule.spec.subsets))
+    for field, policy in (("spec.trafficPolicy", rule.spec.traffic_policy), *subsets):
+        balancer = policy.load_balancer if policy is not None else None
+        setting = balancer.locality_lb_setting if balancer is not None else None
+        if setting is not None and setting.distribute and setting.failover_priority:
+            at = f"{field}.loadBalancer.localityLbSetting.failoverPriority"
+            yield rule.ref, at, "does nothing beside distribute, by which every locality has its share"

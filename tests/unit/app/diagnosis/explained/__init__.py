@@ -1,7 +1,8 @@
 """Worlds that users got wrong, and the connections in them: one YAML file for each subject.
 
 A case: title; why (what decides it, in words); mesh (MeshConfig); world (objects in short form); ask (a question, and
-``from``, the proxy); outcome; by (the deciding object); and where they matter cluster, status, endpoints, reason.
+``from``, the proxy); outcome; by (the deciding object); and where they matter cluster, status, endpoints, reason (an
+object that is told below the verdict) and because (a part of what is told there).
 Short forms: ``{Service: web/front, spec: ...}`` has kind, namespace and name in its first key, and ``labels``,
 ``annotations`` and ``age`` (minutes; the larger, the older) beside ``spec``; a Pod has ``ip``; a Service without
 ``clusterIP`` gets one; ``{Endpoints: web/front, ip: [...], ports: {http: 8080}}`` is an EndpointSlice.
