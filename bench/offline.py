@@ -6,6 +6,7 @@ of bench.manifests. Prints one JSON line for each size; ratios compare sizes wit
 """
 
 import argparse
+import gc
 import json
 import statistics
 import time
@@ -18,7 +19,6 @@ from bench import manifests as company
 from bench.core import entry, put
 from tidegate.answer.question import Question
 from tidegate.app.diagnosis.explain import explain, scene
-from tidegate.app.discovery.heap import spare
 from tidegate.app.offline import manifests
 from tidegate.app.offline import world as offline
 from tidegate.app.offline.compile import compile_proxy
@@ -26,6 +26,7 @@ from tidegate.app.offline.dangling import missing_subsets
 from tidegate.app.offline.disputes import disputes
 from tidegate.app.offline.pitfalls import pitfalls
 from tidegate.app.offline.proxyspec import ProxySpec
+from tidegate.cli.manifests import without_collector
 
 SIZES = (100, 1000, 5000)
 EDITS = 20
@@ -85,10 +86,11 @@ def validating(size: int) -> Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sizes", nargs="*", type=int, default=SIZES)
-    spare()  # as the commands do
     rows = []
     for size in parser.parse_args().sizes:
-        rows.append(measure(size))
+        gc.collect()
+        with without_collector():  # as the commands do
+            rows.append(measure(size))
         print(json.dumps(rows[-1]), flush=True)
     first = rows[0]
     for row in rows[1:]:

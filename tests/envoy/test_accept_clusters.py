@@ -158,7 +158,7 @@ def test_clusters_are_accepted(name: str, tmp_path: Path) -> None:
             item, endpoints=tuple(msgspec.structs.replace(e, port_name=item.port.name) for e in item.endpoints)
         )
         made.append(numbered(with_endpoints(item, own), number))
-    made += [special.black_hole(given.defaults()), special.passthrough(given.defaults())]
+    made += [special.black_hole(given.defaults()), special.passthrough(given.defaults(), kind)]
     made.append(special.inbound_passthrough(given.defaults(), kind))
     accepted(tmp_path, made, sds=kind.mtls)
 

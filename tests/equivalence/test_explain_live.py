@@ -10,17 +10,15 @@ import os
 import random
 import shutil
 import time
+from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis import strategies as st
 
-from tests.equivalence.live import gateways, judge, worlds
+from tests.equivalence.live import judge, worlds
+from tests.equivalence.live.drawing import Drawn, drawn
 from tests.equivalence.live.stage import Json, Mode, Stage, staged
-from tidegate.answer.question import Question
 
 pytestmark = [
     pytest.mark.envoy,
@@ -28,28 +26,12 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
     pytest.mark.skipif(shutil.which("iptables-restore") is None, reason="iptables is not installed"),
 ]
-WORLDS: dict[Mode, int] = {"REDIRECT": 17, "TPROXY": 3, "NONE": 3, "ROUTER": 8}
+WORLDS: dict[Mode, int] = {"REDIRECT": 20, "TPROXY": 4, "NONE": 3, "ROUTER": 11}
 """As many worlds of each make; set $TIDEGATE_JUDGE_TIMES for a longer run."""
-CONNECTIONS = 20
 LEAST = 500
 SECONDS = float(os.environ.get("TIDEGATE_JUDGE_SECONDS", "60"))
 """For making a failing world small."""
 FOLDER = Path(__file__).resolve().parents[2] / "build" / "explain-judge"
-
-
-class Drawn(NamedTuple):
-    documents: list[Json]
-    questions: list[Question]
-
-    def __repr__(self) -> str:
-        return "the world that is told above, before it was made small"
-
-
-@st.composite
-def cases(draw: Any, mode: Mode) -> Drawn:
-    documents = draw(gateways.makes() if mode == "ROUTER" else worlds.worlds(mode))
-    asked = gateways.questions(documents) if mode == "ROUTER" else worlds.questions(documents)
-    return Drawn(documents, draw(st.lists(asked, min_size=CONNECTIONS, max_size=CONNECTIONS, unique_by=repr)))
 
 
 def test_connections_end_as_explain_says(request: pytest.FixtureRequest) -> None:
@@ -66,35 +48,30 @@ def test_connections_end_as_explain_says(request: pytest.FixtureRequest) -> None
 
 def played(stage: Stage, number: int) -> int:
     """Worlds of one make, and how many connections went through them."""
-    count, tally = 0, dict[str, int]()
+    count, tally = 0, Counter[str]()
 
-    @seed(number)
-    @settings(
-        max_examples=int(WORLDS[stage.mode] * float(os.environ.get("TIDEGATE_JUDGE_TIMES", "1"))),
-        phases=[Phase.generate],
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(cases(stage.mode))
     def run(case: Drawn) -> None:
         nonlocal count
-        documents, questions = case
-        try:
-            found = judge.judged(stage, documents, questions, count)
-        except AssertionError as error:  # Envoy does not run the world
-            pytest.fail(f"--hypothesis-seed={number}: {error}\n{kept(documents)}", pytrace=False)
+        found = judged(stage, case, count, number)
         count += len(found)
-        for each in found:
-            kind = each.ours.ends[0].kind if each.ours.ends else "bypassed"
-            tally[kind] = tally.get(kind, 0) + 1
-        for each in found:
-            if each.wrong:
-                pytest.fail(told(stage, documents, each, number), pytrace=False)
+        tally.update(each.ours.ends[0].kind if each.ours.ends else "bypassed" for each in found)
 
-    run()
-    print(f"{stage.mode}: {count} connections: {tally}")
+    for world in range(int(WORLDS[stage.mode] * float(os.environ.get("TIDEGATE_JUDGE_TIMES", "1")))):
+        drawn(stage.mode, f"{number} {stage.mode} {world}", run)
+    print(f"{stage.mode}: {count} connections: {dict(tally)}")
     return count
+
+
+def judged(stage: Stage, case: Drawn, first: int, number: int) -> list[judge.Case]:
+    """All connections of a world, which end as explain says."""
+    try:
+        found = judge.judged(stage, case.documents, case.questions, first)
+    except AssertionError as error:  # Envoy does not run the world
+        pytest.fail(f"--hypothesis-seed={number}: {error}\n{kept(case.documents)}", pytrace=False)
+    for each in found:
+        if each.wrong:
+            pytest.fail(told(stage, case.documents, each, number), pytrace=False)
+    return found
 
 
 def told(stage: Stage, documents: list[Json], case: judge.Case, number: int) -> str:

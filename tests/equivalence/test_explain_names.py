@@ -2,12 +2,18 @@
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from tests.equivalence.live.drawing import Drawn, drawn
+from tests.equivalence.live.judge import World
+from tests.equivalence.live.stage import Mode
+from tests.equivalence.live.worlds import as_yaml
+from tidegate.answer.question import ask
 from tidegate.explain.config import EnvoyConfig, read_config
 from tidegate.explain.connection import Connection, HttpRequest, TlsHello
 from tidegate.explain.interpret import interpret
@@ -15,14 +21,15 @@ from tidegate.explain.trace import Trace
 
 pytestmark = pytest.mark.conformance
 NAMES = """
-name cluster clusterName routeConfigName serviceName statPrefix altStatName serverListenerName
-cluster_name route_config_name service_name stat_prefix alt_stat_name server_listener_name
+name cluster clusterName routeConfigName serviceName statPrefix altStatName serverListenerName providerName
+requirementName cluster_name route_config_name service_name stat_prefix alt_stat_name server_listener_name
+provider_name requirement_name
 """
 NAMING = frozenset(NAMES.split())
 """Fields that hold a name that somebody gave."""
 MAPS = """
-typedPerFilterConfig typedExtensionProtocolOptions policies providers
-typed_per_filter_config typed_extension_protocol_options
+typedPerFilterConfig typedExtensionProtocolOptions policies providers requirementMap
+typed_per_filter_config typed_extension_protocol_options requirement_map
 """
 KEYED = frozenset(MAPS.split())
 """Maps by such names."""
@@ -109,7 +116,8 @@ def connections(config: EnvoyConfig, dice: random.Random) -> list[Connection]:
             else None
         )
         path = dice.choice(("/", "/api/v1", "/admin"))
-        http = HttpRequest(authority=dice.choice(hosts), path=path) if dice.random() < 0.8 else None
+        headers = dice.choice(((), (), (("authorization", "Bearer nonsense"),)))
+        http = HttpRequest(authority=dice.choice(hosts), path=path, headers=headers) if dice.random() < 0.8 else None
         found.append(Connection(direction, ip, port, source_ip="10.244.0.9", tls=tls, http=http))  # type: ignore[arg-type]
     return found
 
@@ -119,14 +127,40 @@ def dumps(shared: Path) -> list[Path]:
     return sorted(path for pattern in patterns for path in shared.glob(pattern))
 
 
+def judged(whole: Any, seed: int, asked: Callable[[EnvoyConfig], list[Connection]], told: str) -> int:
+    """The same is said of each connection by whichever names; how many there were."""
+    renaming = Renaming(whole, seed)
+    before, after = read_config(whole), read_config(renaming.apply(whole))
+    found = asked(before)
+    for connection in found:
+        expected = bare(interpret(before, connection), renaming.new)
+        assert bare(interpret(after, connection), {}) == expected, f"{told} {connection}"
+    return len(found)
+
+
 def test_names_carry_no_meaning(shared: Path) -> None:
-    dice, judged = random.Random(5), 0
-    for path in dumps(shared):
-        whole = json.loads(path.read_text())
-        renaming = Renaming(whole, seed=judged)
-        before, after = read_config(whole), read_config(renaming.apply(whole))
-        for connection in connections(before, dice):
-            expected = bare(interpret(before, connection), renaming.new)
-            assert bare(interpret(after, connection), {}) == expected, f"{path} {connection}"
-            judged += 1
-    assert judged
+    dice = random.Random(5)
+    counts = [
+        judged(json.loads(path.read_text()), number, lambda config: connections(config, dice), str(path))
+        for number, path in enumerate(dumps(shared))
+    ]
+    assert sum(counts)
+
+
+@pytest.mark.parametrize("mode", ["REDIRECT", "TPROXY", "NONE", "ROUTER"])
+def test_nor_do_those_of_our_own_worlds(mode: Mode) -> None:
+    """Gateways with their secrets, patches, names resolved on demand, policies and tokens among them."""
+    counts = []
+
+    def check(case: Drawn) -> None:
+        world = World(case.documents, "/dev/null")
+        compiled = world.own.compiled
+        questions = [ask(compiled.world, compiled.proxy, each, world.own.names).connection for each in case.questions]
+        dice = random.Random(len(counts))
+        counts.append(
+            judged(world.dump, 1, lambda config: questions + connections(config, dice), as_yaml(case.documents))
+        )
+
+    for number in range(6):
+        drawn(mode, f"names {mode} {number}", check)
+    assert len(counts) == 6 and all(counts)

@@ -29,8 +29,8 @@ KINDS = {
     "tproxy": {"sidecar.istio.io/interceptionMode": "TPROXY"},
 }
 """How the sidecar runs: annotations of the pod."""
-SERVERS = ("server-native", "server-classic", "server-tproxy", "server-nftables")
-NAMES = (*SERVERS, "client-native", "client-classic")
+NAMES = ("native", "classic", "tproxy", "nftables")
+"""Each is a server, and a client of the others."""
 IMAGE = f"localhost/tidegate/proxyv2:{tidegate.__version__}"
 OUTSIDE_PORT = 8000
 
@@ -74,7 +74,7 @@ def told(*words: str | Path) -> str:
 
 @pytest.fixture(scope="module")
 def cluster(running: Node) -> Cluster:
-    """The cluster with a server and a client of each kind."""
+    """The cluster with a pod of each kind."""
     cluster = running.cluster
     roots = {ROOT: (running.state / "pki" / ROOT).read_text()}
     programs = {each.name: each.read_text() for each in PROGRAMS.iterdir() if each.suffix == ".py"}
@@ -82,10 +82,9 @@ def cluster(running: Node) -> Cluster:
         namespace(SHOP, **{"istio-injection": "enabled"}),
         config_map("istio-ca-root-cert", roots),
         config_map("programs", programs),
-        *(each for kind in KINDS for each in server(f"server-{kind}", KINDS[kind])),
-        *(workload(f"client-{kind}", KINDS[kind], ["wait.py"]) for kind in ("native", "classic")),
+        *(each for kind in KINDS for each in server(kind, KINDS[kind])),
     )
-    cluster.kubectl("apply", "-f", "-", stdin=injected_by_hand(server("server-nftables", {})))
+    cluster.kubectl("apply", "-f", "-", stdin=injected_by_hand(server("nftables", {})))
     for name in NAMES:
         cluster.rolled_out(name, SHOP, running.told)
     return cluster
@@ -137,13 +136,13 @@ def pod_of(program: list[str]) -> Json:
     return {"containers": [container], "volumes": [{"name": "programs", "configMap": {"name": "programs"}}]}
 
 
-def get(cluster: Cluster, url: str, client: str = "client-native") -> Json:
+def get(cluster: Cluster, url: str, client: str = "native") -> Json:
     """What a client's request comes to."""
     found: Json = json.loads(cluster.kubectl(*asking(url, client)))
     return found
 
 
-def asking(url: str, client: str = "client-native") -> tuple[str, ...]:
+def asking(url: str, client: str = "native") -> tuple[str, ...]:
     return ("exec", "-n", SHOP, f"deploy/{client}", "-c", "app", "--", PYTHON, "/programs/client.py", url)
 
 
@@ -169,16 +168,16 @@ def test_the_control_plane_has_the_rights_that_it_needs_and_no_others(running: N
     assert [may(*each) for each in others] == ["no"] * len(others)
 
 
-@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_init_step_puts_the_rules_in(cluster: Cluster, name: str) -> None:
     said = logs(cluster, name, "istio-init")
     assert "rules applied and verified" in said
-    assert ("native nftables" in said) is (name == "server-nftables")
+    assert ("native nftables" in said) is (name == "nftables")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_sidecar_runs_where_it_should(cluster: Cluster, kind: str) -> None:
-    (pod,) = pods(cluster, f"server-{kind}")
+    (pod,) = pods(cluster, kind)
     parts = {part: [each["name"] for each in pod["spec"][part]] for part in ("containers", "initContainers")}
     native = kind != "classic"
     assert ("istio-proxy" in parts["initContainers"]) is native
@@ -187,18 +186,27 @@ def test_the_sidecar_runs_where_it_should(cluster: Cluster, kind: str) -> None:
     assert {each["name"]: each["restartCount"] for each in states if each["restartCount"]} == {}
 
 
-@pytest.mark.parametrize("client", ["client-native", "client-classic"])
-@pytest.mark.parametrize("kind", ["native", "classic", "nftables"])
-def test_a_request_passes_both_sidecars(cluster: Cluster, kind: str, client: str) -> None:
-    found = get(cluster, f"http://server-{kind}.{SHOP}.svc.cluster.local/hello", client)
+@pytest.mark.parametrize(
+    ("client", "name"),
+    [
+        ("native", "classic"),
+        ("native", "nftables"),
+        ("classic", "native"),
+        ("classic", "nftables"),
+        ("nftables", "native"),
+        ("tproxy", "native"),
+    ],
+)
+def test_a_request_passes_both_sidecars(cluster: Cluster, client: str, name: str) -> None:
+    found = get(cluster, f"http://{name}.{SHOP}.svc.cluster.local/hello", client)
     assert (found["status"], found["headers"]["server"]) == (200, "envoy")
     assert found["body"]["headers"]["x-envoy-attempt-count"] == "1", "the client's sidecar"
     assert found["body"]["peer"] == "127.0.0.6", "the server's sidecar"
 
 
 def test_tproxy_keeps_the_callers_address(cluster: Cluster) -> None:
-    found = get(cluster, "http://server-tproxy/hello")
-    (client,) = pods(cluster, "client-native")
+    found = get(cluster, "http://tproxy/hello")
+    (client,) = pods(cluster, "native")
     assert (found["status"], found["body"]["peer"]) == (200, client["status"]["podIP"])
     assert found["body"]["headers"]["x-envoy-attempt-count"] == "1"
 
@@ -212,12 +220,12 @@ def test_the_control_plane_knows_the_proxies_by_their_tokens(cluster: Cluster) -
 
 
 def test_probes_reach_the_application(cluster: Cluster) -> None:
-    (pod,) = pods(cluster, "server-classic")
+    (pod,) = pods(cluster, "classic")
     probe = next(each for each in pod["spec"]["containers"] if each["name"] == "app")["readinessProbe"]["httpGet"]
     assert (probe["path"], probe["port"]) == ("/app-health/app/readyz", 15020)
 
     def ready() -> list[bool]:
-        (found,) = pods(cluster, "server-classic")
+        (found,) = pods(cluster, "classic")
         return [each["ready"] for each in found["status"]["containerStatuses"] if each["name"] == "app"]
 
     assert ready() == [True]
@@ -279,7 +287,7 @@ def test_an_object_says_in_its_status_what_is_wrong_with_it(cluster: Cluster) ->
 
 def test_a_job_ends_with_its_application(cluster: Cluster) -> None:
     """The native sidecar is there before the application, and goes after it."""
-    spec = pod_of(["client.py", "http://server-native/job"])
+    spec = pod_of(["client.py", "http://native/job"])
     meta = {"name": "once", "namespace": SHOP}
     quick = {"proxy.istio.io/config": '{"terminationDrainDuration": "1s"}'}
     labelled = {"labels": {"app": "once"}, "annotations": quick}
@@ -292,7 +300,7 @@ def test_a_job_ends_with_its_application(cluster: Cluster) -> None:
 
 def test_requests_outlive_the_deletion_of_their_pods(cluster: Cluster) -> None:
     """The application ends with its last request, and a sidecar not before it."""
-    found = [pods(cluster, name)[0] for name in ("server-native", "server-classic")]
+    found = [pods(cluster, name)[0] for name in ("native", "classic")]
     names = [pod["metadata"]["name"] for pod in found]
     with contextlib.ExitStack() as stack:
         slow = [stack.enter_context(asking_slowly(cluster, pod["status"]["podIP"])) for pod in found]
@@ -307,7 +315,7 @@ def test_requests_outlive_the_deletion_of_their_pods(cluster: Cluster) -> None:
 @contextlib.contextmanager
 def asking_slowly(cluster: Cluster, address: str) -> "Iterator[subprocess.Popen[str]]":
     """A request that takes two seconds, while it is made."""
-    command = cluster.command(*asking(f"http://{address}:8080/slow"))
+    command = cluster.command(*asking(f"http://{address}:8080/slow", "nftables"))
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield process
@@ -318,7 +326,7 @@ def asking_slowly(cluster: Cluster, address: str) -> "Iterator[subprocess.Popen[
 
 def test_what_the_image_holds(cluster: Cluster) -> None:
     def said(*command: str) -> Any:
-        return cluster.tried("exec", "-n", SHOP, "deploy/client-native", "-c", "istio-proxy", "--", *command)
+        return cluster.tried("exec", "-n", SHOP, "deploy/nftables", "-c", "istio-proxy", "--", *command)
 
     assert said("id", "-u").stdout == "1337\n"
     assert "1.40" in said("envoy", "--version").stdout

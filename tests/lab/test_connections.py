@@ -136,10 +136,19 @@ def told(lab: Lab, *arguments: str) -> list[tuple[str, str, str]]:
 
 
 def forget(lab: Lab, workload: str, destination: str) -> None:
-    """Let the kernel drop what it knows of connections to there, as it does two minutes after their end."""
+    """Let the kernel drop what it knows of connections to there, as it does two minutes after their end.
+
+    A last segment that comes later makes it known again.
+    """
     netns = f"/run/netns/tg-{lab.name}-{workload}"
     command = ["nsenter", f"--net={netns}", "--", "conntrack", "-D", "--orig-dst", destination]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=False, capture_output=True)
+
+
+def kept_without_callers(lab: Lab) -> list[tuple[str, str, str]]:
+    for place in (VIP, OUTSIDE_WEB):  # on the same port; what was refused there may have been HTTP for the service
+        forget(lab, "client.front", place)
+    return told(lab, "client.front", "--port", "8000", "--verdict", "pooled")
 
 
 def test_rule_and_why_of_what_is_captured_and_of_what_goes_around(lab):
@@ -153,8 +162,7 @@ def test_rule_and_why_of_what_is_captured_and_of_what_goes_around(lab):
     with held(lab, "client.front", ECHO, uid=1337):
         until(lambda: ("bypassed", *own) in told(lab, "client.front", "--port", "9000"))
     assert lab.probe("client.front").get(f"http://{VIP}:8000/")["status"] == 200
-    forget(lab, "client.front", VIP)
-    pooled = until(lambda: told(lab, "client.front", "--port", "8000", "--verdict", "pooled"))
+    pooled = until(lambda: kept_without_callers(lab))
     assert set(pooled) == {("pooled", *own)}
 
 

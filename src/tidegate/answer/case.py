@@ -6,13 +6,14 @@ import msgspec
 
 from tidegate.answer.absence import Absence, LeftOut, absences, refused, set_aside
 from tidegate.answer.ineffective import ineffective
-from tidegate.answer.intent import Intent
+from tidegate.answer.intent import Intent, declares
 from tidegate.answer.pods import PodFacts
 from tidegate.answer.provenance import config_of, last, policy_of, services_of
 from tidegate.answer.removals import removals
 from tidegate.api.networking import OutboundTrafficPolicyMode
 from tidegate.api.objects import Ref
 from tidegate.explain.connection import Connection
+from tidegate.explain.hosts import without_port
 from tidegate.explain.trace import End, Step, Trace
 from tidegate.kit import hosts
 from tidegate.registry.model import Endpoint, Service, ServiceKey, ServiceTarget
@@ -123,6 +124,9 @@ def _misdeclared(case: Case) -> Iterator[Absence]:
     elif port.protocol.is_tcp and connection.http is not None and _as_http(case) and not _addressed(case, meant):
         words = f"{declared}, and other services have HTTP there: requests are routed by their Host, not to it"
         yield Absence(meant.sources[0], "spec.ports", words)
+    elif _as_http(case) and not declares(meant, without_port(authority(case)), case.world.domain):
+        words = f"is called by Host {authority(case)}, which is no name of it, and HTTP is routed by its Host"
+        yield Absence(meant.sources[0], "", words, strong=False)
     elif connection.http is not None and connection.http.version == "1.0" and not _as_http(case):
         words = f"{declared}, and HTTP/1.0 is not recognised: it is carried as bytes (PILOT_HTTP10 accepts it)"
         yield Absence(meant.sources[0], "spec.ports", words, strong=False)

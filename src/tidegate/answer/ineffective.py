@@ -11,6 +11,7 @@ from tidegate.explain.connection import Connection
 from tidegate.registry.addresses import is_ip
 from tidegate.registry.model import Port, Service
 from tidegate.scope import choice
+from tidegate.scope.egress import egress_listeners
 from tidegate.scope.proxy import ProxyKind
 from tidegate.scope.visibility import visible
 from tidegate.snapshot.world import World
@@ -47,6 +48,10 @@ def _why(
     scopes = rule.spec.export_to or world.mesh.default_virtual_service_export_to
     if not visible(rule.spec.export_to or None, scopes, rule.ref.namespace, kind.namespace):
         return "spec.exportTo", f"is not shown to namespace {kind.namespace} by exportTo ({', '.join(scopes)})"
+    sidecar = choice.sidecar(world, kind.namespace, kind.labels)
+    listeners = egress_listeners(sidecar, kind.namespace)
+    if not any(each.imports_virtual_service(rule.ref.namespace, rule.spec.hosts) for each in listeners):
+        return "spec.hosts", f"is not imported by {sidecar.ref}" if sidecar is not None else "is imported by nothing"
     if (asked := _of_other_callers(rule, kind, connection.port)) is not None:
         return asked
     if service is None:

@@ -13,6 +13,7 @@ from tidegate.answer.case import (
     rule_of,
     service_of,
 )
+from tidegate.answer.receiver import receiver_of
 from tidegate.api.networking import H2UpgradePolicy
 from tidegate.api.objects import Ref
 from tidegate.explain.hosts import without_port
@@ -24,6 +25,7 @@ H2_UPGRADE = Ref("MeshConfig", "", "h2UpgradePolicy")
 UPGRADE = Ref("Envoy", "", "upgrade")
 """Stands for what no object decides: Envoy refuses an upgrade that its configuration does not name."""
 _GRPC = "application/grpc"
+_PORTS = "spec.ports"
 
 
 def fault(case: Case, service: Service | None) -> Fault | None:
@@ -37,7 +39,7 @@ def fault(case: Case, service: Service | None) -> Fault | None:
         return (
             "gRPC is sent on as HTTP/1.1, which a gRPC server refuses: the port is not declared grpc",
             owner,
-            "spec.ports",
+            _PORTS,
         )
     if case.connection.direction != "outbound" or far.protocol != "h2" or request.version == "2":
         return None
@@ -70,12 +72,18 @@ def foreign_host(case: Case) -> Iterator[Absence]:
 
 def unproxied(case: Case) -> Fault | None:
     """A request for a forward proxy comes to a port that is declared HTTP: routes do not answer CONNECT."""
-    request, meant = case.connection.http, case.intent.preferred
-    port = meant.port(case.connection.port) if meant is not None else None
-    if request is None or request.method != "CONNECT" or meant is None or port is None or not meant.sources:
+    request, meant, number = case.connection.http, case.intent.preferred, case.connection.port
+    if request is None or request.method != "CONNECT":
         return None
-    words = f"CONNECT is for a forward proxy, and port {port.number} is declared {port.protocol}: declare it TCP"
-    return words, meant.sources[0], "spec.ports"
+    port = meant.port(number) if meant is not None else None
+    if meant is not None and port is not None and meant.sources:
+        words = f"CONNECT is for a forward proxy, and port {number} is declared {port.protocol}: declare it TCP"
+        return words, meant.sources[0], _PORTS
+    taker = receiver_of(case)
+    words = (
+        f"CONNECT is for a forward proxy, and {taker} makes HTTP on port {number} a matter of routes, for all addresses"
+    )
+    return words, taker, _PORTS if taker.kind in ("Service", "ServiceEntry") else ""
 
 
 def _declared_http1(case: Case, service: Service) -> bool:

@@ -7,6 +7,7 @@ from tidegate.answer.case import Case, egress_policy, inbound_policy, targets_of
 from tidegate.answer.gateways import gateway_of
 from tidegate.api.objects import Ref
 from tidegate.api.security import MutualTLSMode
+from tidegate.registry.model import Protocol
 from tidegate.scope.authentication import peer_modes
 from tidegate.scope.visibility import visible
 
@@ -26,8 +27,16 @@ def detecting(case: Case) -> Iterator[Absence]:
             words = "takes mutual TLS and plain text, told apart by the first bytes: STRICT or DISABLE waits for none"
             yield Absence(inbound_policy(case), "spec.mtls", words, strong=False)
         return
-    words = f"has port {case.connection.port} without a protocol: name it tcp-…, or set appProtocol or protocol to TCP"
-    yield Absence(receiver_of(case), "spec.ports", words, strong=False)
+    taker, number = receiver_of(case), case.connection.port
+    words = f"has port {number} {_spoken(case, taker)}: where the server speaks first it has to be TCP"
+    yield Absence(taker, "spec.ports", f"{words} (name tcp-…, appProtocol or protocol)", strong=False)
+
+
+def _spoken(case: Case, taker: Ref) -> str:
+    """What the taker's port is declared to speak."""
+    ports = (s.port(case.connection.port) for s in case.world.services.values() if taker in s.sources)
+    declared = next((port.protocol for port in ports if port is not None), Protocol.AUTO)
+    return f"declared {declared}" if declared is not Protocol.AUTO else "without a protocol"
 
 
 def receiver_of(case: Case) -> Ref:

@@ -11,7 +11,7 @@ import msgspec
 from tidegate.answer.case import Case
 from tidegate.answer.origins import Origins, Place, Source
 from tidegate.answer.provenance import last
-from tidegate.answer.question import Asked
+from tidegate.answer.question import SOMEWHERE, Asked
 from tidegate.answer.tls import MTLS
 from tidegate.answer.verdict import Outcome, Verdict, verdict
 from tidegate.api.objects import Ref
@@ -188,7 +188,13 @@ def report(case: Case, asked: Asked, origins: Origins, place: Place, captured: C
             Reason(object=str(r.ref), field=r.field, words=r.words, at=place(r.ref, r.field)) for r in found.reasons
         ),
         unknown=tuple(f"{each.where}: {each.why}" for each in case.trace.unknown),
+        assumed=tuple(_assumed(asked)),
     )
+
+
+def _assumed(asked: Asked) -> Iterator[str]:
+    if asked.connection.ip == SOMEWHERE and not asked.known_address:
+        yield f"{SOMEWHERE} stands for the address of {asked.question.to}, which only DNS knows; --ip gives it"
 
 
 def _field(deciding: Ref, steps: Iterable[ReportStep]) -> str:
@@ -254,11 +260,17 @@ def _untouched(asked: Asked, proxy: str, words: str, source: Source, place: Plac
     )
 
 
-def unresolved(asked: Asked, proxy: Proxy, place: Place) -> Report:
-    """The answer for a name that nobody resolves."""
+def unresolved(asked: Asked, proxy: Proxy, place: Place, near: Iterable[str] = ()) -> Report:
+    """The answer for a name that nobody resolves. near: declared hosts of a like name."""
     service = asked.intent.services[0] if asked.intent.services else None
     deciding = service.sources[0] if service is not None else _workload(proxy.name)
     why = f"{deciding} declares it and gives it no address" if service is not None else "nothing declares it"
+    if service is not None and service.headless:
+        why = f"{deciding} is headless, and no member of it is ready"
+    if service is None and (listed := ", ".join(near)):
+        why += f" for namespace {proxy.kind.namespace}; there is {listed}"
+    if service is not None and (service.addresses or service.auto_addresses):
+        why = f"{deciding} gives it an address, which only a proxy that answers DNS tells (ISTIO_META_DNS_CAPTURE)"
     return Report(
         schema=SCHEMA,
         outcome=Outcome.NAME_NOT_RESOLVED,

@@ -11,10 +11,9 @@ from typing import Any
 
 import msgspec
 
-from tidegate.answer import denials, emptiness, gateways, protocols, reach, strangers, subsets, taking, tls
+from tidegate.answer import denials, emptiness, gateways, localities, protocols, reach, strangers, subsets, taking, tls
 from tidegate.answer.absence import PORTS, Absence, absences
 from tidegate.answer.case import (
-    LOCALITY,
     Case,
     Fault,
     authority,
@@ -24,7 +23,6 @@ from tidegate.answer.case import (
     idle,
     inbound_policy,
     owner_of,
-    policy_rule,
     reasons,
     registered_only,
     rule_of,
@@ -39,7 +37,7 @@ from tidegate.api.security import Action
 from tidegate.explain.hosts import without_port
 from tidegate.kit import hosts, naming
 from tidegate.registry.addresses import is_ip
-from tidegate.registry.model import Endpoint, Registry, Resolution, Service
+from tidegate.registry.model import Registry, Resolution, Service
 from tidegate.scope import choice
 from tidegate.scope.policies import holding
 
@@ -101,7 +99,12 @@ def verdict(case: Case) -> Verdict:
         return _denied(case)
     if kind in ("protocol_error", "tls_error"):
         return _refused(case)
-    return _said(case, Outcome.UNKNOWN, case.end.why, rule_of(case) or owner_of(case) or receiver_of(case))
+    return _said(
+        case,
+        Outcome.UNKNOWN,
+        f"is not known to end: {case.end.why}",
+        rule_of(case) or owner_of(case) or receiver_of(case),
+    )
 
 
 def _said(case: Case, outcome: Outcome, words: str, deciding: Ref, field: str = "") -> Verdict:
@@ -121,12 +124,29 @@ def _forwarded(case: Case) -> Verdict:
         return _forwarded_unmanaged(case)
     if end.cluster_type == "STATIC" and not end.endpoints:
         return _closed(case)
+    if (proxied := _by_egress_proxy(case)) is not None:
+        return _said(case, Outcome.REACHES, f"goes to {end.cluster}, as all that is unknown", *proxied)
     for outcome, judge in _FAULTS:
         fault = judge(case, service)
         if fault is not None:
-            found = _said(case, outcome, *fault)
+            words, deciding, field = fault
+            found = _said(case, outcome, _LEADS.get(outcome, "") + words, deciding, field)
             return _because(found, taking.taken(case)) if outcome is Outcome.CAPTURED_BY_OTHER else found
     return _reached(case, _sender(case))
+
+
+def _by_egress_proxy(case: Case) -> tuple[Ref, str] | None:
+    """The Sidecar that sends what is not registered to a proxy, where it does so with this."""
+    sidecar = choice.sidecar(case.world, case.proxy.kind.namespace, case.proxy.labels)
+    parsed = naming.parse_cluster(case.end.cluster)
+    policy = sidecar.spec.outbound_traffic_policy if sidecar is not None else None
+    proxy = policy.egress_proxy if policy is not None else None
+    if sidecar is None or proxy is None or parsed is None or case.connection.direction != "outbound":
+        return None
+    host = hosts.resolve_short(proxy.host, case.proxy.kind.namespace, case.world.domain)
+    same = parsed.host == host and parsed.subset == proxy.subset
+    unmeant = parsed.host.lower() not in case.intent.hosts and rule_of(case) is None
+    return (sidecar.ref, "spec.outboundTrafficPolicy") if same and unmeant else None
 
 
 def _reached(case: Case, deciding: Ref) -> Verdict:
@@ -152,20 +172,25 @@ def _captured(case: Case, service: Service | None) -> Fault | None:
     return None
 
 
-def _stuck(case: Case, service: Service | None) -> Fault | None:
-    locality = _stuck_locality(case, service) if service is not None else None
-    return (*locality, "") if locality is not None else None
-
-
 _FAULTS: tuple[tuple[Outcome, Callable[[Case, Service | None], Fault | None]], ...] = (
     (Outcome.TLS_MISMATCH, tls.fault),
     (Outcome.CAPTURED_BY_OTHER, _captured),
     (Outcome.WRONG_ENDPOINTS, strangers.fault),
     (Outcome.UPSTREAM_UNREACHABLE, reach.fault),
     (Outcome.PROTOCOL_ERROR, protocols.fault),
-    (Outcome.NO_FAILOVER, _stuck),
+    (Outcome.NO_FAILOVER, localities.fault),
 )
 """What may be wrong with a connection that the proxy does send on, the first that holds being told."""
+
+
+_LEADS = {
+    Outcome.TLS_MISMATCH: "fails: ",
+    Outcome.WRONG_ENDPOINTS: "may meet a wrong server: ",
+    Outcome.UPSTREAM_UNREACHABLE: "fails: ",
+    Outcome.PROTOCOL_ERROR: "fails: ",
+    Outcome.NO_FAILOVER: "has no failover: ",
+}
+"""With what the sentence about a connection begins whose fault is told of something else than the connection."""
 
 
 def _forwarded_unmanaged(case: Case) -> Verdict:
@@ -173,7 +198,8 @@ def _forwarded_unmanaged(case: Case) -> Verdict:
     end, inbound = case.end, case.connection.direction == "inbound"
     rule = rule_of(case)
     if inbound and (fault := reach.inbound_fault(case)) is not None:
-        return _said(case, Outcome.UPSTREAM_UNREACHABLE, *fault)
+        words, deciding, field = fault
+        return _said(case, Outcome.UPSTREAM_UNREACHABLE, f"fails: {words}", deciding, field)
     if end.cluster_type != "ORIGINAL_DST":
         return _reached(case, rule or _received(case))
     deciding, field = (_received(case), "") if inbound else blamed(case)
@@ -242,51 +268,17 @@ def _foreign(case: Case, service: Service) -> bool:
     return service.external and service.namespace not in mine and not service.addresses and not is_ip(case.intent.to)
 
 
-# Locality
-
-
-def _stuck_locality(case: Case, service: Service) -> tuple[str, Ref] | None:
-    """Failover that is asked for and cannot happen: nothing ever calls an endpoint unhealthy, or weights by locality
-    leave the others out for good."""
-    rule = choice.destination_rule(case.world, case.proxy.kind, service)
-    setting, deciding = case.world.mesh.locality_lb_setting, LOCALITY
-    policy = rule.spec.traffic_policy if rule is not None else None
-    if rule is not None and policy is not None and policy.load_balancer is not None:
-        own = policy.load_balancer.locality_lb_setting
-        setting, deciding = (own, rule.ref) if own is not None else (setting, deciding)
-    if setting is None or setting.enabled is False:
-        return None
-    every = case.world.endpoints.get(service.key, ())
-    if len({end.locality for end in every}) < 2:
-        return None
-    detects = policy is not None and policy.outlier_detection is not None
-    if setting.distribute and detects and len(case.end.endpoints) < len(_of_port(case, every)):
-        return (
-            "endpoints elsewhere are never used: distribute leaves them out, and there is no failover with it",
-            deciding,
-        )
-    if not detects and (setting.failover or setting.failover_priority):
-        return "endpoints elsewhere are never used in its stead: failover needs outlierDetection", deciding
-    return None
-
-
-def _of_port(case: Case, ends: Iterable[Endpoint]) -> list[Endpoint]:
-    """Endpoints of the port that the chosen ones serve."""
-    names = {end.port_name for end in ends if f"{end.address}:{end.port}" in {e.address for e in case.end.endpoints}}
-    return [end for end in ends if end.port_name in names]
-
-
 # Not forwarded
 
 
 def _closed(case: Case) -> Verdict:
     end = case.end
     if cluster_services(case):
-        deciding = owner_of(case) or rule_of(case) or egress_policy(case)
-        found = _said(case, Outcome.NO_ENDPOINTS, f"{end.cluster} has no endpoint", _distributor(case) or deciding)
+        deciding = localities.distributor(case) or owner_of(case) or rule_of(case) or egress_policy(case)
+        found = _said(case, Outcome.NO_ENDPOINTS, f"finds nobody: {end.cluster} has no endpoint", deciding)
         return _because(found, emptiness.empty(case))
     if end.kind == "closed" and not end.cluster:
-        return _said(case, Outcome.BLACKHOLE, end.why, rule_of(case) or egress_policy(case))
+        return _said(case, Outcome.BLACKHOLE, f"is closed: {end.why}", rule_of(case) or egress_policy(case))
     deciding, field = blamed(case)
     if end.kind in ("no_listener", "dropped"):
         return _said(case, Outcome.BLACKHOLE, f"is taken by nobody: {end.why}", deciding, field)
@@ -300,15 +292,6 @@ def _unregistered(case: Case, what: str) -> str:
     """Why a connection or a request is not let out."""
     mode = " (REGISTRY_ONLY)" if registered_only(case) else ""
     return f"nothing that this proxy knows of matches {what}{mode}"
-
-
-def _distributor(case: Case) -> Ref | None:
-    """The rule whose subset, or whose locality weights, leave no endpoint, where the service has some."""
-    service, rule = service_of(case), policy_rule(case)
-    if service is None or rule is None or not case.world.endpoints.get(service.key):
-        return None
-    parsed = naming.parse_cluster(case.end.cluster)
-    return rule if case.end.endpoints or (parsed is not None and parsed.subset) else None
 
 
 def _answered(case: Case) -> Verdict:
@@ -389,9 +372,11 @@ def _missing(case: Case, wanted: naming.ClusterName) -> Iterator[Absence]:
 def _unrouted(case: Case) -> Verdict:
     direction, end = case.connection.direction, case.end
     if direction != "outbound" and end.kind == "no_filter_chain" and (fault := tls.unaccepted(case)) is not None:
-        return _said(case, Outcome.TLS_MISMATCH, *fault)
+        words, deciding, field = fault
+        return _said(case, Outcome.TLS_MISMATCH, f"fails: {words}", deciding, field)
     if direction == "outbound" and (fault := protocols.unproxied(case)) is not None:
-        return _said(case, Outcome.NO_ROUTE, *fault)
+        words, deciding, field = fault
+        return _said(case, Outcome.NO_ROUTE, f"is refused: {words}", deciding, field)
     rule = rule_of(case) or (unrouted_by(case) if direction == "gateway" else _host_rule(case))
     if rule is None and direction == "inbound":
         rule = inbound_policy(case)
@@ -403,7 +388,7 @@ def _unmatched(case: Case) -> str:
     """With what of the request no route has to do, where it is a route that lacks."""
     end, request = case.end, case.connection.http
     if end.kind != "no_route" or request is None:
-        return end.why
+        return f"is refused: {end.why}"
     asked = f"{request.method} {request.path}"
     return f"is refused with {end.http_status or 404}: no route for {authority(case)} takes {asked}"
 
@@ -428,11 +413,13 @@ def _refused(case: Case) -> Verdict:
     unopened = hello is not None and last(end.steps, "downstream_tls") is None
     if end.kind == "protocol_error" and unopened and (case.connection.direction == "gateway" or _mesh_hello(case)):
         deciding = gateway_of(case) or inbound_policy(case)
-        return _said(case, Outcome.TLS_MISMATCH, f"TLS comes to a port that takes plain text: {end.why}", deciding)
+        return _said(
+            case, Outcome.TLS_MISMATCH, f"fails: TLS comes to a port that takes plain text ({end.why})", deciding
+        )
     if end.kind == "tls_error":
         deciding = inbound_policy(case) if inbound else gateway_of(case) or receiver_of(case)
-        return _said(case, Outcome.TLS_MISMATCH, end.why, deciding)
-    fault = protocols.upgrade(case) or (end.why, rule_of(case) or owner_of(case) or receiver_of(case), "")
+        return _said(case, Outcome.TLS_MISMATCH, f"fails: {end.why}", deciding)
+    fault = protocols.upgrade(case) or (f"fails: {end.why}", rule_of(case) or owner_of(case) or receiver_of(case), "")
     return _said(case, Outcome.PROTOCOL_ERROR, *fault)
 
 

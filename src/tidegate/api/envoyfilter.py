@@ -160,7 +160,7 @@ class WaypointFilterMatch(Message, frozen=True):
 class WaypointMatch(Message, frozen=True):
     """networking.v1alpha3.EnvoyFilter.WaypointMatch."""
 
-    port_number: Annotated[UInt32, doc("port")] = 0
+    port_number: Annotated[UInt32, doc("port", minimum=1)] = 0
     route: Annotated[WaypointRouteMatch | None, doc("route")] = None
     filter: Annotated[WaypointFilterMatch | None, doc("filter")] = None
 

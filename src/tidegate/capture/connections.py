@@ -294,7 +294,9 @@ class _Join:
 
     def _asking(self, flow: Flow) -> tuple[int | None, int | None]:
         """Whose connection it is, as packet rules ask."""
-        socket = None if self._arrives(flow) else self._socket(flow)
+        return self._user(None if self._arrives(flow) else self._socket(flow))
+
+    def _user(self, socket: Socket | None) -> tuple[int | None, int | None]:
         if socket is None or not socket.inode:
             return None, None
         owner = self._seen.owners.get(socket.inode)
@@ -311,6 +313,7 @@ class _Join:
         arrives = socket.local.port in self._listening
         ends = (socket.remote, socket.local) if arrives else (socket.local, socket.remote)
         of_envoy = self._has(socket) if socket.inode else None
+        user, group = self._user(None if arrives else socket)
         return Connection(
             direction="inbound" if arrives else "outbound",
             protocol="tcp",
@@ -321,6 +324,8 @@ class _Join:
             legs=1,
             upstream=(),
             verdict=self._around(socket.local.port, arrives, of_envoy, socket.state),
+            user=user,
+            group=group,
         )
 
 

@@ -13,7 +13,7 @@ from tidegate.cli.manifests import (
     manifest_options,
     settings,
     sign_of_life,
-    sparing_collector,
+    without_collector,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="An Envoy configuration dump as JSON or YAML, or the tables of proxy-config.",
 )
-@sparing_collector()
+@without_collector()
 def compile_command(
     paths: tuple[str, ...], proxy: str, proxy_spec: Path | None, certificates: bool, output: str, **where: Any
 ) -> None:

@@ -8,7 +8,7 @@ import click
 
 from tidegate.cli.explain_question import PROTOCOLS
 from tidegate.cli.labs import api_server, lab_options
-from tidegate.cli.manifests import PROXIED, complete_named, optional_manifests, settings, sparing_collector
+from tidegate.cli.manifests import PROXIED, complete_named, optional_manifests, settings, without_collector
 from tidegate.cli.options import complete_workload
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _complete_proxy(ctx: click.Context, parameter: click.Parameter, incomplete: 
 )
 @lab_options
 @click.option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True)
-@sparing_collector()
+@without_collector()
 def explain(output: str, **given: Any) -> None:
     """Tell what becomes of one connection: the verdict, each decision, the line that made it, and who lost.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tidegate.cli.manifests import manifest_options, settings, sign_of_life, sparing_collector
+from tidegate.cli.manifests import manifest_options, settings, sign_of_life, without_collector
 from tidegate.cli.options import output_option
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _OURS = "and tidegate's own mesh does not yet"
     help="Also list the fields that are Istio's and that tidegate's own mesh does not act on yet.",
 )
 @output_option
-@sparing_collector()
+@without_collector()
 def validate(paths: tuple[str, ...], fail_on: str, limits: bool, output: str, **where: Any) -> None:
     """Tell every error and warning of manifests with file and line, without a server.
 

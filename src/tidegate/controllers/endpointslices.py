@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tidegate.controllers.plan import Action
+from tidegate.kit.addresses import is_ip
 from tidegate.store.model import Json
 
 SERVICE_NAME, MANAGED_BY = "kubernetes.io/service-name", "endpointslice.kubernetes.io/managed-by"
@@ -70,7 +71,7 @@ def _is_mirrored(endpoints: Json) -> bool:
 
 
 def _from_pods(service: Json, pods: Iterable[Json]) -> Wanted:
-    families = service["spec"].get("ipFamilies") or ["IPv4"]
+    families = service["spec"].get("ipFamilies") or _families_of(service) or ["IPv4"]
     wanted: Wanted = {}
     for pod in sorted(pods, key=lambda p: str(p["metadata"]["name"])):
         ports = _pod_ports(service, pod)
@@ -81,6 +82,13 @@ def _from_pods(service: Json, pods: Iterable[Json]) -> Wanted:
                 group = Group(family, tuple(json.dumps(p, sort_keys=True) for p in ports))
                 wanted.setdefault(group, []).append(_pod_endpoint(service, pod, address))
     return wanted
+
+
+def _families_of(service: Json) -> list[str]:
+    """The families of a Service's addresses, where it does not name them itself."""
+    spec = service["spec"]
+    listed = spec.get("clusterIPs") or [spec.get("clusterIP")]
+    return [_family(str(each)) for each in listed if each and is_ip(str(each))]
 
 
 def _has_network(pod: Json) -> bool:

@@ -18,7 +18,7 @@ OUTPUTS = ("short", "json", "yaml")
 
 
 def listeners(dump: Dump, output: str, keep: tables.ListenerFilter, *, verbose: bool = True, name: str = "") -> str:
-    found = [each for each in whole.some(dump.listeners(), "listeners") if not name or each.name == name]
+    found = [each for each in dump.listeners() if not name or each.name == name]
     if output != "short":
         names = {each.name for each in found if keep.keeps(each)}
         return structured(tables.kept_raw(dump.raw_listeners(), names), output)
@@ -28,7 +28,7 @@ def listeners(dump: Dump, output: str, keep: tables.ListenerFilter, *, verbose: 
 
 
 def clusters(dump: Dump, output: str, keep: tables.ClusterFilter) -> str:
-    found = whole.some(dump.clusters(), "clusters")
+    found = dump.clusters()
     if output == "short":
         return tables.render(tables.CLUSTER_COLUMNS, tables.cluster_rows(found, keep))
     order = [c.name for c in tables.sort_clusters(c for c in found if keep.keeps(c))]
@@ -37,7 +37,7 @@ def clusters(dump: Dump, output: str, keep: tables.ClusterFilter) -> str:
 
 
 def routes(dump: Dump, output: str, *, name: str = "", verbose: bool = True) -> str:
-    found = whole.some(dump.routes(), "routes")
+    found = dump.routes()
     if output != "short":
         kept = [raw for raw in dump.raw_routes() if not name or raw.get("name", "") == name]
         kept.sort(key=functools.cmp_to_key(lambda a, b: _route_order(a) - _route_order(b)))

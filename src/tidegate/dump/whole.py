@@ -35,7 +35,7 @@ def sections(dump: Dump, keep: Filters, now: datetime.datetime) -> Iterator[tupl
 
 
 def some(found: list[T], what: str) -> list[T]:
-    """The parts of a section. Raises DumpError where there are none: a table of none would look like a filter's."""
+    """The parts of a section. Raises DumpError where there are none: an empty table would look filtered."""
     if not found:
         raise DumpError(f"no {what} found")
     return found

@@ -54,9 +54,10 @@ TCP_LOGGER = "envoy.tcp_grpc_access_log"
 OTEL_LOGGER = "envoy.access_loggers.open_telemetry"
 CEL_FILTER = "envoy.access_loggers.extension_filters.cel"
 
-_STATE = ("upstream_peer", "downstream_peer", "wasm.upstream_peer", "wasm.upstream_peer_id")
-PEER_STATE = (*_STATE, "wasm.downstream_peer", "wasm.downstream_peer_id")
+PEER_STATE = ("upstream_peer", "downstream_peer")
 """What Istio's log services are told of the two sides, where a proxy knows it."""
+_OLD_STATE = ("wasm.upstream_peer", "wasm.upstream_peer_id", "wasm.downstream_peer", "wasm.downstream_peer_id")
+"""The same by its older names, which services of OpenTelemetry are told too."""
 
 _WITHOUT_QUERY = "%REQ_WITHOUT_QUERY("
 
@@ -134,7 +135,7 @@ def _format(settings: AccessLog) -> Any:
 def _provider_file(given: EnvoyFileAccessLogProvider, logger: Logger, settings: AccessLog) -> Any:
     form = given.log_format
     if form is None:
-        written = _format(settings) if logger.of_mesh else _text("")
+        written = _format(settings) if logger.of_mesh and not given.omit_empty_values else _text("")
     elif form.labels is not None:
         written = _json(form.labels or JSON_FORMAT)
     else:
@@ -207,7 +208,8 @@ def _telemetry_service(given: EnvoyOpenTelemetryLogProvider, logger: Logger) -> 
     form = given.log_format
     labels = {key: str(value) for key, value in ((form.labels if form is not None else None) or {}).items()}
     config = protos.OpenTelemetryAccessLogConfig(
-        common_config=_common(logger, given.log_name or "otel_envoy_accesslog", ()), disable_builtin_labels=True
+        common_config=_common(logger, given.log_name or "otel_envoy_accesslog", (*PEER_STATE, *_OLD_STATE)),
+        disable_builtin_labels=True,
     )
     config.body.string_value = (form.text if form is not None else "") or TEXT_FORMAT
     for key, value in sorted(labels.items()):

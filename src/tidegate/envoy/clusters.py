@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from tidegate.api.networking import ClientTLSSettingsMode as Mode
 from tidegate.api.networking import DestinationRule, ProxyProtocolVersion
 from tidegate.api.objects import Object
 from tidegate.envoy import balancing, endpoints, forward_proxy, locality, pool, protos, sessions, tls
@@ -138,10 +139,17 @@ def _dynamic(parts: _Parts) -> Resource | None:
     if given.subset or given.port.protocol not in _DYNAMIC_PROTOCOLS:
         return None
     cluster = protos.Cluster(name=parts.name)
-    cluster.connect_timeout.CopyFrom(protos.duration(given.defaults.connect_timeout))
+    tcp = pool.tcp_of(parts.policy.connection_pool)
+    timeout = tcp.connect_timeout if tcp.connect_timeout is not None else given.defaults.connect_timeout
+    cluster.connect_timeout.CopyFrom(protos.duration(timeout))
+    pool.put_keepalive(cluster, given.defaults.tcp_keepalive, tcp.tcp_keepalive)
     cluster.alt_stat_name = _stat_name(parts)
     cluster.circuit_breakers.CopyFrom(pool.circuit_breakers(parts.policy.connection_pool, parts.policy.retry_budget))
-    cluster.metadata.filter_metadata["istio"].fields["external"].bool_value = True
+    istio = cluster.metadata.filter_metadata["istio"].fields
+    if given.service.external:
+        istio["external"].bool_value = True
+    if given.rule is not None:
+        istio["config"].string_value = config_path(given.rule)
     forward_proxy.put_cluster(cluster, given.service.host, given.proxy)
     refused = _security(parts, cluster)
     return resource(parts.name, CLUSTER, cluster, _origins(parts), _decisions(parts) + refused)
@@ -212,13 +220,14 @@ def _security(parts: _Parts, cluster: Any) -> tuple[Decision, ...]:
     if secured.refused:
         return _refuse(parts, cluster)
     asked = parts.policy.tls
+    if asked is not None and given.rule is not None and asked.mode in (Mode.SIMPLE, Mode.MUTUAL):
+        cluster.metadata.filter_metadata["istio"].fields["alpn_override"].string_value = "false"
     if asked is not None and asked.credential_name and secured is tls.PLAIN and given.rule and not given.sni_dnat:
         return (Decision(f"cluster {parts.name}", tls.NOT_FOR_ALL, given.rule.ref),)
-    if secured.originates:
-        cluster.metadata.filter_metadata["istio"].fields["alpn_override"].string_value = "false"
     if _is_dynamic(given) and not (secured.auto_sni and secured.auto_san_validation):
         forward_proxy.put_cluster(cluster, given.service.host, given.proxy, unchecked=True)
-    _sockets(parts, cluster, secured)
+    if not given.sni_dnat:
+        _sockets(parts, cluster, secured)
     return ()
 
 

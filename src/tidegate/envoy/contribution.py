@@ -13,7 +13,7 @@ import msgspec
 
 from tidegate.api.networking import Destination, HTTPRoute, LoadBalancerSettingsSimple, VirtualService
 from tidegate.api.objects import Object, Ref
-from tidegate.envoy import listeners, names, policy, routes, unregistered
+from tidegate.envoy import listeners, names, peers, policy, routes, unregistered
 from tidegate.envoy.defaults import Slices
 from tidegate.envoy.domains import visible_addresses
 from tidegate.envoy.inputs import ClusterInput, EndpointsInput, Member, Target, VirtualHostInput
@@ -22,7 +22,7 @@ from tidegate.kit.addresses import is_ip
 from tidegate.registry.addresses import is_unix
 from tidegate.registry.model import Endpoint, Port, Protocol, Resolution, Service
 from tidegate.scope import choice
-from tidegate.scope.authentication import TLS_ISTIO, reached_plainly, refuses_by_default
+from tidegate.scope.authentication import reached_plainly, refuses_by_default
 from tidegate.scope.egress import EgressListener
 from tidegate.scope.proxy import Interception, ProxyKind
 from tidegate.snapshot.world import World
@@ -262,12 +262,6 @@ def _as_reached(kind: ProxyKind, service: Service) -> Service:
     return service
 
 
-def _partly_meshed(endpoints: tuple[Endpoint, ...]) -> bool:
-    """Whether what connects to endpoints that it did not choose does so in plain text: unless each of them takes mutual
-    TLS."""
-    return not endpoints or any(e.tls_mode != TLS_ISTIO for e in endpoints)
-
-
 class _Evaluation:
     """One evaluation of a registered host; exists only while it runs."""
 
@@ -280,7 +274,7 @@ class _Evaluation:
         self.endpoints = reached_plainly(around.world, known) if around.kind.mtls else known
         self.plain = around.kind.mtls and refuses_by_default(around.world, first.namespace)
         self.headless = imports[0][1].resolution is Resolution.PASSTHROUGH
-        self.accounts = self._accounts(known)
+        self.accounts = peers.accounts(first, known if around.kind.mtls else (), around.slices.cluster)
         self.refs: set[Ref] = {self.rule.ref} if self.rule else set()
         self.targets: set[str] = set()
         self.wants: set[Want] = set()
@@ -367,20 +361,11 @@ class _Evaluation:
             proxy=self.around.kind,
         )
 
-    def _accounts(self, endpoints: tuple[Endpoint, ...]) -> tuple[str, ...]:
-        """Names of whoever serves the host, on any port: what it says itself, and its endpoints' service accounts."""
-        found = set(self.service.subject_alt_names)
-        if self.around.kind.mtls:
-            domains = self.around.slices.cluster.trust_domain, *self.around.slices.cluster.trust_domain_aliases
-            spaces = {(e.workload_namespace or self.service.namespace, e.service_account) for e in endpoints}
-            found.update(f"spiffe://{d}/ns/{space}/sa/{name}" for space, name in spaces if name for d in domains)
-        return tuple(sorted(found))
-
     def _is_plain(self, port: Port, subset: str, endpoints: tuple[Endpoint, ...]) -> bool:
         if not self.around.kind.mtls or self.plain:
             return self.plain
         unchosen = self.headless or self._passes_through(port, subset)
-        return unchosen and _partly_meshed(endpoints)
+        return unchosen and peers.partly_meshed(endpoints)
 
     def _assignment(self, port: Port, subset: str, endpoints: tuple[Endpoint, ...]) -> EndpointsInput:
         return EndpointsInput(

@@ -37,7 +37,7 @@ def dns_cache(host: str, proxy: ProxyKind) -> Any:
 def lookup_family(proxy: ProxyKind) -> int:
     """Which addresses of a name are asked for."""
     family = protos.Cluster.DnsLookupFamily
-    if proxy.both_families:
+    if proxy.both_families or (proxy.ipv4_beside_ipv6 and not proxy.ipv4):
         return int(family.Value("ALL"))
     return int(family.Value("V4_ONLY" if proxy.ipv4 else "V6_ONLY"))
 

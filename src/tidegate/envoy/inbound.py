@@ -54,7 +54,7 @@ class _Side(msgspec.Struct, frozen=True):
     def of(self, port: InboundPort) -> tuple[Shape, ...]:
         """The ways into one of the workload's ports; TLS of its own is the only way where it has some."""
         if port.tls is not None:
-            return (Shape(TLS, http=port.protocol is Protocol.HTTPS),)
+            return (Shape(TLS, http=port.protocol.is_http),)
         return self.shapes(port.protocol, port.number)
 
 

@@ -66,15 +66,14 @@ class InboundPort(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def ports_of(given: InboundInput) -> tuple[InboundPort, ...]:
-    """Ports in rising order. A Sidecar that lists ingress listeners replaces what services say; without it nothing is
-    listened on where nothing is captured."""
-    sidecar = given.sidecar
-    if sidecar is not None and sidecar.spec.ingress:
-        found = list(_from_sidecar(given, sidecar))
-    elif given.proxy.interception is Interception.NONE:
-        found = []
-    else:
-        found = list(_from_services(given))
+    """Ports in rising order. A Sidecar that lists ingress listeners replaces what services say, or (``merge_ingress``)
+    what they say of the same ports; without it nothing is listened on where nothing is captured."""
+    sidecar, captures = given.sidecar, given.proxy.interception is not Interception.NONE
+    listed = sidecar is not None and bool(sidecar.spec.ingress)
+    found = list(_from_sidecar(given, sidecar)) if sidecar is not None and listed else []
+    if captures and (given.merge_ingress or not listed):
+        taken = {port.number for port in found}
+        found += [port for port in _from_services(given) if port.number not in taken]
     return tuple(sorted(found, key=lambda p: (p.number, p.bind)))
 
 
@@ -150,7 +149,7 @@ def _of_listener(
     ruled = pools[number].value if served and number in pools else None
     return InboundPort(
         number=number,
-        protocol=from_word(listener.port.protocol if listener.port else ""),
+        protocol=_protocol(given, listener),
         bind=listener.bind or given.address or given.proxy.wildcard,
         service_port=number,
         operation=f"{sidecar.ref.name}.{sidecar.ref.namespace}",
@@ -166,6 +165,13 @@ def _of_listener(
         tls=listener.tls if _opens(given, number) else None,
         origin=Origin("", sidecar.ref, f"spec.ingress[{index}]"),
     )
+
+
+def _protocol(given: InboundInput, listener: IstioIngressListener) -> Protocol:
+    """What the port declares; where TLS settings of its own count, what is in the TLS."""
+    declared = from_word(listener.port.protocol if listener.port else "")
+    inside = {Protocol.HTTPS: Protocol.HTTP, Protocol.TLS: Protocol.TCP}
+    return inside.get(declared, declared) if given.ingress_tls and listener.tls is not None else declared
 
 
 def _opens(given: InboundInput, number: int) -> bool:

@@ -318,6 +318,8 @@ class InboundInput(Input, frozen=True, kw_only=True):
     credentials: tuple[CredentialInput, ...] = ()
     """For TLS to other servers."""
     security: SecurityInput = SecurityInput()
+    merge_ingress: bool = False
+    """Ingress listeners are added to the ports of services."""
     ingress_tls: bool = False
     """TLS settings of Sidecar ingress listeners count."""
     defaults: ListenerDefaults

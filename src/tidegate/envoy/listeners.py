@@ -356,8 +356,7 @@ def virtual_outbound(catch_all: CatchAll, defaults: ListenerDefaults, proxy: Pro
         max_connections_to_accept_per_socket_event=protos.u32(1),
     )
     message.additional_addresses.extend(
-        protos.AdditionalAddress(address=protos.socket_address(a, port))
-        for a in (second_wildcard(proxy) if proxy.both_families else ())
+        protos.AdditionalAddress(address=protos.socket_address(a, port)) for a in _other_wildcard(proxy)
     )
     if proxy.interception is Interception.TPROXY:
         message.transparent.value = True
@@ -368,6 +367,13 @@ def virtual_outbound(catch_all: CatchAll, defaults: ListenerDefaults, proxy: Pro
     rest = filters.to_cluster(cluster, defaults, proxy)
     message.filter_chains.add(name=f"{naming.VIRTUAL_OUTBOUND}-catchall-tcp", filters=[rest])
     return resource(naming.VIRTUAL_OUTBOUND, LISTENER, message)
+
+
+def _other_wildcard(proxy: ProxyKind) -> tuple[str, ...]:
+    """Where virtualOutbound listens besides the first family's wildcard address."""
+    if proxy.both_families:
+        return second_wildcard(proxy)
+    return ("0.0.0.0",) if proxy.ipv4_beside_ipv6 and not proxy.ipv4 else ()  # noqa: S104 -- inside the workload
 
 
 def _resolve_any(message: Any, catch_all: CatchAll, defaults: ListenerDefaults, proxy: ProxyKind) -> None:
@@ -404,12 +410,8 @@ def http_proxy(port: int, catch_all: CatchAll, defaults: ListenerDefaults, proxy
         defaults=defaults,
         proxy=proxy,
     )
-    message = protos.Listener(
-        name=name,
-        address=protos.socket_address(bind, port),
-        traffic_direction=protos.TrafficDirection.OUTBOUND,
-        max_connections_to_accept_per_socket_event=protos.u32(1),
-    )
+    message = protos.Listener(name=name, address=protos.socket_address(bind, port))
+    message.MergeFrom(_outbound_settings(False, False, Duration(0), True))
     message.filter_chains.add(
         filters=[filters.http_connection_manager(options)],
         transport_socket_connect_timeout=protos.duration(chains.CONNECT_TIMEOUT),

@@ -64,7 +64,7 @@ def _tracing_defaults(mesh: MeshConfig) -> tuple[str, ...]:
 def _tracer(world: World, said: TracingSettings) -> Tracer:
     """One for a provider that cannot get spans, or whose service is not known, makes none, as at Istio; a name that no
     provider has lets traces begin."""
-    provider = next((p for p in world.mesh.extension_providers if p.name == said.provider), None)
+    provider = named_provider(world.mesh, said.provider)
     to = provider_of(provider)
     host = known_host(world, to.service, to.port) if to is not None else ""
     return Tracer(
@@ -79,6 +79,11 @@ def _tracer(world: World, said: TracingSettings) -> Tracer:
     )
 
 
+def named_provider(mesh: MeshConfig, name: str) -> ExtensionProvider | None:
+    """The first of that name, in any case of letters, as Istio finds it."""
+    return next((each for each in mesh.extension_providers if each.name.lower() == name.lower()), None)
+
+
 def asks_services(mesh: MeshConfig) -> bool:
     """Whether some provider's logs or spans go to a service, so that services coming and going can matter."""
     return any(_service_of(provider) or provider_of(provider) for provider in mesh.extension_providers)
@@ -86,9 +91,8 @@ def asks_services(mesh: MeshConfig) -> bool:
 
 def _loggers(world: World, said: tuple[Logging, ...]) -> Iterator[Logger]:
     """Providers that are no access logs, or whose service is not known, are left out, as Istio does."""
-    known = {provider.name: provider for provider in world.mesh.extension_providers}
     for each in said:
-        provider = known.get(each.provider)
+        provider = named_provider(world.mesh, each.provider)
         if provider is not None and _is_log(provider):
             logger = _logger(world, provider, each.expression)
             if logger is not None:

@@ -18,7 +18,7 @@ from tidegate.envoy import protos
 from tidegate.envoy.inputs import ClusterDefaults, ClusterInput
 from tidegate.kit import naming
 from tidegate.registry.addresses import is_ip
-from tidegate.registry.model import Registry
+from tidegate.registry.model import Registry, Resolution
 
 Mode = ClientTLSSettingsMode
 
@@ -58,8 +58,6 @@ class UpstreamTls(msgspec.Struct, frozen=True):
     """Transport sockets by endpoint: mutual TLS to those that take it, else plain."""
     auto_sni: bool = False
     auto_san_validation: bool = False
-    originates: bool = False
-    """TLS that the application does not know of: ALPN must not be replaced by the mesh's."""
     refused: bool = False
     """Mutual TLS is demanded and the workload has no certificate."""
 
@@ -111,9 +109,13 @@ def _plain_match() -> Any:
 def _mutual(given: ClusterInput, settings: ClientTLSSettings, http2: bool) -> UpstreamTls:
     if not given.proxy.mtls:
         return UpstreamTls(refused=True)
-    sni = settings.sni or naming.sni_cluster(given.port.number, given.subset, given.service.host)
+    by_request = _by_request(given, settings)
+    sni = settings.sni
+    if not sni and not by_request:
+        sni = naming.sni_cluster(given.port.number, given.subset, given.service.host)
     names = settings.subject_alt_names or given.peers
-    return UpstreamTls(socket=tls_socket(_mesh_context(sni, names, http2)))
+    found = UpstreamTls(socket=tls_socket(_mesh_context(sni, names, http2)))
+    return msgspec.structs.replace(found, **by_request)
 
 
 def _mesh_context(sni: str, names: tuple[str, ...], http2: bool) -> Any:
@@ -144,7 +146,15 @@ def _originated(given: ClusterInput, settings: ClientTLSSettings, http2: bool) -
     names = settings.subject_alt_names
     if not names and given.service.registry is Registry.EXTERNAL:
         names = given.peers
-    return originated(settings, names, given.defaults, http2=http2, sds=given.proxy.mtls)
+    found = originated(settings, names, given.defaults, http2=http2, sds=given.proxy.mtls)
+    return msgspec.structs.replace(found, **_by_request(given, settings))
+
+
+def _by_request(given: ClusterInput, settings: ClientTLSSettings) -> dict[str, bool]:
+    """What TLS takes from the request where the request alone names the host."""
+    if given.service.resolution is not Resolution.DYNAMIC_DNS:
+        return {}
+    return {"auto_sni": not settings.sni, "auto_san_validation": not settings.insecure_skip_verify}
 
 
 def originated(
@@ -160,7 +170,6 @@ def originated(
         socket=tls_socket(protos.UpstreamTlsContext(common_tls_context=common, sni=settings.sni)),
         auto_sni=not settings.sni,
         auto_san_validation=not settings.sni and not settings.subject_alt_names and checked,
-        originates=True,
     )
 
 

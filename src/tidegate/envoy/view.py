@@ -125,6 +125,7 @@ def inbound_input(world: World, proxy: Proxy, slices: Slices) -> InboundInput:
         address=proxy.addresses[0] if _needs_address(sidecar) else "",
         credentials=_upstream_credentials(world, proxy),
         security=gather(world, proxy.kind, proxy.labels),
+        merge_ingress=world.features.merge_sidecar_ingress,
         ingress_tls=world.features.tls_on_sidecar_ingress,
         defaults=slices.listener,
         proxy=proxy.kind,

@@ -29,6 +29,12 @@ class HttpRequest(msgspec.Struct, frozen=True):
     def values(self, name: str) -> tuple[str, ...]:
         return tuple(value for key, value in self.headers if key.lower() == name)
 
+    @property
+    def is_grpc(self) -> bool:
+        """By its content type: ``application/grpc``, or that with a message format behind it."""
+        kind = ",".join(self.values("content-type"))
+        return kind == "application/grpc" or kind.startswith("application/grpc+")
+
 
 class Connection(msgspec.Struct, frozen=True):
     """A connection as it is dialled. An HTTP request inside TLS stays opaque unless the proxy ends the TLS."""

@@ -7,7 +7,6 @@ from tidegate.explain.clusters import Result
 from tidegate.explain.connection import HttpRequest
 from tidegate.explain.trace import End
 
-_CONTENT = "application/grpc"
 _UNKNOWN, _UNAVAILABLE = 2, 14
 _STATUS = {
     400: 13,
@@ -23,12 +22,6 @@ _STATUS = {
 
 def answered(found: Result, request: HttpRequest) -> Result:
     """The end with the status that a gRPC client gets, where this is one and the proxy answers."""
-    if not isinstance(found, End) or found.http_status is None or not _is_grpc(request):
+    if not isinstance(found, End) or found.http_status is None or not request.is_grpc:
         return found
     return msgspec.structs.replace(found, grpc_status=_STATUS.get(found.http_status, _UNKNOWN))
-
-
-def _is_grpc(request: HttpRequest) -> bool:
-    """``application/grpc``, or with a message format behind it."""
-    kind = next(iter(request.values("content-type")), "")
-    return kind == _CONTENT or kind.startswith(f"{_CONTENT}+")

@@ -101,7 +101,7 @@ def _conditions(walk: Walk, exchange: Exchange, match: RouteMatch) -> Iterator[t
         for asked in match.query_parameters:
             yield matchers.query(asked, given), f"query parameter {asked.name} does not match"
     if match.grpc is not None:
-        yield _is_grpc(exchange), "is for gRPC"
+        yield exchange.request.is_grpc, "is for gRPC"
     if match.tls_context is not None:
         yield _tls(walk, match.tls_context), "the client's certificate is not as asked for"
     for each_metadata in match.dynamic_metadata:
@@ -121,11 +121,6 @@ def _query(exchange: Exchange) -> dict[str, str]:
         name, _, value = pair.partition("=")
         given.setdefault(unquote(name), unquote(value))
     return given
-
-
-def _is_grpc(exchange: Exchange) -> bool:
-    kind = ",".join(exchange.values("content-type"))
-    return kind == "application/grpc" or kind.startswith("application/grpc+")
 
 
 def _tls(walk: Walk, match: TlsContextMatch) -> bool:

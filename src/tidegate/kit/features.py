@@ -19,6 +19,8 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     """Endpoints and listeners of both address families."""
     tls_on_sidecar_ingress: bool = False
     """``tls`` of Sidecar ingress listeners counts where mutual TLS is off."""
+    merge_sidecar_ingress: bool = False
+    """Ingress listeners of a Sidecar are added to the ports of services, and do not replace them."""
     filter_gateway_clusters: bool = False
     """Gateways are given only clusters that their VirtualServices name."""
     headless_filter_chains: bool = False
@@ -29,15 +31,20 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     persistent_sessions: bool = False
     """Services with a label for it keep sending a client to the endpoint that served it first."""
 
+    ipv4_beside_ipv6: bool = False
+    """Connections to IPv4 addresses are taken in workloads that have IPv6 alone."""
+
 
 DEFAULTS = Features()
 
 VARIABLES = {
     "ISTIO_DUAL_STACK": "dual_stack",
     "ENABLE_TLS_ON_SIDECAR_INGRESS": "tls_on_sidecar_ingress",
+    "PILOT_ALLOW_SIDECAR_SERVICE_INBOUND_LISTENER_MERGE": "merge_sidecar_ingress",
     "PILOT_FILTER_GATEWAY_CLUSTER_CONFIG": "filter_gateway_clusters",
     "PILOT_ENABLE_HEADLESS_FILTER_CHAIN_LISTENER": "headless_filter_chains",
     "PILOT_HTTP10": "http10",
+    "ISTIO_ENABLE_IPV4_OUTBOUND_LISTENER_FOR_IPV6_CLUSTERS": "ipv4_beside_ipv6",
     "PILOT_ENABLE_PERSISTENT_SESSION_FILTER": "persistent_sessions",
 }
 

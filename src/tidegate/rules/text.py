@@ -7,8 +7,8 @@ from tidegate.kit.errors import TidegateError
 from tidegate.rules.model import TABLE_ORDER, Family, Match, Rule, RuleSet, Table
 
 _COUNTERS = re.compile(r"^\[(\d+):(\d+)\]\s+")
-_WORD = re.compile(r'"[^"]*"|\S+')
-_PLAIN = re.compile(r"""(?:[^\s"'\\]+(?:\s+|$)|"[^"'\\]*"(?:\s+|$))*""")
+_WORD = re.compile(r'"[^"]*"|[^ \t\r\n]+')
+_PLAIN = re.compile(r"""(?:[^ \t\r\n"'\\]+(?:[ \t\r\n]+|$)|"[^"'\\]*"(?:[ \t\r\n]+|$))*""")
 """A line in which quotes stand around whole words only."""
 _LONG_OPTIONS = {
     "--append": "-A",

@@ -90,6 +90,8 @@ class ProxyKind(msgspec.Struct, frozen=True, cache_hash=True):
     """Where the workload has addresses of both families, both are used; else the first, but for what has one only."""
     http_proxy_port: int = 0
     """Of the local HTTP proxy, where the workload asks for another than the mesh's."""
+    ipv4_beside_ipv6: bool = False
+    """A workload with IPv6 alone takes connections to IPv4 addresses too."""
     sessions: bool = False
     """Services may ask for persistent sessions."""
     connections: ConnectionSettings | None = None

@@ -1,5 +1,6 @@
 """The step of kinds that select workloads: kept as they are, by kind and namespace."""
 
+from bisect import insort
 from typing import Any
 
 from immutables import Map
@@ -19,8 +20,10 @@ class PolicyStep:
 
     def take(self, ref: Ref, old: Old, new: Old) -> None:
         spaces: Map[str, tuple[Object[Any], ...]] = self.tables.policies_of.get(ref.kind) or Map()
-        kept = [each for each in spaces.get(ref.namespace, ()) if each.ref != ref]
-        found = sorted((*kept, *([new] if new is not None else ())), key=lambda each: each.age_key)
+        present = spaces.get(ref.namespace, ())
+        found = list(present) if old is None else [each for each in present if each.ref != ref]
+        if new is not None:
+            insort(found, new, key=lambda each: each.age_key)
         if found:
             spaces = spaces.set(ref.namespace, tuple(found))
         elif ref.namespace in spaces:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from tests.equivalence.live.far import SPEAKS_FIRST
+from tests.equivalence.live.far import SLOW, SPEAKS_FIRST
 from tests.equivalence.live.stage import OUTSIDE_PORTS, own
 from tidegate.answer.report import Report, ReportEnd
 from tidegate.explain.balance import balance
@@ -39,4 +39,4 @@ def _heard(config: EnvoyConfig, name: str) -> bool:
 
 def _answers(address: str) -> bool:
     port = int(address.rpartition(":")[2])
-    return not own(address) and port in OUTSIDE_PORTS and port not in SPEAKS_FIRST
+    return not own(address) and port in OUTSIDE_PORTS and port not in (SLOW, *SPEAKS_FIRST)

@@ -240,32 +240,37 @@ class Stage:
     def play(self, compiled: Compiled, dump: Json, rules: RuleSets | None) -> Json:
         """Let the proxy run this configuration behind these packet rules; its own dump of it."""
         if rules != self._rules:
-            # by iptables' own programs alone: what asks netlink forks, which a process that serves gRPC must not
-            families: tuple[Family, ...] = ("ipv4", "ipv6")
-            wanted = [(rules or {}).get(family, RuleSet(family)) for family in families]
-            apply(wanted, Kernel(netns=self.pod))
-            self._rules = rules
+            self._apply(rules)
         view = view_of(compiled, dump)
         self._control.show(view)
         if self._envoy is None:
-            config = bootstrap(self._settings)
-            config["admin"] = {"address": {"pipe": {"path": str(self._admin_path)}}}
-            config["static_resources"]["clusters"].append(secrets.cluster(self._secrets_path))
-            self._envoy = self._run(self.pod, "near", config, as_user(self._settings))
-            self._until(self._admin_path.exists, self._envoy, "near")
-        envoy, deadline = self._envoy, time.monotonic() + PATIENCE
+            self._envoy = self._start()
+        deadline = time.monotonic() + PATIENCE
         while True:
-            assert envoy.poll() is None, (self.folder / "near.log.txt").read_text()[-3000:]
+            assert self._envoy.poll() is None, (self.folder / "near.log.txt").read_text()[-3000:]
             text = self.ask("/stats?filter=listener_manager.lds.version_text").decode()
             found = self.dump()
             missing = self._missing(view, found, view.version in text)
             if not missing:
                 return found
             refused = self._control.refusals()
-            assert not refused and time.monotonic() < deadline, (
-                f"Envoy does not run the world: {refused or missing[:5]}"
-            )
-            time.sleep(0.02)
+            late = time.monotonic() > deadline
+            assert not refused and not late, f"Envoy does not run the world: {refused or missing[:5]}"
+            time.sleep(0.03)
+
+    def _apply(self, rules: RuleSets | None) -> None:
+        """By iptables' own programs alone: what asks netlink forks, which a process that serves gRPC must not."""
+        families: tuple[Family, ...] = ("ipv4", "ipv6")
+        apply([(rules or {}).get(family, RuleSet(family)) for family in families], Kernel(netns=self.pod))
+        self._rules = rules
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        config = bootstrap(self._settings)
+        config["admin"] = {"address": {"pipe": {"path": str(self._admin_path)}}}
+        config["static_resources"]["clusters"].append(secrets.cluster(self._secrets_path))
+        envoy = self._run(self.pod, "near", config, as_user(self._settings))
+        self._until(self._administered, envoy, "near")
+        return envoy
 
     def _missing(self, view: Shown, dump: Json, listeners_came: bool) -> list[Any]:
         """What the Envoy does not run yet, or still does.
@@ -279,7 +284,8 @@ class Stage:
                 if listeners_came:
                     self._taken[key] = wanted[key]
                 found[key] = self._taken.get(key, found[key])
-        looked_at = {*wanted, *(key for key in found if key[0] != ENDPOINT)}  # those of other clusters are listed too
+        # endpoints of other clusters are listed too, and the routes of listeners that are gone until they are drained
+        looked_at = {*wanted, *(key for key in found if key[0] not in (ENDPOINT, ROUTE))}
         return [key for key in looked_at if wanted.get(key) != found.get(key)]
 
     def answer_names(self, table: Json) -> None:
@@ -295,6 +301,13 @@ class Stage:
     def dump(self) -> Json:
         found: Json = json.loads(self.ask("/config_dump?include_eds"))
         return found
+
+    def _administered(self) -> bool:
+        """Whether the admin interface answers: its socket is there before anybody listens at it."""
+        try:
+            return bool(self.ask("/listeners?format=json"))
+        except OSError:
+            return False
 
     def ask(self, path: str) -> bytes:
         """The admin interface's answer."""

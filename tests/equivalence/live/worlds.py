@@ -92,7 +92,7 @@ def services(draw: Draw) -> list[Json]:
 @st.composite
 def service(draw: Draw, name: str, namespace: str, number: int) -> list[Json]:
     listed = draw(st.lists(st.sampled_from(PORTS), min_size=1, max_size=3, unique_by=lambda port: port[0]))
-    usual = draw(chance(85))
+    usual = draw(chance(80))
     targets = [8000 + port % 1000 if usual else draw(choice(DEAD, SLOW)) for port, _, _ in listed]
     ports = [{"name": k, "port": port, "targetPort": t} for (port, k, _), t in zip(listed, targets, strict=True)]
     headless = draw(chance(15))
@@ -220,68 +220,68 @@ def destination(draw: Draw, hosts: Hosts) -> Json:
     return found
 
 
-@st.composite
-def http_route(draw: Draw, hosts: Hosts) -> Json:
-    found: Json = {"match": draw(st.lists(http_match(), min_size=1, max_size=2))} if draw(chance(65)) else {}
-    form = draw(choice("route", "route", "route", "weights", "redirect", "direct"))
-    if form == "redirect":
-        options = (
-            {"uri": "/new"},
-            {"authority": "new.test"},
-            {"uri": "%PREFIX()%/x", "redirectCode": 302},
-            {"scheme": "https"},
-            {"port": 8443},
-            {"derivePort": "FROM_REQUEST_PORT", "authority": "n.test"},
-        )
-        return {**found, "redirect": draw(choice(*options))}
-    if form == "direct":
-        return {**found, "directResponse": {"status": draw(choice(200, 403, 503)), "body": {"string": "ours"}}}
-    found["route"] = [{"destination": draw(destination(hosts))}]
-    if form == "weights":
-        weights = draw(choice((0, 100), (100, 0), (30, 70)))
-        found["route"] = [{"destination": draw(destination(hosts)), "weight": each} for each in weights]
-    if draw(chance(30)):
-        options = (
-            {"uri": "/new"},
-            {"authority": "inner.test"},
-            {"uri": "/", "authority": "inner.test"},
-            {"uriRegexRewrite": {"match": "^/a(.*)", "rewrite": "/b\\1"}},
-        )
-        found["rewrite"] = draw(choice(*options))
-    if draw(chance(20)):
-        found["fault"] = {
-            "abort": {"httpStatus": draw(choice(418, 503)), "percentage": {"value": draw(choice(0, 100))}}
-        }
-    return {**found, **draw(traffic(hosts))}
-
-
+REDIRECTS = (
+    {"uri": "/new"},
+    {"authority": "new.test"},
+    {"uri": "%PREFIX()%/x", "redirectCode": 302},
+    {"scheme": "https"},
+    {"port": 8443},
+    {"derivePort": "FROM_REQUEST_PORT", "authority": "n.test"},
+)
+REWRITES = (
+    {"uri": "/new"},
+    {"authority": "inner.test"},
+    {"uri": "/", "authority": "inner.test"},
+    {"uriRegexRewrite": {"match": "^/a(.*)", "rewrite": "/b\\1"}},
+)
 CHANGED_HEADERS = (
     {"set": {"x-user": "set"}, "remove": ["x-team"]},
     {"add": {"x-user": "more", "x-new": "1"}},
     {"remove": ["x-user"], "add": {"x-user": "again"}},
 )
+SHARES = ({}, {"percentage": {"value": 0}}, {"percentage": {"value": 100}})
+RETRIES = ({"attempts": 0}, {"attempts": 1}, {"attempts": 3, "retryOn": "5xx"})
+
+
+@st.composite
+def http_route(draw: Draw, hosts: Hosts) -> Json:
+    found: Json = {"match": draw(st.lists(http_match(), min_size=1, max_size=2))} if draw(chance(65)) else {}
+    form = draw(choice(*["route"] * 6, "weights", "weights", "redirect", "direct"))
+    if form == "redirect":
+        return {**found, "redirect": draw(choice(*REDIRECTS))}
+    if form == "direct":
+        return {**found, "directResponse": {"status": draw(choice(200, 403, 503)), "body": {"string": "ours"}}}
+    weights = draw(choice((0, 100), (100, 0), (30, 70))) if form == "weights" else (0,)
+    found["route"] = [
+        {"destination": draw(destination(hosts)), **({"weight": each} if len(weights) > 1 else {})} for each in weights
+    ]
+    return {**found, **draw(traffic(hosts))}
 
 
 @st.composite
 def traffic(draw: Draw, hosts: Hosts) -> Json:
     """What an HTTP rule says beside where the request goes."""
     found: Json = {}
+    if draw(chance(40)):
+        found["rewrite"] = draw(choice(*REWRITES))
     if draw(chance(20)):
+        abort = {"httpStatus": draw(choice(418, 503)), "percentage": {"value": draw(choice(0, 100))}}
+        found["fault"] = {"abort": abort}
+    if draw(chance(35)):
         found["headers"] = {"request": draw(choice(*CHANGED_HEADERS))}
-    if draw(chance(20)):
+    if draw(chance(30)):
         found["timeout"] = draw(choice("0.3s", "0.3s", "0s"))
-    if draw(chance(20)):
-        found["retries"] = draw(choice({"attempts": 0}, {"attempts": 1}, {"attempts": 3, "retryOn": "5xx"}))
-    if draw(chance(15)):
-        share = draw(choice({}, {"percentage": {"value": 0}}, {"percentage": {"value": 100}}))
-        found["mirrors"] = [{"destination": draw(destination(hosts)), **share}]
+    if draw(chance(30)):
+        found["retries"] = draw(choice(*RETRIES))
+    if draw(chance(30)):
+        found["mirrors"] = [{"destination": draw(destination(hosts)), **draw(choice(*SHARES))}]
     return found
 
 
 @st.composite
 def virtual_service(draw: Draw, number: int, hosts: Hosts) -> Json:
     spec: Json = {"hosts": draw(some([*hosts, *hosts, "q.example.com", "new.test"], 2, 1))}
-    kind = draw(choice("http", "http", "http", "tls", "tcp"))
+    kind = draw(choice(*["http"] * 6, "tls", "tcp"))
     if kind == "http":
         spec["http"] = draw(st.lists(http_route(hosts), min_size=1, max_size=3))
     elif kind == "tls":
@@ -474,7 +474,7 @@ def leaving(draw: Draw, documents: list[Json]) -> tuple[str, int, str]:
     found = [each for each in documents if each["kind"] in ("Service", "ServiceEntry")]
     ruled = {host for each in documents if each["kind"] == "VirtualService" for host in each["spec"]["hosts"]}
     ruled_ones = [each for each in found if ruled & {*known([each])}]
-    each = draw(st.sampled_from(ruled_ones if ruled_ones and draw(chance(60)) else found))
+    each = draw(st.sampled_from(ruled_ones if ruled_ones and draw(chance(75)) else found))
     spec, meta = each["spec"], each["metadata"]
     if each["kind"] == "Service":
         name, ports = full_name(meta["name"], meta["namespace"]), [p["port"] for p in spec["ports"]]
@@ -482,7 +482,7 @@ def leaving(draw: Draw, documents: list[Json]) -> tuple[str, int, str]:
         pods = [each["ip"] for d in others for each in d["status"]["podIPs"]]
         addresses = pods if spec["clusterIP"] == "None" else spec["clusterIPs"] * 4 + pods[:2]
     else:
-        name, ports = draw(st.sampled_from([spec["hosts"][0], *NAMED])), [p["number"] for p in spec["ports"]]
+        name, ports = draw(st.sampled_from([*spec["hosts"] * 6, *NAMED])), [p["number"] for p in spec["ports"]]
         name = name.replace("*", "x")
         inside = (a.replace("0/24", "77").replace("::/64", "::77") for a in spec["addresses"])
         addresses = [*inside, "198.18.0.7"]
@@ -490,7 +490,8 @@ def leaving(draw: Draw, documents: list[Json]) -> tuple[str, int, str]:
     known_ones = [a for a in addresses if (":" in a) in own]
     strangers = [a for a in (*STRANGERS, *VIPS, *VIPS6) if (":" in a) in own]
     address = draw(st.sampled_from(known_ones if known_ones and draw(chance(88)) else strangers))
-    port = draw(st.sampled_from(ports)) if draw(chance(85)) else draw(choice(80, 443, 8000, 9000, 7777))
+    usual = [port for port in ports if port in WEB] if draw(chance(65)) else ports
+    port = draw(st.sampled_from(usual or ports)) if draw(chance(88)) else draw(choice(80, 443, 8000, 9000, 7777))
     if False in own and draw(chance(5)):
         return draw(choice(PLAIN_LOOPBACK, ADDRESS)), draw(choice(*APPLICATION_PORTS[:2])), full_name("web", NAMESPACE)
     bound = list(bound_ports(documents)) if False in own else []

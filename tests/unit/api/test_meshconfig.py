@@ -136,5 +136,4 @@ def test_warnings_tell_unknown_and_unacted_fields() -> None:
         "nope",
         "tlsDefaults.ecdhCurves[0]",
         "enableAutoMtls",
-        "tlsDefaults",
     ]

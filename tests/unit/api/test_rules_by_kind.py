@@ -150,6 +150,7 @@ def test_localities(listed: list[str], usable: bool) -> None:
 
 
 REFUSED = [
+    (entry(ports=[{**HTTPS, "targetPort": 0}]), "spec.ports[0].targetPort"),
     (entry(hosts=["*.a.com"], resolution="DNS", workloadSelector={"labels": {"a": "b"}}), "spec.hosts[0]"),
     (entry(resolution="STATIC", workloadSelector={"labels": {"a": "b" * 64}}), "spec.workloadSelector.labels[a]"),
     (server(hosts=["::1"]), "spec.servers[0].hosts[0]"),

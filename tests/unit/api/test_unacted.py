@@ -144,6 +144,7 @@ ACTED_MESH = frozenset(
         "ingressService",
         "ingressControllerMode",
         "ingressSelector",
+        "tlsDefaults",
     ]
 )
 

@@ -267,3 +267,12 @@ def test_tproxy_rewrites_nothing_and_is_told_by_who_has_the_sockets():
     )
     (alone,) = told(seen(first, sock(f"{POD}:8080", "10.64.0.2:5000", uid=1337, inode=1), {1: Owner(1, "envoy")}))
     assert (alone.legs, alone.verdict) == (1, Verdict.BLOCKED)
+
+
+def test_a_socket_that_the_kernel_does_not_track_is_its_users():
+    """So that rules are asked for the proxy's own as the proxy's."""
+    kept = sock(f"{POD}:5000", "10.0.0.6:8000", uid=1337, inode=9)
+    (found,) = told(seen(socks=kept, owners={9: Owner(7, "envoy", 1337)}), sidecar=True)
+    assert (found.verdict, found.user, found.group) == (Verdict.POOLED, 1337, 1337)
+    arrived = sock(f"{POD}:80", "10.0.0.6:9000", inode=4) + sock(f"{POD}:80", "0.0.0.0:0", inode=5, state="0A")
+    assert {c.user for c in told(seen(socks=arrived), sidecar=True)} == {None}

@@ -187,6 +187,11 @@ class TestAnswers:
         assert found.startswith("reaches")
         assert "assumed: secret kubernetes://a-cert is not among the manifests: taken as delivered" in found
 
+    def test_an_address_that_stands_for_another_is_told(self) -> None:
+        told = "assumed: 192.0.0.8 stands for the address of example.org, which only DNS knows; --ip gives it"
+        assert told in asked("--to", "example.org:80").stdout
+        assert "assumed" not in asked("--to", "example.org:80", "--ip", "203.0.113.7").stdout
+
     def test_what_only_waits_for_certificates_is_no_warning(self) -> None:
         assert asked("--to", "web.shop:80", more=STRICT).stderr == ""
 

@@ -35,6 +35,10 @@ class TestCompile:
         assert all(f"------ {title} ------" in text for title in ("Listeners", "Routes", "Clusters", "Endpoints"))
         assert "web.shop.svc.cluster.local" in text
 
+    def test_a_table_of_nothing_is_a_table(self) -> None:
+        result = run("compile", "-o", "table", given=POD)
+        assert result.exit_code == 0 and "------ Endpoints ------" in result.stdout
+
     def test_what_is_refused_is_told_beside_the_output(self) -> None:
         result = run("compile", given=f"{POD}\n---\n{BAD}")
         assert "error: ServiceEntry/default/out: spec.resolution" in result.stderr

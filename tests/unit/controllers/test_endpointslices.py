@@ -120,3 +120,13 @@ def test_endpoints_of_a_service_without_selector_are_mirrored() -> None:
     legacy["metadata"]["labels"] = {"endpointslice.kubernetes.io/skip-mirror": "true"}
     assert [a.verb for a in plan(seen)] == ["delete"]
     assert plan(Observed(service(), endpoints=legacy)) == [], "pods are looked for, not mirrored"
+
+
+def test_without_named_families_a_service_has_those_of_its_addresses() -> None:
+    both = pod(1)
+    both["status"]["podIPs"] = [{"ip": "10.0.0.2"}, {"ip": "fd00::2"}]
+    families = [
+        sorted(s["addressType"] for s in settled(Observed(service(**spec), (both,))).slices)
+        for spec in ({}, {"clusterIP": "fd00::1"}, {"clusterIPs": ["10.96.0.1", "fd00::1"]}, {"clusterIP": "None"})
+    ]
+    assert families == [["IPv4"], ["IPv6"], ["IPv4", "IPv6"], ["IPv4"]]

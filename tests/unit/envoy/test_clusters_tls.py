@@ -215,3 +215,17 @@ def test_unchecked_servers_of_a_secret_need_no_roots():
     settings = {"mode": "SIMPLE", "credentialName": "partner", "insecureSkipVerify": True}
     common = context(built(settings, proxy=given.proxy(router=True, mtls=True)).transport_socket).common_tls_context
     assert common.WhichOneof("validation_context_type") is None
+
+
+def test_who_passes_tls_on_unopened_puts_nothing_before_it():
+    cluster = built(rule=given.rule({"proxyProtocol": {"version": "V2"}}), proxy=MESHED, sni_dnat=True)
+    assert not cluster.HasField("transport_socket") and not cluster.transport_socket_matches
+
+
+def test_protocols_are_left_alone_wherever_a_rule_originates_tls():
+    def told(settings):
+        return built(settings).metadata.filter_metadata["istio"].fields["alpn_override"].string_value
+
+    assert told({"mode": "SIMPLE"}) == "false"
+    assert told({"mode": "SIMPLE", "credentialName": "partner"}) == "false"  # not for this client, yet TLS is meant
+    assert told({"mode": "DISABLE"}) == ""

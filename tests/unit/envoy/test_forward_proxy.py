@@ -110,3 +110,38 @@ class TestAnyHost:
 
     def test_other_modes_have_no_such_cluster(self) -> None:
         assert ANY not in Shop().names(CLUSTER)
+
+
+def spoken(shop: Shop) -> Any:
+    options = shop.cluster("outbound|443||*.a.example").typed_extension_protocol_options
+    config = next(iter(options.values()))
+    return protos.HttpProtocolOptions.FromString(config.value).upstream_http_protocol_options
+
+
+@pytest.mark.parametrize(
+    ("tls", "name", "checked"),
+    [
+        ({"mode": "SIMPLE"}, True, True),
+        ({"mode": "SIMPLE", "sni": "one.example"}, False, True),
+        ({"mode": "SIMPLE", "insecureSkipVerify": True}, True, False),
+        ({"mode": "ISTIO_MUTUAL"}, True, True),
+    ],
+)
+def test_certificates_are_those_of_the_host_that_a_request_names(tls: Any, name: bool, checked: bool) -> None:
+    shop = Shop(wild("a", (443, "HTTP")), policy("shop/a", "*.a.example", trafficPolicy={"tls": tls}), mtls=True)
+    found = spoken(shop)
+    assert (found.auto_sni, found.auto_san_validation) == (name, checked)
+    cluster = shop.cluster("outbound|443||*.a.example")
+    context = protos.UpstreamTlsContext.FromString(cluster.transport_socket.typed_config.value)
+    assert context.sni == tls.get("sni", "")
+
+
+def test_settings_of_connections_hold_for_hosts_that_are_resolved_late() -> None:
+    tcp = {"connectTimeout": "3s", "tcpKeepalive": {"probes": 4}}
+    rule = policy("shop/a", "*.a.example", trafficPolicy={"connectionPool": {"tcp": tcp}})
+    inside = wild("a", (443, "HTTP"), location="MESH_INTERNAL")
+    cluster = Shop(inside, rule).cluster("outbound|443||*.a.example")
+    assert cluster.connect_timeout.seconds == 3
+    assert cluster.upstream_connection_options.tcp_keepalive.keepalive_probes.value == 4
+    told = cluster.metadata.filter_metadata["istio"].fields
+    assert told["config"].string_value.endswith("/destination-rule/a") and "external" not in told

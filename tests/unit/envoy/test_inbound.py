@@ -423,3 +423,22 @@ def test_ciphers_of_the_mesh_replace_the_usual_ones():
     )
     context = protos.DownstreamTlsContext.FromString(secured.transport_socket.typed_config.value)
     assert list(context.common_tls_context.tls_params.cipher_suites) == ["ECDHE-RSA-AES128-GCM-SHA256"]
+
+
+def test_an_ingress_port_with_tls_settings_is_http_to_the_mesh_too():
+    _, shapes = opened("HTTPS", security=SecurityInput())
+    assert {kind for _, _, kind, _ in shapes} == {"http"}
+
+
+def test_ingress_may_be_added_to_the_ports_of_services():
+    other = given.service("other.shop.svc.cluster.local", Port(7000, "tcp", Protocol.TCP, 7000))
+    targets, sidecar = (given.target(), given.target(other.ports[0], of=other)), ingress(on(8080, "TCP"), on(9000))
+
+    def found(**changes):
+        ports = inbound_ports.ports_of(given.inbound(*targets, sidecar=sidecar, **changes))
+        return [(p.number, p.protocol) for p in ports]
+
+    listed = [(8080, Protocol.TCP), (9000, Protocol.HTTP)]
+    assert found() == listed
+    assert found(merge_ingress=True) == [(7000, Protocol.TCP), *listed]
+    assert found(merge_ingress=True, proxy=UNCAPTURED) == listed

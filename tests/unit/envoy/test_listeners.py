@@ -21,7 +21,7 @@ from tests.unit.envoy.outbound_samples import (
     tcp,
 )
 from tidegate.api.fields import Duration
-from tidegate.envoy import chains, listeners
+from tidegate.envoy import chains, forward_proxy, listeners, protos
 from tidegate.envoy.inputs import AccessLog, CatchAll, Target
 from tidegate.registry.model import Port, Protocol, Resolution
 from tidegate.scope.proxy import Interception
@@ -487,3 +487,15 @@ def test_any_company_makes_one_listener_without_two_equal_matches(members, with_
         matches = [c.filter_chain_match.SerializeToString(deterministic=True) for c in found.filter_chains]
         assert len(matches) == len(set(matches))
         assert len(found.filter_chains) >= 1
+
+
+@pytest.mark.parametrize(
+    ("families", "beside", "others"),
+    [({"ipv4": False, "ipv6": True}, True, ["0.0.0.0"]), ({"ipv4": False, "ipv6": True}, False, []), ({}, True, [])],
+)
+def test_ipv4_may_be_listened_for_beside_ipv6(families, beside, others):
+    proxy = msgspec.structs.replace(CLIENT, **families, ipv4_beside_ipv6=beside)
+    found = listener(listeners.virtual_outbound(CatchAll(allow=True), listener_defaults(), proxy))
+    assert [a.address.socket_address.address for a in found.additional_addresses] == others
+    families = protos.Cluster.DnsLookupFamily
+    assert (forward_proxy.lookup_family(proxy) == families.Value("ALL")) == bool(others)

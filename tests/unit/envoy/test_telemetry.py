@@ -46,6 +46,7 @@ class TestOutbound:
 
     def test_providers_take_its_place(self) -> None:
         assert paths(Shop(MESH, SITE, telemetry("shop/t", "json"))) == ["/log"]
+        assert paths(Shop(MESH, SITE, telemetry("shop/t", "JSON"))) == ["/log"]
         assert paths(Shop(MESH, SITE, telemetry("shop/t", "json", "envoy"))) == ["/dev/stdout", "/log"]
 
     def test_what_is_no_log_or_is_not_known_logs_nothing(self) -> None:
@@ -118,6 +119,11 @@ class TestProviders:
         _, found = log_of({"name": "a", "envoyFileAccessLog": {"omitEmptyValues": True}})
         assert found["logFormat"]["omitEmptyValues"] is True
 
+    def test_the_built_in_one_that_leaves_out_values_has_the_default_format(self) -> None:
+        settings = AccessLog(path="/mesh", format='{"a": "%DURATION%"}', json=True)
+        _, found = log_of({"name": "envoy", "envoyFileAccessLog": {"omitEmptyValues": True}}, settings)
+        assert "START_TIME" in found["logFormat"]["textFormatSource"]["inlineString"]
+
     @pytest.mark.parametrize(
         "form", [{"text": "%REQ_WITHOUT_QUERY(:PATH)%"}, {"labels": {"p": "%REQ_WITHOUT_QUERY(:PATH)%"}}]
     )
@@ -128,6 +134,8 @@ class TestProviders:
     def test_services_of_tcp_logs_and_of_open_telemetry(self) -> None:
         name, found = log_of({"name": "a", "envoyTcpAls": {"service": "h", "port": 1, "logName": "mine"}})
         assert (name, found["commonConfig"]["logName"]) == (accesslog.TCP_LOGGER, "mine")
+        assert found["commonConfig"]["filterStateObjectsToLog"] == ["upstream_peer", "downstream_peer"]
         given = {"service": "h", "port": 1, "logFormat": {"text": "t", "labels": {"b": "2", "a": "1"}}}
         _, otel = log_of({"name": "a", "envoyOtelAls": given})
         assert otel["body"] == {"stringValue": "t"} and [v["key"] for v in otel["attributes"]["values"]] == ["a", "b"]
+        assert "wasm.upstream_peer" in otel["commonConfig"]["filterStateObjectsToLog"]

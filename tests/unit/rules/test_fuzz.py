@@ -1,12 +1,13 @@
 """Whatever text is given as packet rules, it is read or refused by name, and a walk through it ends."""
 
 import itertools
+import shlex
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate.rules.model import Rule, RuleSet, Table
-from tidegate.rules.text import RuleTextError, parse_rule, parse_save
+from tidegate.rules.text import RuleTextError, _tokens, parse_rule, parse_save
 from tidegate.rules.walk import Hook, Packet, Walk, walk
 
 GENTLE = settings(max_examples=300, deadline=None)
@@ -73,6 +74,21 @@ def test_any_line_is_a_rule_or_refused_with_the_line(line: str) -> None:
         assert parse_rule(line).chain
     except RuleTextError as refused:
         assert line in str(refused)
+
+
+@GENTLE
+@given(
+    line=st.lists(
+        st.sampled_from(["a", '"b c"', '""', "it's", '"', " ", "\t", "-j", 'x"y z"', r"\n", "é", "\u00a0", "\x0b"])
+    ).map("".join)
+)
+def test_words_are_those_of_a_shell(line: str) -> None:
+    """However they are found: plain lines are read in a faster way."""
+    try:
+        expected = shlex.split(line)
+    except ValueError:
+        return
+    assert _tokens(line) == expected
 
 
 def test_chains_that_double_at_each_step_end() -> None:

@@ -31,7 +31,7 @@ class ServicePort(Message, frozen=True):
         doc("HTTP HTTPS GRPC GRPC-WEB HTTP2 MONGO REDIS MYSQL TCP TLS UDP...; unset means sniffing", max_length=256),
     ] = ""
     name: Annotated[str, doc("port label; key into workload entry ports map", required=True, max_length=256)] = ""
-    target_port: Annotated[UInt32, doc("endpoint port to forward to")] = 0
+    target_port: Annotated[UInt32, doc("endpoint port to forward to", minimum=1)] = 0
 
 
 class WorkloadEntry(Message, frozen=True):

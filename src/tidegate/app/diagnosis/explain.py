@@ -178,7 +178,7 @@ def _ask(scene: Scene, question: Question) -> Asked:
 def _answer(scene: Scene, asked: Asked) -> Report:
     compiled = scene.compiled
     if not asked.connection.ip:
-        return unresolved(asked, compiled.proxy, scene.place)
+        return unresolved(asked, compiled.proxy, scene.place, _near(scene, asked.question.to))
     outside = _outside(scene, asked)
     if outside is not None:
         past = unproxied(asked, compiled.proxy.name, *outside, scene.place)
@@ -202,6 +202,12 @@ def _answer(scene: Scene, asked: Asked) -> Report:
         pods=scene.pods,
     )
     return report(case, asked, scene.origins, scene.place, captured)
+
+
+def _near(scene: Scene, name: str) -> list[str]:
+    """Declared hosts with the same first label."""
+    short = name.partition(".")[0].lower()
+    return sorted(host for host in scene.compiled.world.by_host if host.partition(".")[0] == short)[:_MOST_TOLD]
 
 
 # Packet rules

@@ -194,6 +194,7 @@ def make_kind(
         idle_timeout=node.idle_timeout,
         http_proxy_port=node.http_proxy_port,
         dns_capture=node.dns_capture,
+        ipv4_beside_ipv6=world.features.ipv4_beside_ipv6,
         sessions=world.features.persistent_sessions,
         connections=connection_settings(node.proxy_config, world.mesh.default_config, router=node.router),
         headers=header_settings(config),

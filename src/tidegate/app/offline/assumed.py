@@ -81,14 +81,31 @@ def running(pod: Json, address: str) -> Json:
 def slices(objects: Iterable[Json]) -> Iterator[Json]:
     """EndpointSlices of the Services that come without one and without Endpoints, from the Pods at hand."""
     all_of = list(objects)
-    by_namespace = _by_namespace(all_of, "Pod")
+    by_label = _by_label(all_of)
     listed = {(_space(o), (o["metadata"].get("labels") or {}).get(endpointslices.SERVICE_NAME)) for o in all_of}
     listed |= {(_space(o), o["metadata"]["name"]) for o in all_of if o["kind"] == "Endpoints"}
     for service in all_of:
         at = (_space(service), service["metadata"].get("name"))
         if service["kind"] == "Service" and at not in listed and service.get("spec"):
-            seen = endpointslices.Observed(service=service, pods=tuple(by_namespace.get(at[0], ())))
+            seen = endpointslices.Observed(service=service, pods=tuple(_eligible(service, by_label)))
             yield from (action.object for action in endpointslices.plan(seen) if action.verb == "create")
+
+
+def _by_label(objects: Iterable[Json]) -> dict[tuple[str, str, Any], list[Json]]:
+    """Pods by namespace and each label: thousands of Services would look at thousands of Pods each otherwise."""
+    found: dict[tuple[str, str, Any], list[Json]] = {}
+    for each in objects:
+        if each["kind"] == "Pod":
+            for name, value in (each["metadata"].get("labels") or {}).items():
+                found.setdefault((_space(each), name, value), []).append(each)
+    return found
+
+
+def _eligible(service: Json, by_label: dict[tuple[str, str, Any], list[Json]]) -> list[Json]:
+    """Pods with the rarest of the labels that the Service's selector asks for."""
+    asked = (service["spec"].get("selector") or {}).items()
+    groups = (by_label.get((_space(service), name, value), []) for name, value in asked)
+    return min(groups, key=len, default=[])
 
 
 def allocated(objects: Objects) -> Iterator[tuple[Ref, Json]]:

@@ -13,6 +13,7 @@ from tidegate.envoy.resource import Decision
 
 MOST_NAMESPACES = 8
 """Looked at from; what objects take from one another seldom differs between more."""
+_MOST_VIEWERS = 4 * MOST_NAMESPACES
 
 
 def disputes(offline: Offline) -> Iterator[Finding]:
@@ -50,7 +51,7 @@ def _viewers(offline: Offline) -> Iterable[ProxySpec]:
     """One workload of each namespace and set of labels; without any workload, an assumed one."""
     chosen: dict[object, ProxySpec] = {}
     for workload in proxyspec.candidates(offline.hub.world):
-        if len({spec.namespace for spec in chosen.values()}) >= MOST_NAMESPACES:
+        if len(chosen) >= _MOST_VIEWERS or len({spec.namespace for spec in chosen.values()}) >= MOST_NAMESPACES:
             break
         chosen.setdefault((workload.namespace, workload.labels), proxyspec.of_workload(workload, offline.hub.world))
-    return list(chosen.values())[: 4 * MOST_NAMESPACES] or [ProxySpec(name="any")]
+    return list(chosen.values()) or [ProxySpec(name="any")]

@@ -33,9 +33,11 @@ def listener(proxy: Proxy, output: str, **keep: Any) -> None:
     """
     from tidegate.dump import commands
     from tidegate.dump.tables import ListenerFilter
+    from tidegate.dump.whole import some
 
     chosen = ListenerFilter(address=keep["address"], port=keep["port"], type=keep["kind"])
     dump = proxy.load()
+    some(dump.raw_listeners(), "listeners")
     text = commands.listeners(dump, output, chosen, verbose=keep["verbose"], name=keep["listener_name"])
     click.echo(text, nl=False)
 
@@ -56,8 +58,11 @@ def cluster(proxy: Proxy, output: str, **keep: Any) -> None:
     """
     from tidegate.dump import commands
     from tidegate.dump.tables import ClusterFilter
+    from tidegate.dump.whole import some
 
-    click.echo(commands.clusters(proxy.load(), output, ClusterFilter(**keep)), nl=False)
+    dump = proxy.load()
+    some(dump.raw_clusters(), "clusters")
+    click.echo(commands.clusters(dump, output, ClusterFilter(**keep)), nl=False)
 
 
 @click.command(name="route", cls=Command, short_help="Which host and path goes where.")
@@ -75,8 +80,11 @@ def route(proxy: Proxy, output: str, **keep: Any) -> None:
       tidegate proxy-config route client.entry --no-verbose
     """
     from tidegate.dump import commands
+    from tidegate.dump.whole import some
 
-    click.echo(commands.routes(proxy.load(), output, name=keep["route_name"], verbose=keep["verbose"]), nl=False)
+    dump = proxy.load()
+    some(dump.raw_routes(), "routes")
+    click.echo(commands.routes(dump, output, name=keep["route_name"], verbose=keep["verbose"]), nl=False)
 
 
 @click.command(name="endpoint", cls=Command, short_help="Addresses, and whether Envoy uses them.")

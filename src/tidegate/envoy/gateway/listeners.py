@@ -258,9 +258,11 @@ def _network_filters(
 
 def _unopened(given: GatewayInput, slot: Slot) -> Iterator[_Chain]:
     """A chain for each service and subset that the server's hosts take in: told apart by the server name that the
-    mesh's clients send, which is the cluster's name. Policies are not asked: who calls is seen where TLS ends."""
+    mesh's clients send, which is the cluster's name; Envoy matches none with an asterisk inside. Policies are not
+    asked: who calls is seen where TLS ends."""
     for passing in given.passing:
-        if not any(hosts.covers(host, passing.service.host) for host in slot.hosts):
+        host = passing.service.host
+        if host.startswith("*") or not any(hosts.covers(each, host) for each in slot.hosts):
             continue
         for port in passing.service.ports:
             if port.protocol is not Protocol.UDP:

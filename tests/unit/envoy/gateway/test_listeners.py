@@ -219,6 +219,12 @@ class TestAutoPassthrough:
         assert "istio" in chains[names[0]].filter_chain_match.application_protocols
         assert [name for name in found.clusters() if name.startswith("outbound_.")] == names
 
+    def test_a_host_with_an_asterisk_has_none(self) -> None:
+        wide = entry("shop/wide", "*.wild.local", (443, "TLS"), location="MESH_INTERNAL")
+        assert sorted(Front(self.GATEWAY, web(), wide).chains("0.0.0.0_15443")) == [
+            "outbound_.8000_._.web.shop.svc.cluster.local"
+        ]
+
     def test_without_such_a_server_there_are_no_such_clusters(self) -> None:
         assert not [n for n in Front(web(), gateway("edge/one", server(80, "HTTP"))).clusters() if "_." in n]
 

@@ -15,13 +15,13 @@ from tidegate.registry.workloads import TLS_MODE
 from tidegate.scope.authentication import TLS_ISTIO, peer_modes
 from tidegate.snapshot.world import World
 
-Members = Mapping[str, Sequence[Workload]]
-"""Workloads by namespace."""
+Members = Mapping[tuple[str, str, str], Sequence[Workload]]
+"""Workloads by namespace and each label: thousands of policies would look at thousands of workloads each otherwise."""
 
 
 def judge(offline: Offline) -> Iterator[Pitfall]:
     world = offline.hub.world
-    members = _by_namespace(world)
+    members = _by_label(world)
     for group in world.policies("PeerAuthentication").values():
         for peer in group:
             yield from _peer_ports(world, members, peer)
@@ -32,19 +32,20 @@ def judge(offline: Offline) -> Iterator[Pitfall]:
     yield from _uncaptured(world)
 
 
-def _by_namespace(world: World) -> Members:
-    found: dict[str, list[Workload]] = {}
+def _by_label(world: World) -> Members:
+    found: dict[tuple[str, str, str], list[Workload]] = {}
     for workload in world.workloads.values():
-        found.setdefault(workload.namespace, []).append(workload)
+        for name, value in workload.labels:
+            found.setdefault((workload.namespace, name, value), []).append(workload)
     return found
 
 
 def _targets(world: World, members: Members, policy: Object[Any]) -> list[ServiceTarget]:
     """What the workloads serve that a policy's selector means; nothing without one, for it may mean all of a mesh."""
     selector = labels_selected(policy.spec.selector)
-    if not selector:
-        return []
-    found = (w for w in members.get(policy.ref.namespace, ()) if selector.items() <= dict(w.labels).items())
+    groups = (members.get((policy.ref.namespace, name, value), ()) for name, value in selector.items())
+    rarest = min(groups, key=len, default=())
+    found = (workload for workload in rarest if selector.items() <= dict(workload.labels).items())
     return [target for workload in found for target in world.targets(workload)]
 
 

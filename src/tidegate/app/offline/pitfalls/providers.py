@@ -16,11 +16,11 @@ def judge(offline: Offline) -> Iterator[Pitfall]:
     known = {each.name for each in world.mesh.extension_providers}
     if known <= {str(each["name"]) for each in meshconfig.base().get("extensionProviders", ())}:
         return
-    listed = ", ".join(sorted(known))
+    listed, lower = ", ".join(sorted(known)), {name.lower() for name in known}
     for group in world.policies("Telemetry").values():
         for found in group:
             for field, name in _named(found.spec):
-                if name not in known:
+                if name.lower() not in lower:
                     yield found.ref, field, f"the mesh has no extension provider {name!r} (it has {listed})"
     for group in world.policies("AuthorizationPolicy").values():
         for policy in group:
