@@ -174,8 +174,10 @@ def decode(text: bytes) -> dict[str, Any]:
     """A dump as it came. Raises DumpError when the text is no JSON object with ``configs``."""
     try:
         whole = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except msgspec.DecodeError as error:
         raise DumpError(f"not a configuration dump: {error}") from None
+    except RecursionError:
+        raise DumpError("not a configuration dump: its JSON is nested too deeply") from None
     if not isinstance(whole, dict) or not isinstance(whole.get("configs"), list):
         raise DumpError('not a configuration dump: a JSON object with "configs" is expected')
     return whole
@@ -185,8 +187,8 @@ def parse(text: bytes) -> Dump:
     """Read a dump. Raises DumpError as ``decode`` does."""
     try:
         configs = camel(decode(text)["configs"])
-    except RecursionError as error:
-        raise DumpError(f"not a configuration dump: {error}") from None
+    except RecursionError:
+        raise DumpError("not a configuration dump: its JSON is nested too deeply") from None
     sections: dict[str, list[dict[str, Any]]] = {}
     for part in configs:
         if isinstance(part, dict):

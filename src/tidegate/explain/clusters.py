@@ -298,7 +298,7 @@ def _reached(walk: Walk, cluster: Cluster, kind: str, group: Group, want: Want) 
         authority=authority if want.http else "",
         path=want.path,
         headers=want.headers if want.http else (),
-        source=_source(walk, cluster),
+        source=_source(walk, cluster, group.endpoints[0].address if group.endpoints else ""),
         client_tls=walk.payload == "tls",
         proxy_protocol=group.socket.proxy_protocol,
         tunnel=want.tunnel,
@@ -363,8 +363,13 @@ def _protocol(cluster: Cluster, options: HttpOptions, want: Want) -> str:
     return "h2" if as_downstream or cluster.http2_protocol_options is not None else "http/1.1"
 
 
-def _source(walk: Walk, cluster: Cluster) -> str:
+def _source(walk: Walk, cluster: Cluster, endpoint: str) -> str:
+    """The client's own address before a bound one; of several bound ones, the first of the endpoint's family."""
     bind = cluster.upstream_bind_config
-    if bind is not None and bind.source_address is not None:
-        return bind.source_address.address
-    return walk.connection.source_ip if walk.keeps_source else ""
+    if walk.keeps_source and walk.connection.source_ip:
+        return walk.connection.source_ip
+    if bind is None or bind.source_address is None:
+        return ""
+    others = [each.address.address for each in bind.extra_source_addresses if each.address is not None]
+    bound, six = [bind.source_address.address, *others], endpoint.startswith("[")
+    return next((each for each in bound if (":" in each) == six), bound[0])

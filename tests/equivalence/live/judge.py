@@ -343,13 +343,16 @@ def _tried(end: ReportEnd, near: Json) -> Iterator[str]:
 
 
 def _content(end: ReportEnd, far: Json, distant: Json, asked: Json) -> Iterator[str]:
-    """What the far side saw: server name, authority, path and headers."""
+    """What the far side saw: server name, the caller's address, authority, path and headers."""
     outer = end.upstream_tls.get("mode", "none") != "none"
     own = asked["tls"]["sni"] if far.get("client_tls") and asked["tls"] else ""
     sni = end.upstream_tls.get("sni", "") if outer else own
     deaf = int(distant["dst"].rpartition(":")[2]) in SPEAKS_FIRST  # talks before it listens, so that it reads no TLS
     if not deaf and (distant["sni"] or "") != sni.lower():
         yield f"server name {distant['sni']} instead of {sni or 'none'}"
+    source = far.get("source", "")
+    if source and distant["peer"].rpartition(":")[0].strip("[]") != source:
+        yield f"the far side is called from {distant['peer']} instead of {source}"
     if distant["kind"] == "request" and far.get("protocol") != "tcp":
         saw = (distant["authority"] or "", distant["path"])
         wanted = (far.get("authority", ""), far.get("path", ""))

@@ -323,7 +323,8 @@ def destination_rule(draw: Draw, number: int, hosts: Hosts) -> Json:
 
 
 @st.composite
-def sidecar(draw: Draw, mode: Mode) -> Json:
+def sidecar(draw: Draw, mode: Mode, addresses: Sequence[str]) -> Json:
+    """Under TPROXY its ingress listeners lead to one address, which clients of the other family cannot come to."""
     hosts = draw(choice(["*/*"], ["./*"], ["other/*"], ["*/one.example.com", "./*"], ["~/*"]))
     spec: Json = {"egress": [{"hosts": hosts}]}
     if draw(chance(25 if mode == "REDIRECT" else 70)):
@@ -333,7 +334,7 @@ def sidecar(draw: Draw, mode: Mode) -> Json:
         spec["egress"].insert(0, {"hosts": ["*/*"], "port": port, **bound})
     if draw(chance(40)):
         spec["outboundTrafficPolicy"] = {"mode": draw(choice("REGISTRY_ONLY", "ALLOW_ANY"))}
-    if draw(chance(20 if mode == "REDIRECT" else 50)):
+    if (mode != "TPROXY" or len(addresses) == 1) and draw(chance(20 if mode == "REDIRECT" else 50)):
         ingress = {
             "port": {"number": 8080 if mode != "NONE" else 8082, "name": "in", "protocol": draw(choice("HTTP", "TCP"))},
             "defaultEndpoint": "0.0.0.0:8081" if mode == "TPROXY" else "127.0.0.1:8081",
@@ -366,7 +367,7 @@ def worlds(draw: Draw, mode: Mode = "REDIRECT") -> list[Json]:
     found = [own_pod(annotations, addresses), *registry]
     found += [draw(virtual_service(n, hosts)) for n in range(draw(choice(0, 1, 2, 3, 4)))]
     found += [draw(destination_rule(n, hosts)) for n in range(draw(st.integers(0, 2)))]
-    found += [draw(sidecar(mode))] if draw(chance(25 if mode == "REDIRECT" else 70)) else []
+    found += [draw(sidecar(mode, addresses))] if draw(chance(25 if mode == "REDIRECT" else 70)) else []
     found += draw(policies.said_of_the_pod(often=True))
     certified = draw(chance(35))
     found += [draw(policies.peers())] if certified and draw(chance(70)) else []

@@ -243,8 +243,19 @@ def test_source_address_that_the_far_side_sees() -> None:
     assert end.far_side is not None and end.far_side.source == "127.0.0.6"
     kept = extension(TYPE + "filters.listener.original_src.v3.OriginalSrc")
     listeners = [listener("l", "0.0.0.0", 80, chain(tcp()), listenerFilters=[kept])]
-    end = explain(listeners, Connection("gateway", "10.0.0.1", 80, source_ip="10.3.3.3")).end
-    assert end.far_side is not None and end.far_side.source == "10.3.3.3"
+    for clusters in (None, [bound]):
+        end = explain(listeners, Connection("gateway", "10.0.0.1", 80, source_ip="10.3.3.3"), clusters).end
+        assert end.far_side is not None and end.far_side.source == "10.3.3.3"
+
+
+@pytest.mark.parametrize(("address", "expected"), [("10.0.0.9", "127.0.0.6"), ("2001:db8::9", "::6")])
+def test_of_several_source_addresses_the_one_of_the_endpoints_family(address: str, expected: str) -> None:
+    sources = {
+        "sourceAddress": {"address": "127.0.0.6", "portValue": 0},
+        "extraSourceAddresses": [{"address": {"address": "::6", "portValue": 0}}],
+    }
+    end = reach(cluster("c", group(endpoint(address)), upstreamBindConfig=sources))
+    assert end.far_side is not None and end.far_side.source == expected
 
 
 def test_network_access_control() -> None:

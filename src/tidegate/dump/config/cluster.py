@@ -93,8 +93,13 @@ class OriginalDstLb(Part, frozen=True):
     metadata_key: dict[str, Any] | None = None
 
 
+class ExtraSource(Part, frozen=True):
+    address: SocketAddress | None = None
+
+
 class BindConfig(Part, frozen=True):
     source_address: SocketAddress | None = None
+    extra_source_addresses: tuple[ExtraSource, ...] = ()
 
 
 class UpstreamHttpOptions(Part, frozen=True):

@@ -174,7 +174,8 @@ def _decoded(data: bytes | str, found: Sections) -> Raw:
         with _collector_paused():
             whole = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        found.unknown.append(Unknown("input", f"not whole JSON ({error}): read up to where it breaks off"))
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        found.unknown.append(Unknown("input", f"not whole JSON ({why}): read up to where it breaks off"))
         whole, found.cut = _salvaged(text), True
     if isinstance(whole, dict):
         return whole
