@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from conformance import difference
+from conformance.recorded.scenario import Scenario
 from conformance.suite import Json, Outcome
-from tests.golden.scenario import Scenario
 from tidegate.app.offline.compile import Compiled
 from tidegate.app.offline.proxyspec import ProxySpec
 from tidegate.dump.read import parse

@@ -10,8 +10,8 @@ import yaml
 from google.protobuf import json_format
 
 from conformance import difference
+from conformance.recorded.compare import normalized
 from conformance.suite import Json, Outcome, judged
-from tests.golden.compare import normalized
 from tidegate.api import meshconfig
 from tidegate.api.decode import stored
 from tidegate.api.objects import Object

@@ -6,11 +6,11 @@ from typing import Any
 
 from conformance import difference
 from conformance.names import told
+from conformance.recorded.accepted import special, unaccepted
+from conformance.recorded.compare import Difference, compare_resources
+from conformance.recorded.scenario import SECTIONS, Scenario
+from conformance.recorded.translate import translated
 from conformance.suite import Outcome, judged
-from tests.golden.accepted import special, unaccepted
-from tests.golden.compare import Difference, compare_resources
-from tests.golden.scenario import SECTIONS, Scenario
-from tests.golden.translate import translated
 from tidegate.app.offline.proxyspec import ProxySpec
 from tidegate.kit import nametable
 from tidegate.kit.nametable import decode

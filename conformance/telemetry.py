@@ -9,8 +9,8 @@ import msgspec
 from google.protobuf import json_format
 
 from conformance import difference
+from conformance.recorded.compare import normalized
 from conformance.suite import Json, Outcome, cases, judged
-from tests.golden.compare import normalized
 from tidegate.api import meshconfig
 from tidegate.api.decode import stored
 from tidegate.api.telemetry import WorkloadMode

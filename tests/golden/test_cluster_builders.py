@@ -13,8 +13,8 @@ import msgspec
 import pytest
 import yaml
 
-from tests.golden.accepted import unaccepted
-from tests.golden.compare import compare_resources
+from conformance.recorded.accepted import unaccepted
+from conformance.recorded.compare import compare_resources
 from tests.unit.envoy import given
 from tidegate.api.networking import LoadBalancerSettingsSimple
 from tidegate.api.objects import Ref

@@ -4,8 +4,8 @@ import json
 
 from google.protobuf import json_format
 
-from tests.golden.accepted import ACCEPTED, reason, unaccepted
-from tests.golden.compare import ABSENT, Difference, compare_resources
+from conformance.recorded.accepted import ACCEPTED, reason, unaccepted
+from conformance.recorded.compare import ABSENT, Difference, compare_resources
 from tidegate.envoy import protos
 from tidegate.envoy.resource import CLUSTER, ENDPOINT, LISTENER
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.golden.accepted import unaccepted
-from tests.golden.compare import compare_resources
-from tests.golden.scenario import SECTIONS, Scenario
-from tests.golden.translate import translated
+from conformance.recorded.accepted import unaccepted
+from conformance.recorded.compare import compare_resources
+from conformance.recorded.scenario import SECTIONS, Scenario
+from conformance.recorded.translate import translated
 
 pytestmark = pytest.mark.conformance
 

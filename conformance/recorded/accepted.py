@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.golden.compare import ABSENT, Difference
+from conformance.recorded.compare import ABSENT, Difference
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Configuration that istiod generated, and how ours is compared with it."""
