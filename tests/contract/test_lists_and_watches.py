@@ -144,13 +144,19 @@ async def test_initial_events_end_with_a_marked_bookmark(api, ns, config_map, wa
 
 
 async def test_bookmarks_only_when_asked_for(api, ns, config_map, watched):
+    """Of a server that has just begun, bookmarks come once there are newer versions than that of its first list."""
     start = (await api.create(config_map(ns)))["metadata"]["resourceVersion"]
-    await api.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": ns}})
-    events = await watched(path(ns), 4, resourceVersion=start, allowWatchBookmarks="true")
-    assert [e["type"] for e in events] and {e["type"] for e in events} == {"BOOKMARK"}
-    assert int(events[-1]["object"]["metadata"]["resourceVersion"]) >= int(start)
+    query = {"resourceVersion": start, "labelSelector": "none=such"}
+
+    async def change() -> None:
+        await asyncio.sleep(0.5)
+        await api.create(config_map(ns, "b"))
+
+    events, _ = await asyncio.gather(watched(path(ns), 5, allowWatchBookmarks="true", **query), change())
+    assert events and {e["type"] for e in events} == {"BOOKMARK"}
+    assert int(events[-1]["object"]["metadata"]["resourceVersion"]) > int(start)
     assert events[-1]["object"]["kind"] == "ConfigMap"
-    assert await watched(path(ns), 1, resourceVersion=start) == []
+    assert await watched(path(ns), 1, **query) == []
 
 
 async def test_compacted_versions_are_expired(backend, api, ns, config_map, watched, take):

@@ -75,6 +75,11 @@ def deployed(lab: Lab, manifest: str) -> Iterator[None]:
     until(lambda: [n for n in namespaces.existing(netns_prefix(lab.name)) if "-api-" in n], lambda found: found == [])
 
 
+def folders(lab: Lab) -> list[Path]:
+    """Of the Deployment's proxies and programs, of those that have ended as well."""
+    return [*lab.folders.run.glob("proxies/api-*"), *lab.folders.state.glob("labs/*/*/api-*")]
+
+
 def pods(lab: Lab, name: str = "api") -> list[dict[str, Any]]:
     done = lab.kubectl("get", "pods", "-n", NS, "-l", f"app={name}", "-o", "json")
     assert done.returncode == 0, done.stderr
@@ -122,7 +127,7 @@ def test_replicas_come_serve_and_go(lab: Lab) -> None:
         lab.kubectl("scale", "-n", NS, "deploy/api", "--replicas=1")
         until(lambda: len(endpoints(lab)) == 1)
         until(lambda: sum(row["workload"].startswith("api-") for row in status(lab)) == 1)
-    assert not list(lab.folders.run.glob("proxies/api-*")) and not list(lab.folders.state.glob("labs/*/*/api-*"))
+    until(lambda: folders(lab), lambda found: found == [])
 
 
 def test_a_pod_has_its_sidecar_and_says_what_the_lab_left_out(lab: Lab) -> None:
