@@ -1,7 +1,7 @@
 """What becomes of a field that is written: something is shown to a proxy, a warning is told, or neither."""
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -10,6 +10,8 @@ from tests.completeness.context import context_of, values_of
 from tests.completeness.mutations import concrete, leaves, put
 from tests.completeness.stage import Stage, admitted, root_of, shape_for, stage
 from tidegate.api import decode
+from tidegate.api.decode import Admitted
+from tidegate.api.objects import Object
 from tidegate.kit.errors import FieldError, InvalidObjectError
 
 
@@ -49,18 +51,33 @@ def cases(kind: str) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
 
 
 def judge(kind: str, path: str, place: str, bodies: list[dict[str, Any]], on: Stage) -> Verdict:
-    seen, told = [], False
-    for body in bodies:
-        try:
-            written = admitted(kind, body)
-        except InvalidObjectError as error:
-            return Verdict(path, place, Answer.REFUSED, error.errors[0])
-        told |= any(names(text, place) for text in written.warnings)
-        seen.append(on.show(decode.stored(written.object)))
-    acts = any(each != seen[0] for each in seen[1:])
-    if acts:
+    try:
+        written = [admitted(kind, body) for body in bodies]
+    except InvalidObjectError as error:
+        return Verdict(path, place, Answer.REFUSED, error.errors[0])
+    told = warned(place, written)
+    if differs((decode.stored(each.object) for each in written), on):
         return Verdict(path, place, Answer.BOTH if told else Answer.ACTS)
     return Verdict(path, place, Answer.WARNED if told else Answer.SILENT)
+
+
+def differs(items: Iterable[Object[Any]], on: Stage) -> bool:
+    """Whether the proxies see something else with one of the objects than with the first."""
+    first, ref = None, None
+    try:
+        for item in items:
+            ref, seen = item.ref, on.show(item)
+            first = first or seen
+            if seen != first:
+                return True
+        return False
+    finally:
+        if ref is not None:
+            on.clear(ref)
+
+
+def warned(place: str, written: Iterable[Admitted]) -> bool:
+    return any(names(text, place) for each in written for text in each.warnings)
 
 
 def names(warning: str, place: str) -> bool:

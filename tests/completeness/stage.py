@@ -10,7 +10,7 @@ from tidegate.api import decode
 from tidegate.api.decode import Admitted
 from tidegate.api.kinds import KINDS
 from tidegate.api.mesh import MeshConfig
-from tidegate.api.objects import Object
+from tidegate.api.objects import Object, Ref
 from tidegate.api.shapes import MessageShape, shape_of
 from tidegate.app.discovery.hub import Hub, Shown
 from tidegate.app.discovery.proxies import Node
@@ -61,14 +61,19 @@ class Stage:
         return tuple(resources for _, resources in self._read)
 
     def show(self, item: Object[Any]) -> Seen:
-        """What the proxies see while the object is there, or while it stands for the one around of the same name."""
+        """What the proxies see while the object is there, or while it stands for the one around of the same name.
+
+        ``clear`` takes it away again.
+        """
         self.hub.apply([Event(Verb.PUT, item.ref, item)])
         left_out = [note for note in self.hub.world.problems().get(item.ref, ()) if note.startswith("left out: ")]
-        found = self.seen()
-        self.hub.apply([self.around.get(item.ref, Event(Verb.DELETE, item.ref))])
-        assert self.seen() == self.bare, f"{item.ref} leaves something behind"
         assert not left_out, left_out
-        return found
+        return self.seen()
+
+    def clear(self, ref: Ref) -> None:
+        """The world as it was before ``show``."""
+        self.hub.apply([self.around.get(ref, Event(Verb.DELETE, ref))])
+        assert self.seen() == self.bare, f"{ref} leaves something behind"
 
 
 def _everything(shown: Shown) -> dict[tuple[str, str], bytes]:
