@@ -159,11 +159,11 @@ def load_all(suite: Path) -> Iterator[Case]:
 class Registered(Snapshot, frozen=True, eq=False, kw_only=True):
     """A world in which entries of the registry belong to whoever has the address of an endpoint, in any namespace."""
 
-    given: frozenset[ServiceKey] = frozenset()
+    registered: frozenset[ServiceKey] = frozenset()
 
     def targets(self, workload: Workload) -> tuple[ServiceTarget, ...]:
-        found = [t for t in super().targets(workload) if t.service.key not in self.given]
-        mine = sorted((self.services[key] for key in self.given), key=lambda s: s.age_key)
+        found = [t for t in super().targets(workload) if t.service.key not in self.registered]
+        mine = sorted((self.services[key] for key in self.registered), key=lambda s: s.age_key)
         own = dict.fromkeys(t for service in mine for t in self._by_address(service, workload))
         return (*found, *own)
 
@@ -201,7 +201,7 @@ def registered(world: Snapshot, services: list[Json], instances: list[Json]) -> 
         "by_host": by_host,
         "serving": serving,
     }
-    return Registered(**fields, given=frozenset(made))
+    return Registered(**fields, registered=frozenset(made))
 
 
 def _joined(one: Service, other: Service) -> Service:

@@ -11,7 +11,12 @@ GATEWAY = {"namespace": "one", "labels": {"app": "gateway"}, "address": "10.244.
 EDGE = {"namespace": "two", "labels": {"app": "edge", "istio": "ingressgateway"}, "address": "10.244.0.6"}
 
 AROUND: list[dict[str, Any]] = [
-    {"kind": "Namespace", "metadata": {"name": n}, "apiVersion": "v1"} for n in ("one", "two", "istio-system")
+    {
+        "kind": "Namespace",
+        "metadata": {"name": n, "labels": {"kubernetes.io/metadata.name": n}},
+        "apiVersion": "v1",
+    }
+    for n in ("one", "two", "istio-system")
 ]
 for name, who in (("client", CLIENT), ("server", SERVER), ("other", OTHER), ("gw", GATEWAY), ("edge", EDGE)):
     AROUND.append(
@@ -109,7 +114,7 @@ def entry(name: str, host: str, namespace: str = "one", **more: Any) -> dict[str
             {"address": "10.8.0.2", "labels": {"version": "v2"}, "locality": "r2/z2/s2"},
             {"address": "10.8.0.3", "labels": {"version": "v1"}, "locality": "r2/z2/s2"},
             {"address": "10.8.0.4", "labels": {"version": "v1"}, "locality": "r3/z3/s3"},
-            {"address": "10.8.0.5", "labels": {"version": "v1"}, "locality": "r1/z9/s9"},
+            {"address": "10.8.0.5", "labels": {"version": "v1", "tier": "near"}, "locality": "r1/z9/s9"},
         ],
     }
     return {

@@ -37,6 +37,9 @@ _DIRECT = {"status": 503, "body": {"string": "closed"}}
 
 _AUTHORIZER = {"service": "two.example", "port": 80}
 
+_NAME = "kubernetes.io/metadata.name"
+"""The label that every Namespace has."""
+
 _PATCH, _MATCH = "spec.configPatches[]", "spec.configPatches[].match"
 _MANAGER = "envoy.filters.network.http_connection_manager"
 _CHAIN = f"{_MATCH}.listener.filterChain"
@@ -84,7 +87,7 @@ CONTEXTS: tuple[tuple[str, str, tuple[Needed, ...]], ...] = (
     (".*", r"^(.*httpCookie)\.", (N(r"\1.name", "session"),)),
     (".*", r"^(.*httpCookie\.attributes\[\])\.", (N(r"\1.name", "SameSite"),)),
     (".*", r"^(.*[lL]ocalityLbSetting\.distribute\[\])\.", (N(r"\1", {"from": "r1/*", "to": {"r1/*": 100}}),)),
-    (".*", r"^(.*[lL]ocalityLbSetting\.failover\[\])\.", (N(r"\1", {"from": "r1", "to": "r3"}),)),
+    (".*", r"^(.*(?:[lL]ocality|oneAware)LbSetting\.failover\[\])\.", (N(r"\1", {"from": "r1", "to": "r3"}),)),
     ("DestinationRule", _POLICY + r"loadBalancer\.localityLbSetting\.", (N(r"\1.outlierDetection.interval", "9s"),)),
     (".*", r"^(.*\.warmup)\.", (N(r"\1.duration", "9s"),)),
     (".*", r"^(.*onnectionPool\.http)\.(http2KeepAlive|maxConcurrentStreams)", (N(r"\1.h2UpgradePolicy", "UPGRADE"),)),
@@ -294,6 +297,15 @@ CONTEXTS: tuple[tuple[str, str, tuple[Needed, ...]], ...] = (
     ("MeshConfig", r"^(.*\.includeRequestBodyInCheck)\.", (N(r"\1.maxRequestBytes", 7),)),
     ("MeshConfig", r"^(.*tracing\.lightstep)\.", (N(r"\1", {"address": "a.example:80", "accessToken": "secret"}),)),
     ("MeshConfig", r"^(.*(?:cryptomb|qat))\.", (N(r"\1.pollDelay", "9s"),)),
+    (
+        "MeshConfig",
+        r"^(.*Selectors?(?:\[\])?\.matchExpressions\[\])\.",
+        (N(r"\1.key", _NAME), N(r"\1.operator", "Exists")),
+    ),
+    ("MeshConfig", r"^(.*Selectors?(?:\[\])?\.matchExpressions\[\])\.values", (N(r"\1.operator", "In"),)),
+    ("MeshConfig", r"^(.*serviceEntryVisibility)\.(?:def|pol)", (N(r"\1.applyToSidecars", True),)),
+    ("MeshConfig", r"^(.*serviceEntryVisibility)\.apply", (N(r"\1.defaultVisibility", "NONE"),)),
+    ("MeshConfig", r"^(.*serviceEntryVisibility\.policies\[\])\.matching", (N(r"\1.visibility", "NONE"),)),
 )
 """(kind, pattern of the path, what is put first)."""
 
@@ -342,6 +354,11 @@ VALUES: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     (r"Telemetry .*customTags\{\}\.", ("x", "y"), "tag"),
     (r"WasmPlugin spec\.sha256", ("a" * 64, "b" * 64), "-"),
     (r"WasmPlugin .*env\[\]\.valueFrom", ("INLINE", "HOST"), "-"),
+    (r"MeshConfig .*Selectors?(\[\])?\.matchLabels", ("one", "two"), _NAME),
+    (r"MeshConfig .*Selectors?(\[\])?\.matchExpressions\[\]\.key", (_NAME, "other"), "-"),
+    (r"MeshConfig .*Selectors?(\[\])?\.matchExpressions\[\]\.operator", ("Exists", "DoesNotExist"), "-"),
+    (r"MeshConfig .*Selectors?(\[\])?\.matchExpressions\[\]\.values", ("one", "two"), "-"),
+    (r"MeshConfig .*serviceEntryVisibility\.policies\[\]\.visibility", ("NAMESPACE", "NONE"), "-"),
     (r"MeshConfig .*ingressClass", ("istio", "other"), "-"),
     (r"MeshConfig .*ingressS(elector|ervice)", ("ingressgateway", "other"), "-"),
     (r"MeshConfig .*defaultProviders\.(accessLogging|tracing)", ("asked", "other"), "-"),
@@ -412,6 +429,7 @@ VALUES: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     (r"failover\[\]\.from", ("r1", "r9"), "-"),
     (r"failover\[\]\.to", ("r2", "r3"), "-"),
     (r"DestinationRule .*localityLbSetting\.failoverPriority", ("topology.kubernetes.io/region", "app"), "-"),
+    (r"subsets\[\].*zoneAwareLbSetting\.failoverPriority", ("tier=near", "app"), "-"),
     (r"failoverPriority", ("version", "app"), "-"),
     (r"MeshConfig .*defaultConfig\.(.*[aA]ddress)$", ("a.example:80", "b.example:80"), "-"),
     (r"MeshConfig .*http2Initial", (65536, 65537), "-"),
@@ -461,7 +479,18 @@ SECOND: dict[tuple[str, str], Any] = {
     ("VirtualService", "spec.http[]"): {"match": [{"uri": {"prefix": "/x"}}], "route": _ONE_ROUTE},
     ("VirtualService", "spec.http[].match[]"): {"uri": {"prefix": "/x"}},
     ("VirtualService", "spec.http[].route[]"): {"destination": {"host": "c.example"}, "weight": 1},
+    ("MeshConfig", "data.mesh.serviceEntryVisibility.policies[]"): {
+        "visibility": "NONE",
+        "matchingRules": [{"namespaceSelector": {"matchLabels": {_NAME: "one"}}}],
+    },
     ("MeshConfig", "data.mesh.localityLbSetting.failoverPriority[]"): "topology.kubernetes.io/region",
+    ("MeshConfig", "data.mesh.zoneAwareLbSetting.failoverPriority[]"): "tier=near",
+    **{
+        ("DestinationRule", f"{policy}.loadBalancer.zoneAwareLbSetting.failoverPriority[]"): (
+            "version" if policy.startswith("spec.subsets[]") else "tier=near"
+        )
+        for policy in _POLICIES
+    },
     **{
         (
             "DestinationRule",
@@ -482,35 +511,23 @@ BESIDE: dict[tuple[str, str], tuple[Needed, ...]] = {
 }
 """(kind, list) to what is put first where it has two items."""
 
-_ZONE_AWARE = ("enabled", "failoverPriority[]", "minClusterSize")
-PARTLY: frozenset[tuple[str, str]] = (
-    frozenset(("DestinationRule", f"{policy}.tls.mode") for policy in _POLICIES)
-    | frozenset(
-        ("AuthorizationPolicy", f"spec.rules[].from[].source.{field}[]")
-        for field in (
-            "principals",
-            "namespaces",
-            "serviceAccounts",
-            "trustDomains",
-            "notPrincipals",
-            "notNamespaces",
-            "notServiceAccounts",
-            "notTrustDomains",
-        )
-    )
-    | frozenset(
-        (kind, f"{at}zoneAwareLbSetting.{field}")
-        for kind, at in (
-            *(("DestinationRule", f"{policy}.loadBalancer.") for policy in _POLICIES),
-            ("MeshConfig", "data.mesh."),
-        )
-        for field in _ZONE_AWARE
-        if not (at.startswith("spec.subsets[]") and field == "failoverPriority[]")
+PARTLY: frozenset[tuple[str, str]] = frozenset(
+    ("DestinationRule", f"{policy}.tls.mode") for policy in _POLICIES
+) | frozenset(
+    ("AuthorizationPolicy", f"spec.rules[].from[].source.{field}[]")
+    for field in (
+        "principals",
+        "namespaces",
+        "serviceAccounts",
+        "trustDomains",
+        "notPrincipals",
+        "notNamespaces",
+        "notServiceAccounts",
+        "notTrustDomains",
     )
 )
 """Fields that change a resource and warn nevertheless: mutual TLS without a certificate refuses connections, a
-Secret's name leaves them without one, a caller's identity is compared although nobody has one, and zones count
-only for proxies that know who their own peers are."""
+Secret's name leaves them without one, a caller's identity is compared although nobody has one."""
 
 
 def context_of(kind: str, path: str) -> list[Needed]:

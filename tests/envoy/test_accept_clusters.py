@@ -61,6 +61,8 @@ BALANCERS: list[Any] = [
     {"consistentHash": {"httpHeaderName": "x", "ringHash": {"minimumRingSize": 512}}},
     {"consistentHash": {"useSourceIp": True, "maglev": {"tableSize": 65537}}},
     {"localityLbSetting": {"enabled": True, "distribute": [{"from": "eu/*", "to": {"eu/a/*": 80, "us/*": 20}}]}},
+    {"zoneAwareLbSetting": {"minClusterSize": 3, "failover": [{"from": "eu", "to": "us"}]}},
+    {"zoneAwareLbSetting": {"enabled": False}},
 ]
 TLS: list[Any] = [
     {"mode": "DISABLE"},

@@ -21,6 +21,12 @@ from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb2
 from google.protobuf.json_format import ParseDict
 
+from tests.unit.envoy import given
+from tests.unit.envoy.test_locality import zone_aware
+from tidegate.agent.bootstrap import bootstrap as agent_bootstrap
+from tidegate.agent.settings import Settings
+from tidegate.envoy import balancing, local_cluster, locality
+from tidegate.envoy.inputs import PeersInput
 from tidegate.kit import envoy_binary
 from tidegate.xds.client import METHOD
 from tidegate.xds.fixed import FixedView, Item, difference
@@ -143,7 +149,8 @@ class Hub:
 
 
 class Envoy:
-    def __init__(self, folder, socket_path) -> None:
+    def __init__(self, folder, socket_path, agent=None) -> None:
+        """agent: its settings, where the cluster of the proxy's peers is to be as its bootstrap has it."""
         self.admin, self.port = free_port(), free_port()
         config = {
             "node": {"id": NODE, "cluster": "shop"},
@@ -159,6 +166,12 @@ class Envoy:
             },
             "static_resources": {"clusters": [xds_cluster(str(socket_path))]},
         }
+        if agent is not None:
+            whole = agent_bootstrap(agent)
+            config["node"]["locality"], config["cluster_manager"] = whole["node"]["locality"], whole["cluster_manager"]
+            config["static_resources"]["clusters"] += [
+                each for each in whole["static_resources"]["clusters"] if each["type"] == "EDS"
+            ]
         bootstrap = folder / "bootstrap.json"
         bootstrap.write_text(json.dumps(config))
         self.log = folder / "envoy.log"
@@ -260,6 +273,59 @@ async def test_a_request_is_served_and_changes_come_through(hub, server, envoy, 
         failed += not await asyncio.to_thread(serves, envoy)
     assert failed == 0
     assert await asyncio.to_thread(serves, envoy)
+
+
+PLACES = ("eu/z1", "eu/z2")
+
+
+def in_zones(name: str, *ports: int) -> Item:
+    """One endpoint in each of the places."""
+    groups = []
+    for place, port in zip(PLACES, ports, strict=True):
+        region, zone = place.split("/")
+        address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+        members = [{"endpoint": {"address": address}}]
+        groups.append({"locality": {"region": region, "zone": zone}, "lb_endpoints": members})
+    return item(name, endpoint_pb2.ClusterLoadAssignment(), {"cluster_name": name, "endpoints": groups})
+
+
+def zoned(name: str, enabled: bool) -> Item:
+    cluster = cluster_pb2.Cluster.FromString(eds_cluster(name).body)
+    setting = zone_aware({"enabled": enabled, "minClusterSize": 2})
+    balancing.put_localities(cluster, locality.Plan(setting, enabled))
+    body = cluster.SerializeToString(deterministic=True)
+    return Item(name, body, str(hash(body)))
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_a_proxy_that_knows_its_peers_keeps_to_its_zone(hub, server, backend, tmp_path, enabled):
+    """As many of its peers are in its zone as of the endpoints, so that the other zone gets nothing."""
+    labels = {"topology.istio.io/locality": PLACES[0]}
+    agent = Settings(
+        name="web-1",
+        namespace="shop",
+        address="127.0.0.1",
+        run_dir=tmp_path,
+        state_dir=tmp_path,
+        token_file=tmp_path,
+        upstream=tmp_path,
+        envoy=tmp_path,
+        metadata={"ENABLE_SELF_DISCOVERY": "true", "LABELS": labels},
+    )
+    members = tuple(given.endpoint(f"10.0.0.{i}", locality=place) for i, place in enumerate(PLACES))
+    peers = local_cluster.build(PeersInput(endpoints=members, proxy=given.proxy(locality=PLACES[0])))
+    away = free_port()
+    envoy = Envoy(tmp_path, tmp_path / "xds.sock", agent)
+    try:
+        eds = [in_zones("one", backend, away), Item(peers.name, peers.body, peers.version)]
+        one = {"eds": eds, "lds": [listener(envoy.port)], "rds": [route("one")]}
+        hub.show("1", clusters=[zoned("one", enabled)], **one)
+        await until(lambda: serves(envoy), "the first configuration does not serve")
+        answers = {(await asyncio.to_thread(envoy.page))[0] for _ in range(20)}
+        assert answers == ({200} if enabled else {200, 503})
+        assert (envoy.stat("cluster.one.lb_zone_routing_all_directly") > 0) is enabled
+    finally:
+        envoy.stop()
 
 
 @pytest.mark.parametrize("bad", [bad_cluster, broken_cluster])

@@ -13,6 +13,7 @@ import yaml
 from tests.certificates import Authority
 from tests.kube import kubetest
 from tests.kube.cluster import TIDEGATE, Cluster, Json, eventually, listed, namespace
+from tidegate.api.schema import crd_manifests
 
 pytestmark = pytest.mark.kube
 
@@ -211,6 +212,24 @@ def test_services_that_ranges_leave_out_are_named(cluster: Cluster, webhook: Web
         return cluster.tried("create", "--dry-run=server", "-f", "-", stdin=json.dumps(pod)).stderr
 
     assert "kubernetes.default" in eventually(lambda: text if "lie outside" in (text := said()) else "")
+
+
+def test_proxy_configs_count_once_the_cluster_has_the_kind(cluster: Cluster, webhook: Webhook) -> None:
+    """The webhook has started without it, which its log tells."""
+    assert "ProxyConfigs cannot be read" in webhook.log.read_text()
+    defined = next(each for each in crd_manifests() if each["spec"]["names"]["kind"] == "ProxyConfig")
+    cluster.apply(defined)
+    cluster.kubectl("wait", "--for=condition=Established", f"crd/{defined['metadata']['name']}", "--timeout=60s")
+    meta = {"name": "few", "namespace": "shop"}
+    spec = {"selector": {"matchLabels": {"app": "web"}}, "concurrency": 3}
+    cluster.apply({"apiVersion": "networking.istio.io/v1beta1", "kind": "ProxyConfig", "metadata": meta, "spec": spec})
+    pod = json.dumps(a_pod("configured"))
+
+    def told() -> bool:
+        done = cluster.tried("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=pod)
+        return "concurrency" in done.stdout
+
+    eventually(told)
 
 
 def test_several_pods_at_once(cluster: Cluster, webhook: Webhook) -> None:

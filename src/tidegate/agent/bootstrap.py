@@ -9,6 +9,7 @@ import msgspec
 
 from tidegate import __version__
 from tidegate.agent.settings import Settings
+from tidegate.kit.bootstraps import ASKS
 
 _TYPE = "type.googleapis.com/envoy."
 _LOOPBACK = "127.0.0.1"
@@ -34,6 +35,9 @@ INCLUDED_PREFIXES = (
 OPEN_CONNECTIONS = r"listener\.[0-9a-f._\[\]]+_[0-9]+\.downstream_cx_active"
 """A listener's open connections, in all and not by worker: the drain waits for them."""
 
+PEERS = "local_cluster"
+"""Cluster of the workloads that this Envoy is one of, as Istio names it."""
+
 _CLUSTER_STATS = (
     "assignment_|bind_errors|circuit_breakers|default\\.|external\\.|http1\\.|http2\\.|http3\\.|init_fetch|internal\\.|"
     "lb_|max_host|membership_|original_dst|outlier_|retry_or|ssl\\.|update_|upstream_|version|warming_|zone\\."
@@ -46,7 +50,7 @@ def bootstrap(settings: Settings) -> dict[str, Any]:
         "node": _node(settings),
         "admin": {"address": _address(_LOOPBACK, settings.ports.admin)},
         "dynamic_resources": _dynamic_resources(),
-        **_cluster_manager(settings.outlier_log_path),
+        **_cluster_manager(settings),
         "static_resources": {"clusters": _clusters(settings), "listeners": _listeners(settings)},
         "layered_runtime": _runtime(settings.runtime_values),
         "overload_manager": _overload(),
@@ -57,7 +61,12 @@ def bootstrap(settings: Settings) -> dict[str, Any]:
 
 def encoded(settings: Settings) -> bytes:
     """The bootstrap as the text that Envoy reads."""
-    return msgspec.json.format(msgspec.json.encode(bootstrap(settings)), indent=1)
+    return as_text(bootstrap(settings))
+
+
+def as_text(found: dict[str, Any]) -> bytes:
+    """A bootstrap's JSON form as text."""
+    return msgspec.json.format(msgspec.json.encode(found), indent=1)
 
 
 def _node(settings: Settings) -> dict[str, Any]:
@@ -71,14 +80,23 @@ def _node(settings: Settings) -> dict[str, Any]:
         "ENVOY_STATUS_PORT": str(settings.ports.readiness),
         "ENVOY_PROMETHEUS_PORT": str(settings.ports.prometheus),
         "TIDEGATE_VERSION": __version__,
+        **({ASKS: "true"} if settings.asks_bootstrap else {}),
     }
-    return {"id": settings.node_id, "cluster": settings.service_cluster or settings.full_name, "metadata": metadata}
+    node = {"id": settings.node_id, "cluster": settings.service_cluster or settings.full_name, "metadata": metadata}
+    return {**node, "locality": _locality(settings.locality)} if settings.locality else node
 
 
-def _cluster_manager(outlier_log: str) -> dict[str, Any]:
-    if not outlier_log:
-        return {}
-    return {"cluster_manager": {"outlier_detection": {"event_log_path": outlier_log}}}
+def _locality(text: str) -> dict[str, str]:
+    return dict(zip(("region", "zone", "sub_zone"), text.split("/", 2), strict=False))
+
+
+def _cluster_manager(settings: Settings) -> dict[str, Any]:
+    manager: dict[str, Any] = {}
+    if settings.knows_peers:
+        manager["local_cluster_name"] = PEERS
+    if settings.outlier_log_path:
+        manager["outlier_detection"] = {"event_log_path": settings.outlier_log_path}
+    return {"cluster_manager": manager} if manager else {}
 
 
 def _dynamic_resources() -> dict[str, Any]:
@@ -110,7 +128,19 @@ def _clusters(settings: Settings) -> list[dict[str, Any]]:
         _cluster("prometheus_stats", _address(_LOOPBACK, settings.ports.admin)),
         _cluster("agent", _address(_LOOPBACK, settings.ports.status)),
         control,
+        *([_peers()] if settings.knows_peers else ()),
     ]
+
+
+def _peers() -> dict[str, Any]:
+    """Nothing is sent to it: Envoy learns from its endpoints how its peers are spread over zones."""
+    source = {"ads": {}, "resource_api_version": "V3"}
+    return {
+        "name": PEERS,
+        "type": "EDS",
+        "connect_timeout": "1s",
+        "eds_cluster_config": {"eds_config": source, "service_name": PEERS},
+    }
 
 
 def _cluster(name: str, address: dict[str, Any]) -> dict[str, Any]:

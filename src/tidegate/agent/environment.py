@@ -16,6 +16,7 @@ from tidegate.agent.settings import PROXY_ID, InterceptionMode, Network, Ports, 
 from tidegate.agent.unheeded import unheeded
 from tidegate.api.fields import Duration
 from tidegate.kit import hostport
+from tidegate.kit.bootstraps import ASKS, is_true
 from tidegate.kit.errors import TidegateError
 
 TOKEN = Path("/var/run/secrets/tokens/istio-token")
@@ -101,6 +102,11 @@ def told(flags: Flags, environment: Mapping[str, str], machine: Machine) -> Told
     notes = [*config.notes, *unheeded(given)]
     if settings.own_log_file:
         notes.append(f"Envoy logs to {settings.log_file}: another user's standard output cannot be opened")
+    if settings.knows_peers and not settings.locality:
+        notes.append(
+            "ISTIO_META_ENABLE_SELF_DISCOVERY without effect: no label of the Pod says where it is; set "
+            "topology.istio.io/locality (region.zone)"
+        )
     return Told(settings, tuple(notes), config.typed.binary_path, dict(given))
 
 
@@ -144,6 +150,7 @@ class _Reader:
             service_cluster=flags.service_cluster or self._service_cluster(),
             outlier_log_path=flags.outlier_log_path,
             bootstrap_override=self._path("ISTIO_BOOTSTRAP_OVERRIDE"),
+            asks_bootstrap=is_true(self._given.get(ASKS, "")),
             runtime_values=dict(config.runtime_values),
             stats_compression=config.stats_compression is not False,
             flush_seconds=_seconds(config.file_flush_interval, 0.25),

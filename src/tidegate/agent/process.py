@@ -176,24 +176,17 @@ class Envoy:
 
     def _start(self) -> None:
         self.starts += 1
-        with self._output() as output:
-            binary = os.open(self.settings.envoy, os.O_RDONLY)
-            path = str(self.settings.envoy) if open_to_all(self.settings.envoy) else f"/proc/self/fd/{binary}"
-            try:
-                # No preexec_fn, user or group: they would make this a fork, which gRPC's threads do not survive.
-                self._child = subprocess.Popen(
-                    [*as_user(self.settings), *arguments(self.settings, path)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    start_new_session=True,
-                    pass_fds=(binary,),
-                    cwd="/",
-                )
-            except OSError as error:
-                raise EnvoyStartError(f"Envoy {self.settings.envoy} could not be started: {error}") from error
-            finally:
-                os.close(binary)
+        with self._output() as output, reachable(self.settings.envoy) as (path, binary):
+            # No preexec_fn, user or group: they would make this a fork, which gRPC's threads do not survive.
+            self._child = subprocess.Popen(
+                [*as_user(self.settings), *arguments(self.settings, path)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                pass_fds=(binary,),
+                cwd="/",
+            )
         self.running = procfs.Process.of(self._child.pid)
         procfs.keep(self.settings.pid_file, self.running)
 
@@ -204,7 +197,8 @@ class Envoy:
             yield None
             return
         with self.settings.log_file.open("ab", buffering=0) as output:
-            _give(self.settings.log_file, self.settings.identity)
+            # Envoy opens /dev/stdout again as its own user, so the file behind it has to be its own.
+            give(self.settings.log_file, self.settings.identity)
             yield output
 
     async def _until_it_ends(self) -> None:
@@ -223,12 +217,28 @@ class Envoy:
             log.error("%s", self.last_exit)
 
 
-def arguments(settings: Settings, binary: str) -> list[str]:
-    """Envoy's command line."""
+@contextlib.contextmanager
+def reachable(binary: Path) -> Iterator[tuple[str, int]]:
+    """The path by which Envoy's user reaches the binary, and a descriptor to pass on for it.
+
+    Raises EnvoyStartError where it cannot be opened, or what is done within fails as starting a program does.
+    """
+    try:
+        descriptor = os.open(binary, os.O_RDONLY)
+        try:
+            yield (str(binary) if open_to_all(binary) else f"/proc/self/fd/{descriptor}"), descriptor
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise EnvoyStartError(f"Envoy {binary} could not be started: {error}") from error
+
+
+def arguments(settings: Settings, binary: str, config: Path | None = None) -> list[str]:
+    """Envoy's command line; ``config``: another bootstrap than the one that it runs with."""
     return [
         binary,
         "--config-path",
-        str(settings.bootstrap_file),
+        str(config or settings.bootstrap_file),
         "--concurrency",
         str(settings.concurrency),
         "--log-level",
@@ -296,8 +306,8 @@ def last_lines(path: Path, lines: int = SHOWN_LINES, size: int = 16384) -> tuple
     return tuple(line for line in text.splitlines() if line.strip())[-lines:]
 
 
-def _give(path: Path, identity: tuple[int, int] | None) -> None:
-    """Envoy opens /dev/stdout again as its own user, so the file behind it has to be its own."""
+def give(path: Path, identity: tuple[int, int] | None) -> None:
+    """Let Envoy's user have a file, and nobody else read it."""
     path.chmod(0o640)
     if identity is not None and os.geteuid() == 0:
         os.chown(path, *identity)

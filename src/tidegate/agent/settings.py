@@ -6,6 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from tidegate.kit.hostport import HostPort
+from tidegate.registry import topology
 
 PROXY_ID = 1337
 """User and group of Envoy: the packet rules know its connections by them."""
@@ -78,6 +79,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Where Envoy logs endpoints that it ejects; "" for nowhere."""
     bootstrap_override: Path | None = None
     """A file whose bootstrap Envoy merges over the one made here."""
+    asks_bootstrap: bool = False
+    """Ask the control plane, before Envoy starts, for what EnvoyFilters merge into the bootstrap."""
     runtime_values: dict[str, str] = {}
     """Envoy's runtime settings over those made here; "" takes one away."""
     stats_compression: bool = True
@@ -113,6 +116,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def loopback(self) -> str:
         """Where the application answers beside its own address."""
         return "::1" if self.ipv6 else "127.0.0.1"
+
+    @property
+    def knows_peers(self) -> bool:
+        """Envoy has a cluster of the workloads that it is one of, for zone-aware routing: node metadata
+        ENABLE_SELF_DISCOVERY, as Istio has it."""
+        return str(self.metadata.get("ENABLE_SELF_DISCOVERY", "")).lower() in ("true", "1")
+
+    @property
+    def locality(self) -> str:
+        """region/zone/subzone by the Pod's labels; "" where they tell none. Kubernetes gives Pods the region and the
+        zone of their Nodes as labels (PodTopologyLabelsAdmission)."""
+        labels = self.metadata.get("LABELS")
+        texts = {str(key): str(value) for key, value in labels.items()} if isinstance(labels, dict) else {}
+        return topology.from_labels(texts) or topology.of_node(texts)
 
     @property
     def answers_dns(self) -> bool:

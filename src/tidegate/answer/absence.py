@@ -49,6 +49,7 @@ def absences(world: World, kind: ProxyKind, intent: Intent, left_out: Iterable[L
     if chosen is None:
         found += (_unexported(world, service, kind) for service in intent.services)
         found += _at_other_address(world, kind, intent)
+        found += () if intent.services else set_aside(intent, left_out)
         return tuple(found)
     found += _unimported(world, kind, chosen)
     found += _portless(intent, chosen)
@@ -66,7 +67,7 @@ def refused(intent: Intent, left_out: Iterable[LeftOut]) -> Iterable[Absence]:
 
 
 def set_aside(intent: Intent, left_out: Iterable[LeftOut]) -> Iterable[Absence]:
-    """Valid objects for what is meant that lose it to others."""
+    """Valid objects for what is meant that lose it to others, or are in a namespace that is not seen."""
     for each in left_out:
         if each.valid and _speaks_of(each, intent):
             yield Absence(each.ref, "", each.reason, strong=False)
@@ -80,7 +81,9 @@ def _unexported(world: World, service: Service, kind: ProxyKind) -> Absence:
     ref = service.sources[0]
     field = f"metadata.annotations[{EXPORT_TO}]" if ref.kind == "Service" else "spec.exportTo"
     by = f"exportTo ({', '.join(sorted(service.export_to or ()))})"
-    if not service.export_to:
+    if service.export_capped:
+        field, by = "", "the mesh's serviceEntryVisibility"
+    elif not service.export_to:
         field, by = "", f"the mesh's defaultServiceExportTo ({', '.join(world.mesh.default_service_export_to)})"
     return Absence(ref, field, f"declares {service.host}, but {by} does not show it to namespace {kind.namespace}")
 

@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 from tidegate.api import core
+from tidegate.api.labelselectors import OPERATORS, selects
 from tidegate.api.metadata import is_dns_label, is_dns_subdomain
 from tidegate.kit.errors import FieldError
 
 _PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*")
 _SHARE = re.compile(r"[0-9]{1,9}%")
-_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 _CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
 _PROTOCOLS = ("TCP", "UDP", "SCTP")
@@ -195,35 +195,17 @@ def _workload_selector(spec: core.ReplicaSetSpec | core.DeploymentSpec) -> list[
     out = [
         FieldError(
             f"spec.selector.matchExpressions[{index}].operator",
-            f"must be one of {', '.join(_OPERATORS)}",
+            f"must be one of {', '.join(OPERATORS)}",
             each.operator[:253],
             "FieldValueNotSupported",
         )
         for index, each in enumerate(selector.match_expressions)
-        if each.operator not in _OPERATORS
+        if each.operator not in OPERATORS
     ]
     if not out and not selects(selector, labels):
         text = "must have what spec.selector asks for, or the Pods would not be counted"
         out.append(FieldError("spec.template.metadata.labels", text, dict(labels)))
     return out
-
-
-def selects(selector: core.LabelSelector, labels: dict[str, str]) -> bool:
-    """metav1.LabelSelector."""
-    plain = all(labels.get(key) == value for key, value in selector.match_labels.items())
-    return plain and all(_holds(each, labels) for each in selector.match_expressions)
-
-
-def _holds(wanted: core.LabelSelectorRequirement, labels: dict[str, str]) -> bool:
-    value = labels.get(wanted.key)
-    match wanted.operator:
-        case "In":
-            return value in wanted.values
-        case "NotIn":
-            return value not in wanted.values
-        case "Exists":
-            return value is not None
-    return value is None
 
 
 def _deployment(spec: core.DeploymentSpec) -> list[FieldError]:

@@ -99,17 +99,15 @@ _OTHER_LIMITS = (
     "listenerConnectionLimit",
     "globalDownstreamConnectionLimit",
 )
+_OF_BOOTSTRAPS = "bootstraps are patched as proxies start, and only those with BOOTSTRAP_XDS_AGENT=true"
 _PATCHED = tuple(each.value for each in ApplyTo if each is not ApplyTo.BOOTSTRAP)
 _CONTEXTS = tuple(each.value for each in PatchContext if each is not PatchContext.WAYPOINT)
-
-_ZONES = "regions are ranked; within one, endpoints are chosen without regard to zones"
 
 
 def _policy(at: str) -> tuple[Unacted, ...]:
     """What is not acted on in a traffic policy, or a port's."""
     return (
         Unacted(f"{at}.loadBalancer.backendUtilization", "the default load balancer is used"),
-        Unacted(f"{at}.loadBalancer.zoneAwareLbSetting", _ZONES),
         Unacted(f"{at}.tls.mode", "there are no certificates, connections are refused", acted=_OWN_TLS),
         *_outliers(f"{at}.outlierDetection"),
     )
@@ -182,7 +180,7 @@ UNACTED: dict[str, tuple[Unacted, ...]] = {
         ),
     ),
     "EnvoyFilter": (
-        Unacted("spec.configPatches[].applyTo", "bootstraps are made from the agent's options", acted=_PATCHED),
+        Unacted("spec.configPatches[].applyTo", _OF_BOOTSTRAPS, acted=_PATCHED),
         Unacted("spec.configPatches[].match.context", "there are no waypoints", acted=_CONTEXTS),
         Unacted("spec.configPatches[].match.waypoint", "there are no waypoints"),
         Unacted("spec.configPatches[].match.listener.portName", "listeners are matched by portNumber and name"),
@@ -191,7 +189,7 @@ UNACTED: dict[str, tuple[Unacted, ...]] = {
     ),
     "TrafficExtension": (Unacted("spec", "scripts and modules are not run"),),
     "WasmPlugin": (Unacted("spec", "WebAssembly modules are not fetched"),),
-    "ProxyConfig": (Unacted("spec", "proxies are started with the options of their agents"),),
+    "ProxyConfig": (Unacted("spec", _TOLD_TO_AGENTS),),
     "Telemetry": (
         Unacted("spec.tracing[].disableContextPropagation", "trace headers are always sent on"),
         Unacted("spec.metrics", _TELEMETRY),
@@ -231,10 +229,7 @@ UNACTED: dict[str, tuple[Unacted, ...]] = {
         *_mesh(_CERTIFICATES, "verifyCertificateAtClient"),
         *_mesh("an inbound port has one endpoint", *_INBOUND_RETRIES),
         *_outliers("defaultTrafficPolicy.outlierDetection"),
-        *_mesh(_ZONES, "zoneAwareLbSetting"),
         *_mesh("there is one cluster", "serviceSettings", "serviceScopeConfigs"),
-        *_mesh("every namespace is watched", "discoverySelectors"),
-        *_mesh("exportTo alone decides who sees a ServiceEntry", "serviceEntryVisibility"),
     ),
 }
 

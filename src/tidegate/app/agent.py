@@ -8,12 +8,14 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import IO, Any
 
 from tidegate.agent import appprobes, logfile, scrape
 from tidegate.agent.appprobes import AppProbes
 from tidegate.agent.bootstrap import encoded
+from tidegate.agent.bootstrap_patch import write_patched
 from tidegate.agent.dnsforward import read_resolv_conf
 from tidegate.agent.dnsserver import DnsServer, DnsThread
 from tidegate.agent.drain import drain
@@ -76,7 +78,8 @@ class Agent:
         store = LastGood(settings.last_good_file)
         feed = NameFeed(self.dns.replace) if self.dns is not None else None
         use_proxy_group(settings)
-        self.relay = Relay(upstream(settings.upstream), settings.token_file, store, feed)
+        reached = upstream(settings.upstream)
+        self.relay = Relay(reached, settings.token_file, store, feed)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(store.close)
             if self.dns is not None and feed is not None:
@@ -93,6 +96,8 @@ class Agent:
             await local.start_serving()
             public = await serve_tcp(self.status.public, everywhere(settings), settings.ports.status)
             stack.callback(public.close)
+            if settings.asks_bootstrap:
+                await self._unless_stopped(write_patched(settings, reached))
             await self._supervise()
         forget_sockets(settings)
         self._lock.close()
@@ -121,6 +126,18 @@ class Agent:
             "accepted": await self.relay.held(),
             **({"dns": {"names": self.dns.known, "counters": self.dns.counters}} if self.dns is not None else {}),
         }
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something before Envoy starts, or leave it when the agent is told to end."""
+        tasks = [asyncio.ensure_future(work), asyncio.ensure_future(self.stop.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if tasks[0].done():
+                tasks[0].result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _supervise(self) -> None:
         life = asyncio.create_task(self.envoy.run())

@@ -60,7 +60,7 @@ def role(wanted: Wanted) -> Json:
     """
     told = [kind for kind in WATCHED if kind in WRITTEN]
     rules = [
-        *_rules(dict.fromkeys((*WATCHED, *clusterfacts.KINDS)), "", "list", "watch"),
+        *_rules(dict.fromkeys((*WATCHED, *clusterfacts.KINDS, clusterfacts.PROXY_CONFIG)), "", "list", "watch"),
         *_rules(told, "", "get"),
         *_rules(told, "/status", "update"),
         _rule("authentication.k8s.io", ["tokenreviews"], "create"),

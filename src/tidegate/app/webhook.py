@@ -88,7 +88,7 @@ def application(followed: Followed, facts: ClusterFacts | None = None) -> Starle
         return Response(json.dumps(_answer(asked, followed.settings, place, facts)), media_type="application/json")
 
     async def ready(_request: Request) -> Response:
-        if facts is not None and not facts.synced:
+        if facts is not None and not facts.ready:
             return PlainTextResponse("the cluster is being read\n", 503)
         return PlainTextResponse("ready\n")
 
@@ -218,8 +218,9 @@ async def serve(
     )
     watching = [asyncio.create_task(_follow(certificate.refresh, followed.refresh))]
     if cluster is not None and store is not None:
-        watching.append(asyncio.create_task(cluster.facts.follow(store)))
-        watching[-1].add_done_callback(_complain)
+        for follow in (cluster.facts.follow, cluster.facts.follow_configs):
+            watching.append(asyncio.create_task(follow(store)))
+            watching[-1].add_done_callback(_complain)
     try:
         await _Server(config, lambda: ready(port)).serve([listener])
     finally:

@@ -40,6 +40,13 @@ PATH = click.Path(path_type=Path)
     help="End the drain as soon as no connection is open.",
 )
 @click.option(
+    "--bootstrap-xds-agent",
+    "asks_bootstrap",
+    is_flag=True,
+    envvar="BOOTSTRAP_XDS_AGENT",
+    help="Ask the control plane, before Envoy starts, for what EnvoyFilters (BOOTSTRAP) merge into its bootstrap.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["trace", "debug", "info", "warning", "error", "critical", "off"]),
     default="warning",

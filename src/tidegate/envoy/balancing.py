@@ -53,14 +53,17 @@ def put_load_balancer(cluster: Any, settings: LoadBalancerSettings | None) -> No
 
 def put_localities(cluster: Any, plan: Plan | None) -> None:
     """Whether Envoy weighs localities, or prefers its own zone. Zone awareness takes effect in proxies that know
-    their own cluster; without one Envoy spreads requests over all endpoints of the first priority."""
+    their peers (:mod:`tidegate.envoy.local_cluster`) and their own locality; in others Envoy spreads requests over all
+    endpoints of the first priority."""
     if plan is None:
         return
     if plan.weighted:
         cluster.common_lb_config.locality_weighted_lb_config.SetInParent()
     elif plan.zone_aware is not None:
         zones = cluster.common_lb_config.zone_aware_lb_config
-        zones.routing_enabled.value = 100.0 if plan.failover else 0.0
+        zones.SetInParent()
+        if not plan.failover:
+            zones.routing_enabled.value = 0.0
         if plan.zone_aware.min_cluster_size is not None:
             zones.min_cluster_size.value = plan.zone_aware.min_cluster_size
 

@@ -97,7 +97,9 @@ def _hidden_services(around: Surroundings, host: str) -> Iterator[Decision]:
         if visible(service.export_to, world.mesh.default_service_export_to, key.namespace, viewer):
             continue
         rule, source = f"{HIDDEN} {viewer}", _source(service)
-        if service.export_to is None:
+        if service.export_capped:
+            yield Decision(f"host {host}", rule, MESH, (source,), "data.mesh.serviceEntryVisibility")
+        elif service.export_to is None:
             yield Decision(f"host {host}", rule, MESH, (source,), "data.mesh.defaultServiceExportTo")
         else:
             field = "spec.exportTo" if source.kind == "ServiceEntry" else "metadata.annotations"

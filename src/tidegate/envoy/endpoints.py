@@ -6,7 +6,7 @@ from typing import Any
 
 from tidegate.api.objects import Ref
 from tidegate.envoy import locality, networks, protos, sessions
-from tidegate.envoy.inputs import ClusterInput, EndpointsInput
+from tidegate.envoy.inputs import ClusterInput, EndpointsInput, PeersInput
 from tidegate.envoy.policy import Policy, effective, seeded, subset_labels
 from tidegate.envoy.resource import ENDPOINT, Origin, Resource, resource
 from tidegate.kit import naming
@@ -34,6 +34,12 @@ def build(given: EndpointsInput) -> Resource:
         groups = [_speaking_mutual_tls(group) for group in groups]
     others = _other_families(given.endpoints, given.proxy)
     return resource(name, ENDPOINT, _assignment(name, groups, policy, given.proxy, others), origins_of(groups))
+
+
+def of_peers(given: PeersInput, name: str) -> Resource:
+    """The load assignment that says who a proxy's peers are: one priority, localities as they are, no policy."""
+    groups = locality.group(of_families(list(given.endpoints), given.proxy))
+    return resource(name, ENDPOINT, _assignment(name, groups, Policy(), given.proxy), origins_of(groups))
 
 
 def cluster_name(given: ClusterInput | EndpointsInput) -> str:

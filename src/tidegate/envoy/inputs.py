@@ -190,6 +190,14 @@ class EndpointsInput(Input, frozen=True, kw_only=True):
     proxy: ProxyKind
 
 
+class PeersInput(Input, frozen=True, kw_only=True):
+    """The load assignment of the cluster by which an Envoy knows what it is one of."""
+
+    endpoints: tuple[Endpoint, ...] = ()
+    """Of one port, those of the proxy's own workload and region; itself among them."""
+    proxy: ProxyKind
+
+
 class Target(Input, frozen=True, kw_only=True):
     """What a route needs to know of one destination host it names."""
 
@@ -322,6 +330,8 @@ class InboundInput(Input, frozen=True, kw_only=True):
     """Ingress listeners are added to the ports of services."""
     ingress_tls: bool = False
     """TLS settings of Sidecar ingress listeners count."""
+    peers: PeersInput | None = None
+    """Only where the proxy asks who its peers are."""
     defaults: ListenerDefaults
     proxy: ProxyKind
 
@@ -340,6 +350,7 @@ __all__ = [
     "ListenerInput",
     "Logger",
     "Member",
+    "PeersInput",
     "RouteDefaults",
     "SecurityInput",
     "Target",

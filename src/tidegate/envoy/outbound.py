@@ -386,13 +386,13 @@ def _common(around: Surroundings) -> tuple[object, ...]:
 
 
 def _reshaped(old: World, new: World, keys: Iterable[ServiceKey]) -> set[str]:
-    """Hosts that came or went, or are seen by others or on other ports now: all that wildcards over them depend on."""
-    found = set()
-    for key in keys:
-        before, after = old.services.get(key), new.services.get(key)
-        if before is None or after is None or (before.ports, before.export_to) != (after.ports, after.export_to):
-            found.add(key.host.lower())
-    return found
+    """Hosts that came or went, are of another age, or are seen by others or on other ports now: all that wildcards
+    over them depend on."""
+    return {key.host.lower() for key in keys if _shape(old.services.get(key)) != _shape(new.services.get(key))}
+
+
+def _shape(service: Service | None) -> tuple[object, ...] | None:
+    return (service.ports, service.export_to, service.created) if service is not None else None
 
 
 def _wildcards_over(world: World, names: set[str]) -> set[str]:

@@ -7,7 +7,7 @@ import msgspec
 from tidegate.api.networking import Sidecar
 from tidegate.api.objects import Object, Ref
 from tidegate.api.telemetry import WorkloadMode
-from tidegate.envoy import credentials, inbound, policy, routes, special, telemetry
+from tidegate.envoy import credentials, inbound, local_cluster, policy, routes, special, telemetry
 from tidegate.envoy.cache import Builders
 from tidegate.envoy.defaults import Slices, keyed
 from tidegate.envoy.gateway import listeners, servers
@@ -16,7 +16,7 @@ from tidegate.envoy.gateway.gather import gateway_input
 from tidegate.envoy.gateway.inputs import GatewayInput
 from tidegate.envoy.inputs import CredentialInput, InboundInput
 from tidegate.envoy.outbound import Resources
-from tidegate.envoy.resource import CLUSTER, LISTENER, ROUTE, SECRET, Decision, Resource
+from tidegate.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, Decision, Resource
 from tidegate.envoy.security import tokens
 from tidegate.envoy.security.gather import gather
 from tidegate.registry.model import ServiceTarget
@@ -127,6 +127,7 @@ def inbound_input(world: World, proxy: Proxy, slices: Slices) -> InboundInput:
         security=gather(world, proxy.kind, proxy.labels),
         merge_ingress=world.features.merge_sidecar_ingress,
         ingress_tls=world.features.tls_on_sidecar_ingress,
+        peers=local_cluster.gather(world, proxy, targets),
         defaults=slices.listener,
         proxy=proxy.kind,
     )
@@ -166,6 +167,7 @@ def build_own(given: OwnInput, builders: Builders) -> InboundState:
         ROUTE: gateway_routes.build(given, settled, builders),
         SECRET: _secrets(given, builders),
         CLUSTER: tokens.clusters(given.security, given.defaults.cluster, given.proxy),
+        ENDPOINT: _peers(given, builders),
     }
     return InboundState(
         given=given,
@@ -177,6 +179,11 @@ def build_own(given: OwnInput, builders: Builders) -> InboundState:
 def _secrets(given: OwnInput, builders: Builders) -> list[Resource]:
     found = (builders.get(credentials.build, each) for each in given.credentials)
     return [each for each in found if each is not None]
+
+
+def _peers(given: OwnInput, builders: Builders) -> list[Resource]:
+    found = builders.get(local_cluster.build, given.peers) if given.peers is not None else None
+    return [found] if found is not None else []
 
 
 def build_inbound(given: InboundInput, builders: Builders) -> InboundState:
@@ -195,5 +202,6 @@ def build_inbound(given: InboundInput, builders: Builders) -> InboundState:
             CLUSTER: {c.name: c for c in made},
             LISTENER: {each.name: each for each in (*bound, *((listener,) if listener else ()))},
             SECRET: {each.name: each for each in _secrets(given, builders)},
+            ENDPOINT: {each.name: each for each in _peers(given, builders)},
         },
     )

@@ -11,6 +11,8 @@ from tidegate.dump.model import Metadata
 _AVAILABLE = frozenset({"UNKNOWN", "HEALTHY"})
 _SUBSET_KEY = "envoy.lb"
 _DEFAULT_PANIC = 50.0
+_LEAST_ZONED = 6
+"""Endpoints of the first priority with fewer of which Envoy does without zones."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,18 @@ def balance(cluster: Cluster, assignment: LoadAssignment | None, criteria: Metad
         usable = members if priority in panicking else [h for h in members if _usable(h, degraded)]
         shares += _within(usable, members, load, cluster, assignment)
     return Balance(tuple(shares), everyone, bool(panicking))
+
+
+def by_zone(cluster: Cluster, assignment: LoadAssignment | None) -> bool:
+    """Whether Envoy prefers its own zone in the first priority, if it knows who its peers are and where it is
+    (envoyproxy.io, "Zone aware routing"): asked for, with several localities and enough endpoints."""
+    asked = cluster.common_lb_config.zone_aware_lb_config
+    if asked is None or assignment is None or cluster.load_balancing_policy is not None:
+        return False
+    first = [h for h in _hosts(assignment) if h.group.priority == 0 and _usable(h, False)]
+    least = _LEAST_ZONED if asked.min_cluster_size is None else asked.min_cluster_size
+    on = asked.routing_enabled is None or asked.routing_enabled.value > 0
+    return on and len(first) >= least and len({h.locality for h in first}) > 1
 
 
 def _hosts(assignment: LoadAssignment) -> Iterable[Host]:

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from tidegate.dump.config.cluster import Aggregate, Cluster, DnsCluster, HttpOptions
+from tidegate.dump.config.cluster import Aggregate, Cluster, DnsCluster, HttpOptions, LoadAssignment
 from tidegate.dump.config.parts import type_of
 from tidegate.dump.model import Metadata
-from tidegate.explain.balance import Balance, Host, balance
+from tidegate.explain.balance import Balance, Host, balance, by_zone
 from tidegate.explain.hosts import port_of, without_port
 from tidegate.explain.matchers import as_ip
 from tidegate.explain.trace import End, Endpoint, FarSide, Mirror, Rejection, Tunnel, UpstreamTls
@@ -173,6 +173,7 @@ def _to_hosts(walk: Walk, cluster: Cluster, kind: str, want: Want) -> Iterator[R
             walk.unsure(f"Cluster {cluster.name}", "the input has no endpoints: take the dump with include_eds")
             groups = [Group(socket_for(walk, cluster, Metadata(), Metadata()), ())]
         else:
+            _tell_zones(walk, cluster, assignment)
             chosen = balance(cluster, assignment, want.criteria)
             if not chosen.shares:
                 yield _nobody(walk, cluster.name, kind, chosen.all_hosts, want)
@@ -182,6 +183,14 @@ def _to_hosts(walk: Walk, cluster: Cluster, kind: str, want: Want) -> Iterator[R
         yield _nobody(walk, cluster.name, kind, (), want)
     for each in groups:
         yield from _reached(walk, cluster, kind, each, want)
+
+
+def _tell_zones(walk: Walk, cluster: Cluster, assignment: LoadAssignment | None) -> None:
+    """Zone-aware routing counts only where Envoy is told who its peers are."""
+    peers = walk.config.peers()
+    if peers is not None and peers.endpoints and by_zone(cluster, assignment):
+        why = "zone-aware routing decides in the first priority, by the proxy's zone and its peers': shares may differ"
+        walk.unsure(f"Cluster {cluster.name}", why)
 
 
 def _untold(walk: Walk, kind: str) -> bool:

@@ -131,6 +131,7 @@ class EnvoyConfig:
         self.present = frozenset(found.present)
         """Kinds of resources that the input tells about: routes, clusters, endpoints, …"""
         self.awaited_secrets = frozenset(found.awaited_secrets)
+        self._local_cluster = found.local_cluster
         """Names of secrets that were asked for and have not come."""
         self._raw = found.by_kind
         self._listeners: tuple[RunningListener, ...] | None = None
@@ -203,6 +204,10 @@ class EnvoyConfig:
             if found is not None:
                 return found
         return cluster.load_assignment
+
+    def peers(self) -> LoadAssignment | None:
+        """The endpoints of this Envoy's own cluster, where its bootstrap names one."""
+        return self.load_assignment(Cluster(name=self._local_cluster)) if self._local_cluster else None
 
     def extension(self, name: str) -> Extension | None:
         """The configuration of a filter that is delivered by itself (ECDS)."""

@@ -8,11 +8,12 @@ import msgspec
 
 from tidegate.api import meshconfig
 from tidegate.api.mesh import ProxyConfig
+from tidegate.api.objects import Object
 from tidegate.api.walk import walk
 from tidegate.api.yamltext import YamlError, read_yaml
-from tidegate.inject import annotations, openshift
+from tidegate.inject import annotations, openshift, proxyconfigs
 from tidegate.inject.errors import InjectionError
-from tidegate.inject.settings import Json, Settings, at, merged
+from tidegate.inject.settings import Json, Settings, at
 from tidegate.inject.workloads import Workload
 from tidegate.kit.errors import FieldError
 
@@ -35,6 +36,8 @@ class Place(msgspec.Struct, frozen=True):
     network: str = ""
     variables: dict[str, str] = {}
     """Further ``ISTIO_META_``-like settings of the webhook's path."""
+    proxy_configs: tuple[Object[Any], ...] = ()
+    """The ProxyConfigs that there are, of any namespace."""
 
 
 class Context:
@@ -58,9 +61,15 @@ class Context:
 
     @cached_property
     def proxy_config(self) -> Json:
-        """The mesh's, with the pod's own over it. Raises InjectionError for one that is not a ProxyConfig."""
+        """The mesh's, with what ProxyConfigs and the pod's annotation say over it. Raises InjectionError for an
+        annotation that is not a ProxyConfig."""
+        root = str(self.settings.mesh.get("rootNamespace") or "")
+        said = proxyconfigs.of_pod(self.place.proxy_configs, root, self.namespace, self.labels)
+        return said.joined(self.settings.proxy_defaults, self._annotated_config())
+
+    def _annotated_config(self) -> Json:
         if not (text := self.annotations.get(annotations.PROXY_CONFIG)):
-            return self.settings.proxy_defaults
+            return {}
         where = f"metadata.annotations[{annotations.PROXY_CONFIG}]"
         try:
             found = read_yaml(str(text)) or {}
@@ -70,7 +79,7 @@ class Context:
         _, errors, _ = walk(ProxyConfig, found, where)
         if errors:
             raise InjectionError(str(self.workload), tuple(errors))
-        return _over(self.settings.proxy_defaults, found)
+        return dict(found)
 
     @property
     def proxy_config_json(self) -> str:
@@ -220,13 +229,6 @@ class Context:
 
 _ZEROS: Json = {"interceptionMode": "REDIRECT", "controlPlaneAuthPolicy": "NONE", "proxyMetadata": {}}
 """What need not be said of a ProxyConfig's fields."""
-_MERGED = ("proxyMetadata", "proxyHeaders")
-
-
-def _over(defaults: Json, own: Json) -> Json:
-    """A pod's ProxyConfig over the mesh's: its fields replace the mesh's, but for these mappings, which are joined."""
-    joined = {k: merged(defaults[k], own[k]) for k in _MERGED if isinstance(defaults.get(k), dict) and own.get(k)}
-    return {**defaults, **{k: v for k, v in own.items() if v is not None}, **joined}
 
 
 def _text(value: Any) -> str:

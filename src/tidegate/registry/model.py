@@ -141,6 +141,8 @@ class Service(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     """The objects that this host was made from, oldest first; decisions name them."""
     parts: tuple[Part, ...] = ()
     """Of ServiceEntries that share the host and differ in addresses; () where every address serves every port."""
+    export_capped: bool = False
+    """The mesh's serviceEntryVisibility made ``export_to`` narrower than the object says."""
     connect_race: bool = False
     """istio.io/connect-strategy: RACE_FIRST_TCP_CONNECT."""
 

@@ -135,3 +135,5 @@ class Proxy(msgspec.Struct, frozen=True):
     topology: Topology = Topology()
     unprivileged: bool = False
     """A gateway that may not bind ports below 1024."""
+    asks_for_peers: bool = False
+    """Its Envoy has a cluster of the workloads that it is one of, and chooses zones by it."""

@@ -13,6 +13,7 @@ from tidegate.api.objects import Object, Ref
 from tidegate.kit.errors import FieldError, TidegateError
 from tidegate.snapshot import enforced
 from tidegate.snapshot.credentials import CredentialStep, is_credential
+from tidegate.snapshot.discovery import ALWAYS_SEEN, DiscoveryStep
 from tidegate.snapshot.ingresses import IngressStep, ingress_settings
 from tidegate.snapshot.networks import NetworkStep
 from tidegate.snapshot.policies import PolicyStep
@@ -38,6 +39,7 @@ class Draft:
         self.services, self.routing = ServiceStep(self.tables), RoutingStep(self.tables)
         self.policies, self.credentials = PolicyStep(self.tables), CredentialStep(self.tables)
         self.ingresses, self.networks = IngressStep(self.tables), NetworkStep(self.tables)
+        self.discovery = DiscoveryStep(self.tables, MESH_CONFIG)
         self._takers: dict[str, _Take] = {
             "Namespace": self._take_namespace,
             "Node": self._take_node,
@@ -57,6 +59,12 @@ class Draft:
 
     def take(self, ref: Ref, obj: Object[Any] | None) -> None:
         """Objects of other kinds, and Secrets and ConfigMaps without certificates, are nothing to the world."""
+        if ref == MESH_CONFIG or ref.kind in ALWAYS_SEEN:
+            self._admit(ref, obj)
+        elif ref.kind in self._takers:
+            self.discovery.take(ref, None if obj is None or _is_nothing(obj) else obj)
+
+    def _admit(self, ref: Ref, obj: Object[Any] | None) -> None:
         take = self._take_mesh if ref == MESH_CONFIG else self._takers.get(ref.kind)
         if take is None:
             return
@@ -69,8 +77,6 @@ class Draft:
     def _valid(self, ref: Ref, obj: Object[Any] | None) -> Object[Any] | None:
         """The object unless Istio's rules refuse it, which a store that does not know them may have let pass. Of what
         protects workloads, as much as can be enforced."""
-        if ref.kind in _CREDENTIALS and ref != MESH_CONFIG:
-            return obj if obj is not None and is_credential(obj) else None
         if ref.kind not in _CHECKED:
             return obj
         errors: list[FieldError] = []
@@ -79,12 +85,14 @@ class Draft:
             errors, _ = validation.validate(
                 ref.kind, ref.namespace, ref.name, obj.spec, annotations=meta.annotations, labels=meta.labels
             )
+        assign(self.tables.refused, ref, obj if errors else None)
         self.tables.note(("invalid", ref), ((ref, f"left out: {error}") for error in errors))
         return enforced.part(obj, errors) if obj is not None and errors else obj
 
     def _take_namespace(self, ref: Ref, old: Object[Any] | None, new: Object[Any] | None) -> None:
         self.services.take_namespace(ref, old, new)
         self.networks.take_namespace(ref)
+        self.discovery.take_namespace(ref)
 
     def _take_node(self, ref: Ref, old: Object[Any] | None, new: Object[Any] | None) -> None:
         self.services.take_node(ref, old, new)
@@ -105,6 +113,8 @@ class Draft:
             return
         self.tables.note(("mesh", ref), ())
         self.tables.mesh = mesh
+        self.discovery.take_selectors()
+        self.services.take_visibility(ref)
         self.routing.take_exports(
             virtual_services=before.default_virtual_service_export_to != mesh.default_virtual_service_export_to,
             destination_rules=before.default_destination_rule_export_to != mesh.default_destination_rule_export_to,
@@ -123,6 +133,8 @@ class Draft:
     def settle(self) -> tuple[dict[str, Any], Changed]:
         """The fields of the next State, and what changed."""
         services, routing = self.services, self.routing
+        for ref, obj in self.discovery.settle():
+            self._admit(ref, obj)
         if self.networks.settle(MESH_CONFIG):
             services.take_all()
         services.settle()
@@ -151,3 +163,8 @@ class Draft:
             destination_rules=len(routing.dirty_rules),
         )
         return {**self.tables.finish(), "derived": derived}, changed
+
+
+def _is_nothing(obj: Object[Any]) -> bool:
+    """Secrets and ConfigMaps without certificates."""
+    return obj.ref.kind in _CREDENTIALS and not is_credential(obj)

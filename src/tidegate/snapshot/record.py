@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 import msgspec
 from immutables import Map
 
-from tidegate.api.mesh import MeshConfig
+from tidegate.api.mesh import LabelSelector, MeshConfig, ServiceEntryVisibility
 from tidegate.api.meshnetworks import MeshNetworks
 from tidegate.api.networking import DestinationRule, Sidecar, VirtualService
 from tidegate.api.objects import Object, Ref
@@ -102,6 +102,14 @@ class State(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     networks: Networks = Networks()
     mesh_networks: MeshNetworks = MeshNetworks()
     placing: Placing = Placing()
+    discovery_selectors: tuple[LabelSelector, ...] = ()
+    """Those in force: the mesh configuration's own, or the last that could be read."""
+    service_entry_visibility: ServiceEntryVisibility | None = None
+    """Likewise."""
+    given: Map[str, Map[Ref, Object[Any]]] = Map()
+    """By namespace everything as it was given, seen or not; kept while there are discoverySelectors."""
+    refused: Map[Ref, Object[Any]] = Map()
+    """Objects that Istio's rules refuse, as they were given; what is kept of one stands among the objects."""
     gateways_of_mesh: tuple[NetworkGateway, ...] = ()
     """Those that MeshNetworks gives by address."""
     gateway_services: Map[Ref, tuple[NetworkGateway, ...]] = Map()

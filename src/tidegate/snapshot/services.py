@@ -3,10 +3,13 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from msgspec.structs import replace
+
 from tidegate.api.core import EndpointsBody, EndpointSliceBody
+from tidegate.api.meshselectors import visibility_mistakes
 from tidegate.api.networking import WorkloadEntry
 from tidegate.api.objects import Object, Ref
-from tidegate.registry import kubernetes, serviceentry, topology, workloads
+from tidegate.registry import kubernetes, serviceentry, topology, visibility, workloads
 from tidegate.registry.addresses import is_ip
 from tidegate.registry.model import Endpoint, Labels, Registry, Resolution, Service, ServiceKey, Workload, labels_of
 from tidegate.registry.traffic import TRAFFIC_DISTRIBUTION
@@ -15,6 +18,8 @@ from tidegate.snapshot.tables import Tables, assign, move
 from tidegate.snapshot.targets import selected_by
 
 Old = Object[Any] | None
+
+_STAYS = "the serviceEntryVisibility before stays in force"
 
 
 class ServiceStep:
@@ -37,6 +42,8 @@ class ServiceStep:
         if labels != self.tables.namespaces.get(ref.name):
             assign(self.tables.namespaces, ref.name, labels)
             self.changed_namespaces.add(ref.name)
+            if self.tables.base.service_entry_visibility is not None:
+                self.dirty_services.update(self.tables.in_namespace.get(ref.name, ()))
         before, after = (o.meta.annotations.get(TRAFFIC_DISTRIBUTION) if o else None for o in (old, new))
         if before != after:
             self.dirty_services.update(self.tables.in_namespace.get(ref.name, ()))
@@ -74,6 +81,18 @@ class ServiceStep:
             ordered = sorted(refs, key=lambda r: self.tables.objects[r].age_key)
             assign(self.tables.entries, key, tuple(ordered) or None)
         self.dirty_services |= before | after
+
+    def take_visibility(self, mesh: Ref) -> None:
+        """A serviceEntryVisibility that cannot be read changes nothing: the one before it stays."""
+        tables, before = self.tables, self.tables.base
+        asked = tables.mesh.service_entry_visibility
+        wrong = [(mesh, f"data.mesh.{path}: {text}; {_STAYS}") for path, text in visibility_mistakes(tables.mesh)]
+        tables.note(("visibility", mesh), wrong)
+        if not wrong:
+            tables.service_entry_visibility = asked
+        default = tables.mesh.default_service_export_to != before.mesh.default_service_export_to
+        if before.service_entry_visibility != tables.service_entry_visibility or (default and asked is not None):
+            self.dirty_services.update(before.entries)  # new ones are dirty anyway
 
     def take_all(self) -> None:
         """Addresses may lie in other networks than they did."""
@@ -154,12 +173,19 @@ class ServiceStep:
             merged = serviceentry.beside(service, entries) if entries else None
         elif entries:
             merged = serviceentry.merge(key, entries, annotations)
-            service = merged.service
+            service = self._capped(merged.service)
         else:
             service = None
         assign(tables.merges, key, merged)
         tables.note(("service", key), ((e.ref, text) for e, text in (merged.notes if merged else ())))
         return service
+
+    def _capped(self, service: Service) -> Service:
+        tables = self.tables
+        labels = dict(tables.namespaces.get(service.namespace, ()))
+        scopes = service.export_to or tables.mesh.default_service_export_to or ("*",)
+        found = visibility.cap(scopes, service.namespace, labels, tables.service_entry_visibility)
+        return service if found is None else replace(service, export_to=found, export_capped=True)
 
     def _selectors(self, key: ServiceKey, service: Service | None) -> tuple[Labels, ...]:
         merged = self.tables.merges.get(key)

@@ -45,6 +45,8 @@ _MAPS = (
     "members",
     "notes",
     "noted",
+    "given",
+    "refused",
 )
 
 _VALUES = (
@@ -56,6 +58,8 @@ _VALUES = (
     "gateways_of_mesh",
     "gateway_services",
     "node_addresses",
+    "discovery_selectors",
+    "service_entry_visibility",
 )
 """Replaced as a whole; the maps among them are small and are walked."""
 
@@ -98,6 +102,9 @@ class Tables:
         self.members = base.members.mutate()
         self.notes = base.notes.mutate()
         self.noted = base.noted.mutate()
+        self.given, self.refused = base.given.mutate(), base.refused.mutate()
+        self.discovery_selectors = base.discovery_selectors
+        self.service_entry_visibility = base.service_entry_visibility
         self._renoted: set[Ref] = set()
         """Objects that a derivation says something of, or said, which says something else now."""
         self.gateway_services, self.node_addresses = base.gateway_services, base.node_addresses

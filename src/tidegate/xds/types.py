@@ -10,8 +10,10 @@ SECRET = _PREFIX + "extensions.transport_sockets.tls.v3.Secret"
 NAME_TABLE = "type.googleapis.com/istio.networking.nds.v1.NameTable"
 """For agents: it never goes to an Envoy."""
 EXTENSION = _PREFIX + "config.core.v3.TypedExtensionConfig"
+BOOTSTRAP = _PREFIX + "config.bootstrap.v3.Bootstrap"
+"""For agents, which ask for it before their Envoy starts."""
 
-ORDER = (CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST, EXTENSION, NAME_TABLE)
+ORDER = (CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST, EXTENSION, NAME_TABLE, BOOTSTRAP)
 """Make before break: clusters, their endpoints, then the listeners and routes that use them (xDS protocol,
 "Eventual consistency considerations")."""
 
@@ -28,6 +30,7 @@ SHORT = {
     VIRTUAL_HOST: "vhds",
     EXTENSION: "ecds",
     NAME_TABLE: "nds",
+    BOOTSTRAP: "bds",
 }
 
 

@@ -63,3 +63,35 @@ def test_a_gateway_says_that_it_is_one(settings: Settings) -> None:
     node = bootstrap(msgspec.structs.replace(settings, type="router"))["node"]
     assert node["id"] == "router~10.0.0.7~web-1.shop~shop.svc.cluster.local"
     assert "INTERCEPTION_MODE" not in node["metadata"]
+
+
+def test_a_proxy_that_is_to_know_its_peers(settings: Settings, tmp_path: Path) -> None:
+    """Zone-aware routing needs three things in the bootstrap: the cluster, its name, and where the proxy is."""
+    labels = {"topology.istio.io/locality": "eu.z1.rack"}
+    asking = msgspec.structs.replace(settings, metadata={"ENABLE_SELF_DISCOVERY": "true", "LABELS": labels})
+    made = bootstrap(asking)
+    assert made["node"]["locality"] == {"region": "eu", "zone": "z1", "sub_zone": "rack"}
+    assert made["cluster_manager"]["local_cluster_name"] == "local_cluster"
+    assert [c["type"] for c in made["static_resources"]["clusters"] if c["name"] == "local_cluster"] == ["EDS"]
+    try:
+        binary = find()
+    except EnvoyNotFoundError as error:
+        pytest.skip(str(error))
+    path = tmp_path / "bootstrap.json"
+    path.write_bytes(encoded(asking))
+    done = subprocess.run(
+        [binary, "--mode", "validate", "-c", path, "-l", "warning"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_others_have_no_such_cluster(settings: Settings) -> None:
+    made = bootstrap(settings)
+    assert "cluster_manager" not in made and "locality" not in made["node"]
+    assert "local_cluster" not in json.dumps(made)
+
+
+def test_where_kubernetes_says_a_pod_is(settings: Settings) -> None:
+    labels = {"topology.kubernetes.io/region": "eu", "topology.kubernetes.io/zone": "z1"}
+    made = bootstrap(msgspec.structs.replace(settings, metadata={"LABELS": labels}))
+    assert made["node"]["locality"] == {"region": "eu", "zone": "z1"}

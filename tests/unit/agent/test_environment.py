@@ -33,6 +33,21 @@ def config(**fields: Any) -> dict[str, str]:
     return {"PROXY_CONFIG": json.dumps(fields)}
 
 
+@pytest.mark.parametrize(
+    ("given", "asks"),
+    [
+        ({}, False),
+        ({"BOOTSTRAP_XDS_AGENT": "true"}, True),
+        ({"BOOTSTRAP_XDS_AGENT": "false"}, False),
+        (config(proxyMetadata={"BOOTSTRAP_XDS_AGENT": "true"}), True),
+    ],
+)
+def test_who_asks_for_its_bootstrap(given: dict[str, str], asks: bool) -> None:
+    found = settings(given)
+    assert found.asks_bootstrap is asks
+    assert bootstrap(found)["node"]["metadata"].get("BOOTSTRAP_XDS_AGENT") == ("true" if asks else None)
+
+
 def test_an_injected_pod() -> None:
     """The variables of the container as injection makes them."""
     annotations = {
@@ -247,3 +262,16 @@ def test_defaults_of_istio_are_no_news() -> None:
     """All that injection's own mesh configuration says by default is acted on or told to nobody."""
     text = yaml.safe_dump(injector().proxy_defaults)
     assert read({"PROXY_CONFIG": text}).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        ("{}", True),
+        ('{"topology.istio.io/locality": "eu.z1"}', False),
+        ('{"topology.kubernetes.io/zone": "z1"}', False),
+    ],
+)
+def test_zones_need_to_know_where_the_pod_is(labels: str, told: bool) -> None:
+    asking = {"ISTIO_META_ENABLE_SELF_DISCOVERY": "true", "ISTIO_METAJSON_LABELS": labels}
+    assert any("topology.istio.io/locality" in note for note in read(asking).notes) is told

@@ -159,6 +159,9 @@ class TestTelemetry:
 
 def test_proxy_config_and_wasm_plugin() -> None:
     assert written("ProxyConfig", concurrency=-1)[0][0] == "spec.concurrency"
+    warned = [text for text in written("ProxyConfig", selector={})[1] if "selector" in text]
+    assert len(warned) == 1
+    assert "selects no workload" in warned[0]
     assert written("WasmPlugin")[0][0] == "spec.url"
     assert written("WasmPlugin", url="ftp://x/y")[0] == ["spec.url"]
     again = {"env": [{"name": "A"}, {"name": "A"}]}

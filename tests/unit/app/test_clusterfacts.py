@@ -1,14 +1,17 @@
 """What injection knows of a cluster."""
 
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
+from tidegate.app import clusterfacts
 from tidegate.app.clusterfacts import ClusterFacts
 from tidegate.inject.context import Place
 from tidegate.inject.settings import settings
 from tidegate.store.informer import Change
-from tidegate.store.model import WatchType
+from tidegate.store.model import Listing, StoreError, WatchEvent, WatchType
 
 
 def change(kind: str, meta: dict[str, Any], *, gone: bool = False, **more: Any) -> Change:
@@ -71,3 +74,94 @@ def test_an_option_decides_before_the_kubelets() -> None:
     facts = known(node("old", "v1.20.0"), detects=False)
     assert facts.suited(settings(), {}).native
     assert not facts.suited(settings(native=False), {}).native
+
+
+# ProxyConfigs
+
+
+def config(name: str, concurrency: Any = 1, *, gone: bool = False) -> Change:
+    return change("ProxyConfig", {"name": name, "namespace": "shop"}, gone=gone, spec={"concurrency": concurrency})
+
+
+def names(facts: ClusterFacts) -> list[str]:
+    return [each.ref.name for each in facts.placed(Place(), "shop").proxy_configs]
+
+
+def test_proxy_configs_come_change_and_go() -> None:
+    facts = known(config("a"), config("b"), config("a", 4))
+    assert {each.ref.name: each.spec.concurrency for each in facts.placed(Place(), "x").proxy_configs} == {
+        "a": 4,
+        "b": 1,
+    }
+    facts.take(config("a", gone=True))
+    assert names(facts) == ["b"]
+
+
+def test_one_that_cannot_be_read_is_left_out_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    assert names(known(config("a"), config("a", "many"))) == []
+    assert "spec.concurrency" in caplog.text
+
+
+class Cluster:
+    """An API server that answers lists of ProxyConfigs with one failure after the other, then with one object."""
+
+    def __init__(self, *codes: int) -> None:
+        self.codes = list(codes)
+        self.asked = 0
+
+    async def list(self, kind: str, namespace: str = "", *, label_selector: str = "") -> Listing:
+        assert (kind, namespace, label_selector) == ("ProxyConfig", "", "")
+        self.asked += 1
+        if self.codes:
+            raise StoreError(self.codes.pop(0), "NotFound", "not served")
+        meta = {"name": "late", "namespace": "shop", "uid": "1", "resourceVersion": "2"}
+        return Listing(({"metadata": meta, "spec": {"concurrency": 1}},), "2")
+
+    async def watch(self, kind: str, resource_version: str, namespace: str = "") -> AsyncIterator[WatchEvent]:
+        await asyncio.Event().wait()
+        yield WatchEvent(WatchType.BOOKMARK, {})  # never reached: it makes this a generator
+
+
+def follow_until(facts: ClusterFacts, cluster: Cluster, done: Callable[[], bool]) -> None:
+    async def run() -> None:
+        following = asyncio.create_task(facts.follow_configs(cluster))  # type: ignore[arg-type]
+        async with asyncio.timeout(10):
+            while not done():  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("code", [403, 404])
+def test_a_cluster_without_the_kind_holds_nothing_up(code: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    facts, cluster = ClusterFacts(), Cluster(code)
+    facts.synced = True
+    follow_until(facts, cluster, lambda: facts.ready)
+    assert (names(facts), cluster.asked) == ([], 1)
+    assert "pods are injected without" in caplog.text
+
+
+def test_a_kind_that_comes_later_is_followed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(clusterfacts, "_ASKED_AGAIN", 1e-6)
+    facts = ClusterFacts()
+    follow_until(facts, Cluster(404, 404, 404), lambda: bool(names(facts)))
+    assert names(facts) == ["late"]
+    assert caplog.text.count("pods are injected without") == 1
+
+
+def test_a_server_that_is_away_is_not_one_without_the_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clusterfacts, "_TRIED_AGAIN", 1e-6)
+    facts, cluster = ClusterFacts(), Cluster(0, 500)
+    seen: list[tuple[int, bool]] = []
+
+    def done() -> bool:
+        seen.append((cluster.asked, facts.configs_known))
+        return facts.configs_known
+
+    follow_until(facts, cluster, done)
+    assert not any(known for asked, known in seen if asked < 3)
+    assert names(facts) == ["late"]

@@ -89,10 +89,20 @@ def test_a_webhook_that_knows_its_cluster_goes_by_it() -> None:
     assert [each["name"] for each in containers] == ["app", "istio-proxy"]
 
 
+def test_a_webhook_that_knows_proxy_configs_goes_by_them() -> None:
+    facts = ClusterFacts()
+    config = {"metadata": {"name": "few", "namespace": "shop"}, "spec": {"concurrency": 3}}
+    facts.take(Change(WatchType.ADDED, "ProxyConfig", config))
+    _, body = post("/inject", json.dumps(asked()).encode(), facts)
+    assert '{\\"concurrency\\":3}' in base64.b64decode(json.loads(body)["response"]["patch"]).decode()
+
+
 def test_it_is_ready_when_the_cluster_was_read() -> None:
     facts = ClusterFacts()
     assert answered("GET", "/ready", b"", facts)[0] == 503
     facts.synced = True
+    assert answered("GET", "/ready", b"", facts)[0] == 503
+    facts.configs_known = True
     assert answered("GET", "/ready", b"", facts)[0] == 200
 
 

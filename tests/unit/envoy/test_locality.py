@@ -185,11 +185,15 @@ def test_zone_awareness_that_is_switched_off_leaves_endpoints_alone_and_the_mesh
     assert set(priorities(groups).values()) == {0}
 
 
-@pytest.mark.parametrize(("enabled", "percent"), [(None, 100.0), (False, 0.0)])
-def test_zone_awareness_is_told_to_envoy(enabled, percent):
+@pytest.mark.parametrize(("enabled", "written"), [(None, False), (True, False), (False, True)])
+def test_zone_awareness_is_told_to_envoy(enabled, written):
     cluster = protos.Cluster()
     plan = locality.Plan(zone_aware({"minClusterSize": 3, "enabled": enabled}), enabled is not False)
     balancing.put_localities(cluster, plan)
     zones = cluster.common_lb_config.zone_aware_lb_config
-    assert (zones.routing_enabled.value, zones.min_cluster_size.value) == (percent, 3)
+    assert (zones.HasField("routing_enabled"), zones.routing_enabled.value, zones.min_cluster_size.value) == (
+        written,
+        0.0,
+        3,
+    )
     assert not cluster.common_lb_config.HasField("locality_weighted_lb_config")

@@ -107,6 +107,31 @@ def test_locality_weights() -> None:
     assert shares(reach(cluster("c", *groups, **weighted))) == {"a": 0.4, "b": 0.4, "d": 0.2}
 
 
+@pytest.mark.parametrize(
+    ("settings", "size", "peers", "told"),
+    [
+        ({}, 6, True, True),
+        ({}, 5, True, False),
+        ({"minClusterSize": "2"}, 2, True, True),
+        ({"routingEnabled": {"value": 0}}, 6, True, False),
+        ({"routingEnabled": {}}, 6, True, False),
+        ({}, 6, False, False),
+        (None, 6, True, False),
+    ],
+)
+def test_zone_aware_routing_is_told(settings: Any, size: int, peers: bool, told: bool) -> None:
+    """Shares by zone need the proxy's own: they are not made up."""
+    groups = [group(*(endpoint(f"a{n}") for n in range(size - 1)), locality={"zone": "1"})]
+    groups.append(group(endpoint("b"), locality={"zone": "2"}))
+    asked = {"commonLbConfig": {"zoneAwareLbConfig": settings}} if settings is not None else {}
+    known = [{"clusterName": "own", "endpoints": [group(endpoint("10.0.0.9"))]}]
+    bootstrap = {"cluster_manager": {"local_cluster_name": "own"}} if peers else {}
+    connection = [listener("l", "0.0.0.0", 80, chain(tcp()))], at()
+    trace = explain(*connection, [cluster("c", *groups, **asked)], endpoints=known, **bootstrap)
+    assert trace.end.kind == "forwarded"
+    assert any("zone-aware routing" in each.why for each in trace.unknown) is told
+
+
 def test_subsets() -> None:
     labels = {v: {"metadata": {"filterMetadata": {"envoy.lb": {"version": v}}}} for v in ("1", "2")}
     members = group(endpoint("a", **labels["1"]), endpoint("b", **labels["2"]))

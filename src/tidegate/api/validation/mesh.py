@@ -5,6 +5,7 @@ from typing import Any
 
 from tidegate.api import mesh
 from tidegate.api.mesh import MeshConfig
+from tidegate.api.meshselectors import discovery_mistakes, visibility_mistakes
 from tidegate.api.networking import HTTPRetry
 from tidegate.api.validation.findings import Findings
 from tidegate.api.validation.http_route import check_retry
@@ -46,7 +47,19 @@ def check_mesh_config(config: MeshConfig, out: Findings) -> None:
     _check_balancing(config, out)
     _check_tls(config, out)
     check_service_settings("serviceSettings", config.service_settings, out)
+    _check_selectors(config, out)
     _check_providers(config, out)
+
+
+def _check_selectors(config: MeshConfig, out: Findings) -> None:
+    """Istio lets selectors pass that cannot be read; the control plane goes on with those before them."""
+    for path, text in discovery_mistakes(config):
+        out.warn(path, f"{text}; discoverySelectors stay as they were before")
+    for path, text in visibility_mistakes(config):
+        out.warn(path, f"{text}; serviceEntryVisibility stays as it was before")
+    asked = config.service_entry_visibility
+    if asked is not None and not asked.apply_to_sidecars:
+        out.warn("serviceEntryVisibility", "has no effect on sidecars and gateways without applyToSidecars: true")
 
 
 def _check_listeners(config: MeshConfig, out: Findings) -> None:

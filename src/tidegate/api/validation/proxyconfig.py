@@ -8,7 +8,10 @@ _LONGEST_VALUE = 2048
 
 
 def check_proxy_config_kind(found: ProxyConfig, out: Findings) -> None:
-    check_workloads(found.selector, out)
+    if found.selector is not None and not found.selector.match_labels:
+        out.warn("spec.selector", "selects no workload, since it has no labels; leave it out for the whole namespace")
+    else:
+        check_workloads(found.selector, out)
     if found.concurrency is not None and found.concurrency < 0:
         out.error("spec.concurrency", "must be 0 or more", found.concurrency)
     for name, value in found.environment_variables.items():

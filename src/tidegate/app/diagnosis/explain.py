@@ -35,6 +35,7 @@ from tidegate.rules.options import InvalidCaptureOptionsError, Surroundings
 from tidegate.rules.saved import RuleSets
 from tidegate.rules.walk import Packet, Walk, journey
 from tidegate.scope.proxy import Interception, Proxy
+from tidegate.snapshot.discovery import NOT_SEEN
 
 LIVE = "<api server>"
 """Stands for the file of objects that were read from an API server."""
@@ -354,7 +355,7 @@ def _left_out(offline: Offline, given: Manifests) -> Iterator[LeftOut]:
 
 
 def _set_aside(offline: Offline) -> Iterator[LeftOut]:
-    """ServiceEntries and VirtualServices of which a part does not count, and why."""
+    """ServiceEntries and VirtualServices of which a part does not count, Services that are not seen, and why."""
     world = offline.hub.world
     for ref, problems in world.problems().items():
         rule, document = world.virtual_services.get(ref), offline.documents.get(ref)
@@ -362,6 +363,9 @@ def _set_aside(offline: Offline) -> Iterator[LeftOut]:
         if ref.kind == "ServiceEntry" and document is not None and isinstance(document.raw, dict):
             spec = document.raw.get("spec")
             hosts = _hosts(spec) if isinstance(spec, dict) else ()
+        elif ref.kind == "Service" and any(text.startswith(NOT_SEEN) for text in problems):
+            short = f"{ref.name}.{ref.namespace}"
+            hosts = (short, f"{short}.svc", f"{short}.svc.{world.domain}")
         names = tuple(hosts)
         yield from (LeftOut(ref, names, problem, valid=True) for problem in problems if names)
 

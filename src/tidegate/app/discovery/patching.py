@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
+from tidegate.api.envoyfilter import ApplyTo
 from tidegate.api.objects import Ref
 from tidegate.app.discovery.proxies import Node
 from tidegate.envoy.inputs import InboundInput
@@ -20,6 +21,7 @@ from tidegate.snapshot.world import World
 from tidegate.xds.source import Delta
 
 _MOST_PROBLEMS = 50
+_UNASKED = "none of them, where match.proxy holds, has an agent that asks for it with BOOTSTRAP_XDS_AGENT=true"
 _UNMET = "match.proxy holds for none of them: it asks for another ISTIO_VERSION, or other node metadata"
 
 
@@ -108,8 +110,12 @@ class Patching:
                 applied |= found.applied()
                 failed |= found.failed()
         told = layer.inapplicable(selected, applied, failed)
-        told |= {patch: _UNMET for patch in unmet if patch not in selected}
+        told |= {patch: _kept_from(patch) for patch in unmet if patch not in selected}
         return layer.problems(dict(list(told.items())[:_MOST_PROBLEMS]))
+
+
+def _kept_from(patch: Patch) -> str:
+    return _UNASKED if patch.apply_to is ApplyTo.BOOTSTRAP else _UNMET
 
 
 def _services(inbound: InboundState) -> dict[int, tuple[str, ...]]:

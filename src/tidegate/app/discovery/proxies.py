@@ -51,6 +51,8 @@ class Node(msgspec.Struct, frozen=True):
     """What stands before a gateway, where it is not the mesh's default."""
     unprivileged: bool = False
     """A gateway that may not bind ports below 1024."""
+    asks_for_peers: bool = False
+    """Its Envoy has a cluster of the workloads that it is one of: ENABLE_SELF_DISCOVERY."""
     certificates: bool = False
     """The workload has a certificate: mutual TLS can be spoken and demanded."""
     network_view: frozenset[str] | None = None
@@ -79,6 +81,7 @@ def read_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
         "proxy_config": _proxy_config(config),
         "topology": _topology(config),
         "unprivileged": _true(metadata.get("UNPRIVILEGED_POD")),
+        "asks_for_peers": _true(metadata.get("ENABLE_SELF_DISCOVERY")),
     }
 
 
@@ -153,6 +156,7 @@ def make_proxy(world: World, node: Node, kind_of: MakeKind) -> Proxy:
         workload=workload.ref if workload else None,
         topology=_effective_topology(world, node),
         unprivileged=node.unprivileged,
+        asks_for_peers=node.asks_for_peers,
     )
 
 

@@ -7,12 +7,14 @@ import msgspec
 
 from tidegate.app.discovery.hub import Shown
 from tidegate.app.discovery.proxies import Node, read_metadata
-from tidegate.app.offline.config_dump import PARTS, dumped
+from tidegate.app.offline.config_dump import PARTS, content, dumped
 from tidegate.app.offline.proxyspec import ProxySpec, placed
 from tidegate.app.offline.world import Offline
 from tidegate.dump.read import BOOTSTRAP, ECDS, SECRETS
+from tidegate.envoy import local_cluster
 from tidegate.envoy.resource import SECRET, Decision, Origin, Resource
 from tidegate.envoy.view import ProxyView
+from tidegate.kit import bootstraps
 from tidegate.registry.model import Workload
 from tidegate.scope.proxy import Proxy
 from tidegate.snapshot.state import Snapshot
@@ -60,11 +62,21 @@ class Compiled(msgspec.Struct, frozen=True):
             routes = dumped(self.view, {ROUTE: asked}, (ROUTE,))["configs"][0]
             found["configs"] = [routes if each["@type"] == routes["@type"] else each for each in found["configs"]]
         found["configs"] += [
-            {"@type": BOOTSTRAP, "bootstrap": {"node": {"id": self._node_id}}},
+            {"@type": BOOTSTRAP, "bootstrap": self._bootstrap()},
             {"@type": SECRETS, "dynamicWarmingSecrets": [_awaited(name) for name in self._missing_secrets(found)]},
             {"@type": ECDS},
         ]
         return found
+
+    def _bootstrap(self) -> dict[str, Any]:
+        """What is known of the bootstrap without its agent: who the proxy and its peers are, and what EnvoyFilters
+        merge into it."""
+        patches = self.view.get(bootstraps.TYPE_URL, bootstraps.NAME)
+        found = content(bootstraps.TYPE_URL, patches) if patches is not None else {}
+        if self.proxy.asks_for_peers:
+            manager = {**found.get("clusterManager", {}), "localClusterName": local_cluster.NAME}
+            found = {**found, "clusterManager": manager}
+        return {**found, "node": {**found.get("node", {}), "id": self._node_id}}
 
     def _missing_secrets(self, dump: dict[str, Any]) -> list[str]:
         """Secrets that listeners and clusters ask the control plane for, and that it has not got."""

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
+from envoy.config.bootstrap.v3 import bootstrap_pb2
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
@@ -16,7 +17,7 @@ from google.protobuf import descriptor_pool
 from google.protobuf.json_format import MessageToDict
 
 from tidegate.xds.source import Resource, View
-from tidegate.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from tidegate.xds.types import BOOTSTRAP, CLUSTER, ENDPOINT, LISTENER, ROUTE
 
 _ADMIN = "type.googleapis.com/envoy.admin.v3."
 _MESSAGES: dict[str, Any] = {
@@ -24,6 +25,7 @@ _MESSAGES: dict[str, Any] = {
     ENDPOINT: endpoint_pb2.ClusterLoadAssignment,
     LISTENER: listener_pb2.Listener,
     ROUTE: route_pb2.RouteConfiguration,
+    BOOTSTRAP: bootstrap_pb2.Bootstrap,
 }
 PARTS = {
     CLUSTER: ("ClustersConfigDump", "dynamicActiveClusters", "cluster"),
@@ -86,19 +88,20 @@ def _resources(view: View, type_url: str, asked: Mapping[str, Collection[str]]) 
 
 
 def _entry(type_url: str, field: str, resource: Resource) -> dict[str, Any]:
-    state = {"versionInfo": resource.version, field: {"@type": type_url, **_content(type_url, resource)}}
+    state = {"versionInfo": resource.version, field: {"@type": type_url, **content(type_url, resource)}}
     return {"name": resource.name, "activeState": state} if type_url == LISTENER else state
 
 
-def _content(type_url: str, resource: Resource) -> dict[str, Any]:
+def content(type_url: str, resource: Resource) -> dict[str, Any]:
+    """The JSON form of one resource."""
     for name in _TYPE_URL.findall(resource.body):
         _load(name.decode())
     try:
-        content = MessageToDict(_MESSAGES[type_url].FromString(resource.body))
+        found = MessageToDict(_MESSAGES[type_url].FromString(resource.body))
     except Exception as error:  # one resource that cannot be shown must not hide the others
         return {"name": resource.name, "error": f"cannot be shown: {error}"}
-    redact(content)
-    return dict(content)
+    redact(found)
+    return dict(found)
 
 
 @lru_cache(maxsize=4096)

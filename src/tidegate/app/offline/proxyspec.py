@@ -11,6 +11,9 @@ from tidegate.api.mesh import ProxyConfig
 from tidegate.api.objects import Ref
 from tidegate.api.yamltext import YamlError, read_yaml
 from tidegate.dump.read import parse
+from tidegate.inject import proxyconfigs
+from tidegate.inject.proxyconfigs import Said
+from tidegate.kit.bootstraps import ASKS
 from tidegate.kit.errors import TidegateError
 from tidegate.registry.model import Workload
 from tidegate.rules.annotations import MODE
@@ -165,7 +168,7 @@ def of_workload(workload: Workload, world: World) -> ProxySpec:
         ips=workload.addresses or (ASSUMED,),
         service_account=workload.service_account,
         type="router" if workload.gateway or _named_by_gateway(workload, world) else "sidecar",
-        metadata=_metadata(dict(workload.annotations), world.mesh.default_config),
+        metadata=_metadata(dict(workload.annotations), world.mesh.default_config, _said(workload, world)),
     )
 
 
@@ -178,20 +181,32 @@ def _named_by_gateway(workload: Workload, world: World) -> bool:
     return any(wanted and wanted.items() <= labels.items() for wanted in selectors)
 
 
-def _metadata(annotations: dict[str, str], default: ProxyConfig | None) -> dict[str, Any]:
+def _said(workload: Workload, world: World) -> Said:
+    """What the ProxyConfigs say of the proxy beside a Pod; others are not injected."""
+    if workload.ref.kind != "Pod":
+        return Said()
+    root, namespace = world.mesh.root_namespace, workload.namespace
+    found = [each for space in {root, namespace} for each in world.policies_in("ProxyConfig", space)]
+    return proxyconfigs.of_pod(found, root, namespace, dict(workload.labels))
+
+
+def _metadata(annotations: dict[str, str], default: ProxyConfig | None, said: Said) -> dict[str, Any]:
     """What the agent beside a workload says of how its proxy runs: ``proxyMetadata`` and the interception mode, by
-    the mesh's defaultConfig, over that the Pod's ``proxy.istio.io/config``, over that its annotation for the mode."""
+    the mesh's defaultConfig, over that the Pod's ``proxy.istio.io/config`` (ProxyConfigs of the mesh and the namespace
+    are below it, one that selects the Pod is above), over that its annotation for the mode."""
     try:
         own = read_yaml(annotations.get(PROXY_CONFIG, ""))
     except YamlError:
         own = None
     own = own if isinstance(own, dict) else {}
-    variables = dict(default.proxy_metadata) if default is not None else {}
+    mesh = {"proxyMetadata": dict(default.proxy_metadata)} if default is not None else {}
     given = own.get("proxyMetadata")
-    variables |= given if isinstance(given, dict) else {}
+    variables = said.joined(mesh, {"proxyMetadata": given} if isinstance(given, dict) else {}).get("proxyMetadata", {})
     found: dict[str, Any] = {
         name.removeprefix(_VARIABLE): value for name, value in variables.items() if str(name).startswith(_VARIABLE)
     }
+    if ASKS in variables:
+        found[ASKS] = str(variables[ASKS])
     mode = annotations.get(MODE) or own.get("interceptionMode") or (default.interception_mode if default else "")
     return {**found, "INTERCEPTION_MODE": str(mode)} if mode else found
 

@@ -58,6 +58,8 @@ class TransportSocketMatch(Part, frozen=True):
 
 
 class ZoneAware(Part, frozen=True):
+    routing_enabled: Percent | None = None
+    min_cluster_size: int | None = None
     fail_traffic_on_panic: bool = False
 
 

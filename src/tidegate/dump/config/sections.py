@@ -44,8 +44,8 @@ _DUMPS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "EcdsConfigDump": {"ecdsFilters": ("extensions", "ecdsFilter")},
 }
-_SECRETS = "SecretsConfigDump"
-_ELSEWHERE = frozenset({"BootstrapConfigDump", "ScopedRoutesConfigDump"})
+_SECRETS, _BOOTSTRAP = "SecretsConfigDump", "BootstrapConfigDump"
+_ELSEWHERE = frozenset({"ScopedRoutesConfigDump"})
 """Sections that hold nothing a connection meets: scoped routes are named where a listener asks for them."""
 
 
@@ -59,6 +59,8 @@ class Sections:
         self.unknown: list[Unknown] = []
         self.awaited_secrets: set[str] = set()
         """Names of secrets that were asked for and have not come."""
+        self.local_cluster = ""
+        """The cluster of this Envoy's own peers, by its bootstrap."""
         self.cut = False
         """The input breaks off."""
 
@@ -100,6 +102,7 @@ def _take_apart(whole: Raw, found: Sections) -> None:
         for name in names:
             if whole.get(name) is not None:
                 found.extend(kind, whole[name], name)
+    found.local_cluster = found.local_cluster or _local_cluster(whole)
     static = field(whole, "staticResources")
     if isinstance(static, dict):
         for kind in ("listeners", "clusters"):
@@ -122,6 +125,9 @@ def _section(part: Any, where: str, found: Sections) -> None:
         waiting = (each for each in _listed(field(part, "dynamicWarmingSecrets")) if isinstance(each, dict))
         found.awaited_secrets.update(str(each["name"]) for each in waiting if each.get("name"))
         return
+    if name == _BOOTSTRAP:
+        found.local_cluster = _local_cluster(field(part, "bootstrap"))
+        return
     if name not in _DUMPS:
         if name not in _ELSEWHERE:
             found.unknown.append(Unknown(where, f"a section of an unknown type {part.get('@type', '')!r}"))
@@ -133,6 +139,12 @@ def _section(part: Any, where: str, found: Sections) -> None:
         found.present.add("clusters" if kind == "warming" else kind)
         for number, entry in enumerate(_listed(field(part, entries))):
             _entry(entry, (kind, inner), f"{where}.{entries}[{number}]", found)
+
+
+def _local_cluster(bootstrap: Any) -> str:
+    manager = field(bootstrap, "clusterManager") if isinstance(bootstrap, dict) else None
+    name = field(manager, "localClusterName") if isinstance(manager, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 def _entry(entry: Any, role: tuple[str, str], where: str, found: Sections) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from tidegate.api.networking import Gateway, VirtualService
 from tidegate.api.objects import Object
-from tidegate.envoy import server_tls
+from tidegate.envoy import local_cluster, server_tls
 from tidegate.envoy.contribution import destinations, target_of
 from tidegate.envoy.credentials import gathered, of_upstream
 from tidegate.envoy.defaults import Slices
@@ -36,6 +36,7 @@ def gateway_input(world: World, proxy: Proxy, slices: Slices) -> GatewayInput:
         topology=proxy.topology,
         internal=ranges(world.mesh_networks),
         unprivileged=proxy.unprivileged,
+        peers=local_cluster.gather(world, proxy, targets),
         security=gather(world, proxy.kind, proxy.labels),
         defaults=slices.listener,
         routes=slices.route,

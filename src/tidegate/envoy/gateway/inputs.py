@@ -6,6 +6,7 @@ from tidegate.envoy.inputs import (
     CredentialInput,
     Input,
     ListenerDefaults,
+    PeersInput,
     RouteDefaults,
     SecurityInput,
     Target,
@@ -53,6 +54,8 @@ class GatewayInput(Input, frozen=True, kw_only=True):
     internal: tuple[str, ...] = ()
     """Networks of the mesh, smallest address first."""
     unprivileged: bool = False
+    peers: PeersInput | None = None
+    """Only where the gateway asks who its peers are."""
     security: SecurityInput = SecurityInput()
     defaults: ListenerDefaults
     routes: RouteDefaults

@@ -9,12 +9,13 @@ from immutables import Map
 
 from tidegate.api.envoyfilter import ApplyTo, PatchContext
 from tidegate.api.objects import Ref
-from tidegate.envoy.patches import clusters, resources
+from tidegate.envoy.patches import bootstraps, clusters, resources
 from tidegate.envoy.patches.patch import Patch
 from tidegate.envoy.patches.resources import Patched, Patcher
 from tidegate.envoy.patches.selection import PatchSet
 from tidegate.envoy.resource import CLUSTER, ENDPOINT, EXTENSION, LISTENER, Decision, Origin, Resource, resource
 from tidegate.kit import naming
+from tidegate.kit.bootstraps import TYPE_URL as BOOTSTRAP
 from tidegate.scope.proxy import ProxyKind
 
 Resources = Map[str, Resource]
@@ -114,6 +115,9 @@ class Own:
         if not router:
             self._add(patches.within(context))
         self._extensions(patches)
+        self._bootstrap = bootstraps.joined(patches.of(ApplyTo.BOOTSTRAP))
+        if self._bootstrap.resources:
+            self.resources[BOOTSTRAP] = self._bootstrap.resources
 
     def _add(self, patches: PatchSet) -> None:
         for url in (CLUSTER, LISTENER):
@@ -132,10 +136,11 @@ class Own:
             self.resources[EXTENSION] = made
 
     def applied(self) -> set[Patch]:
-        return self._brought.union(*(each.applied for each in self._results))
+        return self._brought.union(self._bootstrap.applied, *(each.applied for each in self._results))
 
     def failed(self) -> dict[Patch, str]:
-        return {patch: why for each in self._results for patch, why in each.failed}
+        found = {patch: why for each in self._results for patch, why in each.failed}
+        return found | dict(self._bootstrap.failed)
 
 
 def _hosts(name: str, services: Mapping[int, tuple[str, ...]]) -> tuple[str, ...]:
@@ -148,7 +153,7 @@ def inapplicable(patches: Iterable[Patch], applied: set[Patch], failed: Mapping[
     return {
         patch: failed.get(patch) or f"nothing that is shown matches what {patch.operation.value} is to be applied to"
         for patch in patches
-        if patch not in applied and patch.apply_to is not ApplyTo.BOOTSTRAP
+        if patch not in applied
     }
 
 

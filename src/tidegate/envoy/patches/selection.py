@@ -10,6 +10,7 @@ from tidegate.api.envoyfilter import ApplyTo, EnvoyFilter, PatchContext, ProxyMa
 from tidegate.api.objects import Object
 from tidegate.api.selection import GATEWAY_LABEL
 from tidegate.envoy.patches.patch import Patch, patches_of
+from tidegate.kit.bootstraps import asked_for
 from tidegate.registry.model import Labels
 from tidegate.scope.proxy import Proxy
 from tidegate.snapshot.world import World
@@ -60,15 +61,16 @@ def patch_set(world: World, proxy: Proxy, version: str = "", metadata: Mapping[s
     """The patches for one proxy: of the root namespace's EnvoyFilters and of its own namespace's.
 
     Lower priority first, then the root namespace's, then the oldest. ``version`` and ``metadata`` are what the
-    proxy's node says of itself, which ``match.proxy`` looks at.
+    proxy's node says of itself, which ``match.proxy`` looks at, and which tells whether its agent asks for bootstraps.
     """
-    chosen = (p for p in _selected(world, proxy) if _meant(p.match.proxy, version, metadata or {}))
+    chosen = (p for p in _selected(world, proxy) if _meant(p, version, metadata or {}))
     return _shared(tuple(chosen))
 
 
 def unmet(world: World, proxy: Proxy, version: str, metadata: Mapping[str, Any]) -> list[Patch]:
-    """The patches of EnvoyFilters that select the proxy which ``match.proxy`` keeps from it."""
-    return [p for p in _selected(world, proxy) if not _meant(p.match.proxy, version, metadata)]
+    """The patches of EnvoyFilters that select the proxy which ``match.proxy`` keeps from it, or that its agent does
+    not ask for them."""
+    return [p for p in _selected(world, proxy) if not _meant(p, version, metadata)]
 
 
 def _selected(world: World, proxy: Proxy) -> Iterator[Patch]:
@@ -107,7 +109,12 @@ def _has(labels: Labels, wanted: Mapping[str, str]) -> bool:
     return all(mine.get(key) == value for key, value in wanted.items())
 
 
-def _meant(match: ProxyMatch | None, version: str, metadata: Mapping[str, Any]) -> bool:
+def _meant(patch: Patch, version: str, metadata: Mapping[str, Any]) -> bool:
+    asked = patch.apply_to is not ApplyTo.BOOTSTRAP or asked_for(metadata)
+    return asked and _matches(patch.match.proxy, version, metadata)
+
+
+def _matches(match: ProxyMatch | None, version: str, metadata: Mapping[str, Any]) -> bool:
     if match is None:
         return True
     pattern = match.proxy_version

@@ -23,6 +23,14 @@ kind: WorkloadEntry
 metadata: {name: vm, namespace: shop}
 spec: {address: 10.1.0.44, labels: {app: web}}
 """
+BOOTSTRAP_PATCH = """
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: f, namespace: shop}
+spec:
+  configPatches:
+  - {applyTo: BOOTSTRAP, patch: {operation: MERGE, value: {flagsPath: /patched}}}
+"""
 GATEWAY = POD.replace("name: app", "name: istio-proxy")
 
 
@@ -84,6 +92,15 @@ class TestDump:
         assert titles[-2:] == ["SECRET INFO", "ENDPOINTS INFO"]
         node = json.loads(commands.bootstrap(parse(dump), "json"))["bootstrap"]["node"]
         assert node == {"id": "sidecar~10.1.0.99~client.shop~shop.svc.cluster.local"}
+
+    @pytest.mark.parametrize(("asks", "flags"), [("true", "/patched"), ("false", None)])
+    def test_bootstrap_patches_of_a_proxy_that_asks_for_them(self, asks: str, flags: str | None) -> None:
+        asking = f"""annotations: {{proxy.istio.io/config: 'proxyMetadata: {{BOOTSTRAP_XDS_AGENT: "{asks}"}}'}}"""
+        world = built(SERVICE, POD.replace("labels:", f"{asking}, labels:"), BOOTSTRAP_PATCH)
+        dump = compile_proxy(world, proxyspec.choose(world.hub.world, "web-0")).config_dump()
+        found = json.loads(commands.bootstrap(parse(json.dumps(dump).encode()), "json"))["bootstrap"]
+        assert found.get("flagsPath") == flags
+        assert found["node"]["id"].startswith("sidecar~10.1.0.5~web-0")
 
     def test_every_route_that_a_listener_asks_for_is_there(self) -> None:
         dump = compile_proxy(built(SERVICE, ENTRY), CLIENT).config_dump()

@@ -155,6 +155,10 @@ kind: ConfigMap
 metadata: {name: istio, namespace: istio-system}
 data: {mesh: "extensionProviders: [{name: mine, envoyFileAccessLog: {path: /dev/stdout}}]"}
 """
+KNOWS = "defaultConfig: {proxyMetadata: {ISTIO_META_ENABLE_SELF_DISCOVERY: 'true'}}, extensionProviders"
+KNOWN = MESH.replace('"extensionProviders', f'"{{{KNOWS}').replace(']"}', ']}"}')
+ZONED = "{loadBalancer: {zoneAwareLbSetting: {}}}"
+ZONED_PORT = f"{{portLevelSettings: [{{port: {{number: 80}}, {ZONED[1:-1]}}}]}}"
 ASKING = policy("AuthorizationPolicy", "{action: CUSTOM, provider: {name: gone}, rules: [{}]}")
 
 
@@ -196,6 +200,14 @@ def locality(spec: str) -> str:
             rule(f"{{host: web, trafficPolicy: {locality('failoverPriority: [a]')}}}", "DestinationRule"),
             "failoverPriority: does nothing beside distribute",
         ),
+        (
+            rule(f"{{host: web, trafficPolicy: {ZONED}}}", "DestinationRule") + MESH,
+            "spec.trafficPolicy.loadBalancer.zoneAwareLbSetting: regions are ranked, and zones count in proxies with",
+        ),
+        (
+            rule(f"{{host: web, subsets: [{{name: a, trafficPolicy: {ZONED_PORT}}}]}}", "DestinationRule") + MESH,
+            "spec.subsets[0].trafficPolicy.portLevelSettings[0].loadBalancer.zoneAwareLbSetting: regions are ranked",
+        ),
     ],
 )
 def test_what_another_setting_makes_idle_is_told(text: str, words: str) -> None:
@@ -213,6 +225,9 @@ def test_what_another_setting_makes_idle_is_told(text: str, words: str) -> None:
         telemetry("{accessLogging: [{providers: [{name: elsewhere}]}]}"),
         ASKING,
         rule(f"{{host: web, trafficPolicy: {locality('enabled: true')}}}", "DestinationRule"),
+        rule(f"{{host: web, trafficPolicy: {ZONED}}}", "DestinationRule"),
+        rule(f"{{host: web, trafficPolicy: {ZONED.replace('{}', '{enabled: false}')}}}", "DestinationRule") + MESH,
+        rule(f"{{host: web, trafficPolicy: {ZONED}}}", "DestinationRule") + KNOWN,
     ],
 )
 def test_of_settings_that_all_count_nothing_is_said(text: str) -> None:

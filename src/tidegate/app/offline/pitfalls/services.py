@@ -3,16 +3,17 @@
 from collections.abc import Iterator, Mapping
 
 from tidegate.answer.pods import PodFacts, pod_facts
-from tidegate.api.networking import ClientTLSSettingsMode, DestinationRule
+from tidegate.api.networking import ClientTLSSettingsMode, DestinationRule, PortTrafficPolicy, TrafficPolicy
 from tidegate.api.objects import Object, Ref
 from tidegate.app.diagnosis.advice import in_subset
 from tidegate.app.offline.pitfalls.looking import Pitfall, declared, kind, rule_for
-from tidegate.app.offline.world import Offline
+from tidegate.app.offline.world import MESH, Offline
 from tidegate.registry.model import Port, Protocol, Registry, Resolution, Service
 from tidegate.scope import choice
 from tidegate.snapshot.world import World
 
 _HTTPS = 443
+_KNOWS_PEERS = "ISTIO_META_ENABLE_SELF_DISCOVERY"
 
 
 def judge(offline: Offline) -> Iterator[Pitfall]:
@@ -28,6 +29,8 @@ def judge(offline: Offline) -> Iterator[Pitfall]:
     for rule in world.destination_rules.values():
         yield from _empty_subsets(world, rule)
         yield from _idle_priorities(rule)
+        if offline.place(MESH) is not None:
+            yield from _idle_zones(world, rule)
 
 
 def _closed(world: World, facts: Mapping[Ref, PodFacts], service: Service, ref: Ref) -> Iterator[Pitfall]:
@@ -100,3 +103,25 @@ def _idle_priorities(rule: Object[DestinationRule]) -> Iterator[Pitfall]:
         if setting is not None and setting.distribute and setting.failover_priority:
             at = f"{field}.loadBalancer.localityLbSetting.failoverPriority"
             yield rule.ref, at, "does nothing beside distribute, by which every locality has its share"
+
+
+def _idle_zones(world: World, rule: Object[DestinationRule]) -> Iterator[Pitfall]:
+    """Zones of which proxies know nothing, by the defaults of a mesh that is among the manifests."""
+    mesh = world.mesh.default_config
+    if mesh is not None and mesh.proxy_metadata.get(_KNOWS_PEERS, "").lower() in ("true", "1"):
+        return
+    for field, policy in _policies(rule):
+        setting = policy.load_balancer.zone_aware_lb_setting if policy.load_balancer is not None else None
+        if setting is not None and setting.enabled is not False:
+            text = f"regions are ranked, and zones count in proxies with {_KNOWS_PEERS}=true alone: set it in "
+            yield rule.ref, f"{field}.loadBalancer.zoneAwareLbSetting", text + "the mesh's defaultConfig.proxyMetadata"
+
+
+def _policies(rule: Object[DestinationRule]) -> Iterator[tuple[str, TrafficPolicy | PortTrafficPolicy]]:
+    """Every traffic policy of a rule, by its field."""
+    subsets = ((f"spec.subsets[{n}].trafficPolicy", each.traffic_policy) for n, each in enumerate(rule.spec.subsets))
+    for field, policy in (("spec.trafficPolicy", rule.spec.traffic_policy), *subsets):
+        if policy is not None:
+            yield field, policy
+            for number, level in enumerate(policy.port_level_settings):
+                yield f"{field}.portLevelSettings[{number}]", level
