@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.protobuf import json_format
 
 from tests.envoy.running import PATIENCE, running
+from tests.envoy.shops import bootstrap
 from tests.worlds import Shop, entry, mesh, policy, sidecar
-from tidegate.envoy import protos
-from tidegate.envoy.resource import CLUSTER
 
 pytestmark = pytest.mark.envoy
 
@@ -43,20 +41,6 @@ def site() -> Iterator[int]:
     server.server_close()
 
 
-def bootstrap(shop: Shop, port: int) -> dict[str, Any]:
-    """The listener of the port with its routes inside, and the clusters that need no endpoints from elsewhere."""
-    listener = shop.listener(f"{BIND}_{port}")
-    for chain in listener.filter_chains:
-        manager = protos.HttpConnectionManager()
-        if chain.filters[0].typed_config.Unpack(manager):
-            manager.route_config.CopyFrom(shop.route(str(port)))
-            chain.filters[0].typed_config.Pack(manager)
-    made = (protos.Cluster.FromString(r.body) for r in shop.view.resources[CLUSTER].values())
-    clusters = [each for each in made if not each.HasField("eds_cluster_config")]
-    found = {"listeners": [listener], "clusters": clusters}
-    return {"static_resources": {k: [json_format.MessageToDict(m) for m in each] for k, each in found.items()}}
-
-
 @pytest.fixture
 def proxied(tmp_path: Path, site: int, request: pytest.FixtureRequest) -> Iterator[int]:
     own = {
@@ -66,7 +50,7 @@ def proxied(tmp_path: Path, site: int, request: pytest.FixtureRequest) -> Iterat
         "captureMode": "NONE",
     }
     shop = Shop(*request.param(site), sidecar("shop/s", own))
-    with running(bootstrap(shop, site), tmp_path, [site], BIND):
+    with running(bootstrap(shop, BIND, site), tmp_path, [site], BIND):
         yield site
 
 

@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 from tests.envoy.running import HERE, PATIENCE, running
+from tests.envoy.shops import bootstrap
 from tests.worlds import Shop, entry, made, mesh, sidecar
-from tidegate.envoy import protos
-from tidegate.envoy.resource import CLUSTER
 from tidegate.scope.proxy import SpanSettings
 
 pytestmark = pytest.mark.envoy
@@ -75,19 +73,6 @@ def server() -> Iterator[Server]:
     made_server.server_close()
 
 
-def bootstrap(shop: Shop, port: int) -> dict[str, Any]:
-    listener = shop.listener(f"{BIND}_{port}")
-    for chain in listener.filter_chains:
-        manager = protos.HttpConnectionManager()
-        if chain.filters[0].typed_config.Unpack(manager):
-            manager.route_config.CopyFrom(shop.route(str(port)))
-            chain.filters[0].typed_config.Pack(manager)
-    clusters = (protos.Cluster.FromString(r.body) for r in shop.view.resources[CLUSTER].values())
-    found = {"listeners": [listener], "clusters": [c for c in clusters if not c.HasField("eds_cluster_config")]}
-    static = {k: [json_format.MessageToDict(m) for m in each] for k, each in found.items()}
-    return {"node": {"id": "client-0.shop", "cluster": "client.shop"}, "static_resources": static}
-
-
 def of(port: int, provider: dict[str, Any], **tracing: Any) -> Shop:
     """A client that reaches the application through its proxy, and whose mesh has one provider."""
     here = {"resolution": "DNS", "endpoints": [{"address": "localhost"}]}
@@ -136,7 +121,7 @@ def test_zipkin(server: Server, tmp_path: Path) -> None:
     tags = {"user": {"header": {"name": "x-user"}}, "stage": {"literal": {"value": "test"}}}
     provider = {"zipkin": {"timeout": "3s", "headers": [{"name": "x-key", "value": "k"}]}}
     shop = of(port, provider, randomSamplingPercentage=100, customTags=tags)
-    with running(bootstrap(shop, port), tmp_path, [port], BIND):
+    with running(bootstrap(shop, BIND, port), tmp_path, [port], BIND):
         seen = ask(port, REQUESTS)
         path, headers, body = spans_posted(server)[0]
     assert path == "/api/v2/spans" and headers["x-key"] == "k" and headers["host"] == "collector.example"
@@ -150,7 +135,7 @@ def test_zipkin(server: Server, tmp_path: Path) -> None:
 def test_opentelemetry(server: Server, tmp_path: Path) -> None:
     port = server.server_address[1]
     shop = of(port, {"opentelemetry": {"http": {"path": "/v1/traces"}}}, randomSamplingPercentage=100)
-    with running(bootstrap(shop, port), tmp_path, [port], BIND):
+    with running(bootstrap(shop, BIND, port), tmp_path, [port], BIND):
         seen = ask(port, REQUESTS)
         path, _, body = spans_posted(server)[0]
     assert path == "/v1/traces"
@@ -165,6 +150,6 @@ def test_nothing_is_sampled_at_zero(server: Server, tmp_path: Path) -> None:
     """Traces are passed on all the same, as not sampled."""
     port = server.server_address[1]
     shop = of(port, {"zipkin": {}}, randomSamplingPercentage=0)
-    with running(bootstrap(shop, port), tmp_path, [port], BIND):
+    with running(bootstrap(shop, BIND, port), tmp_path, [port], BIND):
         seen = ask(port, REQUESTS)
     assert {each["x-b3-sampled"] for each in seen} == {"0"} and not server.posted

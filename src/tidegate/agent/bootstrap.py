@@ -9,6 +9,7 @@ import msgspec
 
 from tidegate import __version__
 from tidegate.agent.settings import Settings
+from tidegate.kit import peers
 from tidegate.kit.bootstraps import ASKS
 
 _TYPE = "type.googleapis.com/envoy."
@@ -35,8 +36,6 @@ INCLUDED_PREFIXES = (
 OPEN_CONNECTIONS = r"listener\.[0-9a-f._\[\]]+_[0-9]+\.downstream_cx_active"
 """A listener's open connections, in all and not by worker: the drain waits for them."""
 
-PEERS = "local_cluster"
-"""Cluster of the workloads that this Envoy is one of, as Istio names it."""
 
 _CLUSTER_STATS = (
     "assignment_|bind_errors|circuit_breakers|default\\.|external\\.|http1\\.|http2\\.|http3\\.|init_fetch|internal\\.|"
@@ -93,7 +92,7 @@ def _locality(text: str) -> dict[str, str]:
 def _cluster_manager(settings: Settings) -> dict[str, Any]:
     manager: dict[str, Any] = {}
     if settings.knows_peers:
-        manager["local_cluster_name"] = PEERS
+        manager["local_cluster_name"] = peers.CLUSTER
     if settings.outlier_log_path:
         manager["outlier_detection"] = {"event_log_path": settings.outlier_log_path}
     return {"cluster_manager": manager} if manager else {}
@@ -136,10 +135,10 @@ def _peers() -> dict[str, Any]:
     """Nothing is sent to it: Envoy learns from its endpoints how its peers are spread over zones."""
     source = {"ads": {}, "resource_api_version": "V3"}
     return {
-        "name": PEERS,
+        "name": peers.CLUSTER,
         "type": "EDS",
         "connect_timeout": "1s",
-        "eds_cluster_config": {"eds_config": source, "service_name": PEERS},
+        "eds_cluster_config": {"eds_config": source, "service_name": peers.CLUSTER},
     }
 
 

@@ -15,7 +15,7 @@ from tidegate.agent import proxyconfig
 from tidegate.agent.settings import PROXY_ID, InterceptionMode, Network, Ports, ProxyType, Settings
 from tidegate.agent.unheeded import unheeded
 from tidegate.api.fields import Duration
-from tidegate.kit import hostport
+from tidegate.kit import hostport, peers
 from tidegate.kit.bootstraps import ASKS, is_true
 from tidegate.kit.errors import TidegateError
 
@@ -92,7 +92,7 @@ def told(flags: Flags, environment: Mapping[str, str], machine: Machine) -> Told
     """
     config = proxyconfig.read(_configurations(environment, machine))
     given = {**config.typed.proxy_metadata, **environment}
-    if _true(given.get("DISABLE_ENVOY", "")):
+    if is_true(given.get("DISABLE_ENVOY", "")):
         raise TidegateError(
             "DISABLE_ENVOY=true: gRPC applications without Envoy (template grpc-agent) are not served by this agent; "
             "inject them with the template sidecar"
@@ -104,7 +104,7 @@ def told(flags: Flags, environment: Mapping[str, str], machine: Machine) -> Told
         notes.append(f"Envoy logs to {settings.log_file}: another user's standard output cannot be opened")
     if settings.knows_peers and not settings.locality:
         notes.append(
-            "ISTIO_META_ENABLE_SELF_DISCOVERY without effect: no label of the Pod says where it is; set "
+            f"ISTIO_META_{peers.ASKS} without effect: no label of the Pod says where it is; set "
             "topology.istio.io/locality (region.zone)"
         )
     return Told(settings, tuple(notes), config.typed.binary_path, dict(given))
@@ -227,7 +227,7 @@ class _Reader:
         """How long a drain takes: ProxyConfig's time, or as long as there are connections."""
         config = self._config
         times: dict[str, Any] = {"envoy_drain_seconds": max(1, round(_seconds(config.drain_duration, 45)))}
-        if not _true(self._given.get("EXIT_ON_ZERO_ACTIVE_CONNECTIONS", "")):
+        if not is_true(self._given.get("EXIT_ON_ZERO_ACTIVE_CONNECTIONS", "")):
             return {**times, "drain_seconds": _seconds(config.termination_drain_duration, 5)}
         least = self._given.get("MINIMUM_DRAIN_DURATION") or _MINIMUM_DRAIN
         try:
@@ -289,10 +289,6 @@ def _maps(given: Mapping[str, str]) -> Iterator[dict[str, Any]]:
             raise TidegateError(f"{name}: expected a JSON object: {error}") from None
         short = name.removeprefix(_META_JSON)
         yield {short: found} if short in _MAPS else found
-
-
-def _true(text: str) -> bool:
-    return text.lower() in ("1", "t", "true")
 
 
 def _seconds(duration: Duration | None, default: float) -> float:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from tidegate.kit import peers
 from tidegate.kit.hostport import HostPort
 from tidegate.registry import topology
 
@@ -121,7 +122,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def knows_peers(self) -> bool:
         """Envoy has a cluster of the workloads that it is one of, for zone-aware routing: node metadata
         ENABLE_SELF_DISCOVERY, as Istio has it."""
-        return str(self.metadata.get("ENABLE_SELF_DISCOVERY", "")).lower() in ("true", "1")
+        return peers.asked_for(self.metadata)
 
     @property
     def locality(self) -> str:

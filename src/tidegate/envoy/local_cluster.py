@@ -11,11 +11,11 @@ from tidegate.envoy import endpoints
 from tidegate.envoy.inputs import PeersInput
 from tidegate.envoy.locality import parts
 from tidegate.envoy.resource import Resource
+from tidegate.kit.peers import CLUSTER
 from tidegate.registry.model import Endpoint, Health, Labels, ServiceTarget
 from tidegate.scope.proxy import Proxy
 from tidegate.snapshot.world import World
 
-NAME = "local_cluster"
 _REVISIONS = ("pod-template-hash", "rollouts-pod-template-hash")
 """Labels of the Pods of one ReplicaSet, or of one revision of an Argo Rollout."""
 
@@ -29,7 +29,7 @@ def gather(world: World, proxy: Proxy, targets: Sequence[ServiceTarget]) -> Peer
 
 
 def build(given: PeersInput) -> Resource:
-    return endpoints.of_peers(given, NAME)
+    return endpoints.of_peers(given, CLUSTER)
 
 
 def _peers(world: World, proxy: Proxy, target: ServiceTarget) -> Iterator[Endpoint]:

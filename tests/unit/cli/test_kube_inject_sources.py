@@ -11,18 +11,10 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from tests.unit.cli.test_injection_commands import WEB
 from tidegate.cli.main import cli
 from tidegate.kit.errors import TidegateError
 
-WEB = """\
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web, namespace: shop}
-spec:
-  template:
-    metadata: {labels: {app: web}, annotations: {traffic.sidecar.istio.io/excludeOutboundIPRanges: 10.96.0.0/16}}
-    spec: {containers: [{name: app, image: app}]}
-"""
 TEMPLATE = """\
 metadata:
   labels: {from: "{{ .Values.global.tag }}-{{ .MeshConfig.trustDomain }}-{{ .Revision }}"}

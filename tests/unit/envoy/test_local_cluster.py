@@ -6,11 +6,12 @@ import pytest
 
 from tests.worlds import made, pod, service, world
 from tidegate.app.discovery.proxies import Node, make_kind, make_proxy, read_metadata
-from tidegate.envoy import local_cluster, protos
+from tidegate.envoy import protos
 from tidegate.envoy.cache import Builders
 from tidegate.envoy.defaults import slices
 from tidegate.envoy.resource import ENDPOINT
 from tidegate.envoy.view import build_own, own_input
+from tidegate.kit import peers
 
 APP = {"app": "web", "pod-template-hash": "5d", "service.istio.io/workload-name": "web"}
 ASKS = {"ENABLE_SELF_DISCOVERY": "true"}
@@ -41,7 +42,7 @@ def peers_of(*pods: Any, asks: dict[str, str] = ASKS, router: bool = False) -> A
     )
     proxy = make_proxy(given, node, lambda n, w: make_kind(given, n, w, frozenset(), False))
     own = build_own(own_input(given, proxy, slices(given.mesh, given.domain)), Builders())
-    found = own.resources[ENDPOINT].get(local_cluster.NAME)
+    found = own.resources[ENDPOINT].get(peers.CLUSTER)
     return protos.ClusterLoadAssignment.FromString(found.body) if found is not None else None
 
 

@@ -11,6 +11,7 @@ from tidegate.api.mesh import Topology as MeshTopology
 from tidegate.api.objects import Ref
 from tidegate.api.walk import walk
 from tidegate.envoy.contribution import destinations
+from tidegate.kit import peers
 from tidegate.registry.model import Workload
 from tidegate.scope import gateways
 from tidegate.scope.connections import connection_settings
@@ -81,7 +82,7 @@ def read_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
         "proxy_config": _proxy_config(config),
         "topology": _topology(config),
         "unprivileged": _true(metadata.get("UNPRIVILEGED_POD")),
-        "asks_for_peers": _true(metadata.get("ENABLE_SELF_DISCOVERY")),
+        "asks_for_peers": peers.asked_for(metadata),
     }
 
 

@@ -11,10 +11,9 @@ from tidegate.app.offline.config_dump import PARTS, content, dumped
 from tidegate.app.offline.proxyspec import ProxySpec, placed
 from tidegate.app.offline.world import Offline
 from tidegate.dump.read import BOOTSTRAP, ECDS, SECRETS
-from tidegate.envoy import local_cluster
 from tidegate.envoy.resource import SECRET, Decision, Origin, Resource
 from tidegate.envoy.view import ProxyView
-from tidegate.kit import bootstraps
+from tidegate.kit import bootstraps, peers
 from tidegate.registry.model import Workload
 from tidegate.scope.proxy import Proxy
 from tidegate.snapshot.state import Snapshot
@@ -74,7 +73,7 @@ class Compiled(msgspec.Struct, frozen=True):
         patches = self.view.get(bootstraps.TYPE_URL, bootstraps.NAME)
         found = content(bootstraps.TYPE_URL, patches) if patches is not None else {}
         if self.proxy.asks_for_peers:
-            manager = {**found.get("clusterManager", {}), "localClusterName": local_cluster.NAME}
+            manager = {**found.get("clusterManager", {}), "localClusterName": peers.CLUSTER}
             found = {**found, "clusterManager": manager}
         return {**found, "node": {**found.get("node", {}), "id": self._node_id}}
 

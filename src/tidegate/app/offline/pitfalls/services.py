@@ -8,12 +8,13 @@ from tidegate.api.objects import Object, Ref
 from tidegate.app.diagnosis.advice import in_subset
 from tidegate.app.offline.pitfalls.looking import Pitfall, declared, kind, rule_for
 from tidegate.app.offline.world import MESH, Offline
+from tidegate.kit import peers
 from tidegate.registry.model import Port, Protocol, Registry, Resolution, Service
 from tidegate.scope import choice
 from tidegate.snapshot.world import World
 
 _HTTPS = 443
-_KNOWS_PEERS = "ISTIO_META_ENABLE_SELF_DISCOVERY"
+_KNOWS_PEERS = f"ISTIO_META_{peers.ASKS}"
 
 
 def judge(offline: Offline) -> Iterator[Pitfall]:
@@ -108,7 +109,8 @@ def _idle_priorities(rule: Object[DestinationRule]) -> Iterator[Pitfall]:
 def _idle_zones(world: World, rule: Object[DestinationRule]) -> Iterator[Pitfall]:
     """Zones of which proxies know nothing, by the defaults of a mesh that is among the manifests."""
     mesh = world.mesh.default_config
-    if mesh is not None and mesh.proxy_metadata.get(_KNOWS_PEERS, "").lower() in ("true", "1"):
+    told = mesh.proxy_metadata if mesh is not None else {}
+    if peers.asked_for({peers.ASKS: told.get(_KNOWS_PEERS, "")}):
         return
     for field, policy in _policies(rule):
         setting = policy.load_balancer.zone_aware_lb_setting if policy.load_balancer is not None else None
