@@ -340,7 +340,8 @@ async def test_a_control_plane_that_may_not_be_believed(pod: Pod, plane: Network
 
 IPV6_PROBE = """
 import asyncio, json
-from tidegate.agent.appprobes import VARIABLE, AppProbes, parse
+from tidegate.agent.appprobes import AppProbes, parse
+from tidegate.kit.injected import PROBES
 async def main():
     peers = asyncio.Queue()
     def serve(_, writer):
@@ -348,7 +349,7 @@ async def main():
         writer.close()
     server = await asyncio.start_server(serve, "fd00::7", 9300)
     told = json.dumps({"/app-health/a/livez": {"tcpSocket": {"port": 9300}}})
-    await AppProbes(parse({VARIABLE: told}), "fd00::7").answer("/app-health/a/livez")
+    await AppProbes(parse({PROBES: told}), "fd00::7").answer("/app-health/a/livez")
     print(await asyncio.wait_for(peers.get(), 10))
 asyncio.run(main())
 """

@@ -19,8 +19,8 @@ import msgspec
 
 from tidegate.agent.http import Response
 from tidegate.kit.errors import TidegateError
+from tidegate.kit.injected import PROBES
 
-VARIABLE = "ISTIO_KUBE_APP_PROBERS"
 LOCALHOST = "REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION"
 SOURCE = {4: "127.0.0.6", 6: "::6"}
 """The address that the packet rules let pass to the application."""
@@ -213,13 +213,13 @@ async def _closed(writer: asyncio.StreamWriter) -> None:
 
 def parse(environment: Mapping[str, str]) -> dict[str, Probe]:
     """The probes that injection wrote into the environment. Raises TidegateError for what is none."""
-    text = environment.get(VARIABLE, "")
+    text = environment.get(PROBES, "")
     if not text:
         return {}
     try:
         found: Any = msgspec.json.decode(text, type=dict[str, Probe])
     except msgspec.MsgspecError as error:
-        raise TidegateError(f"{VARIABLE}: expected probes by path, as injection writes them: {error}") from error
+        raise TidegateError(f"{PROBES}: expected probes by path, as injection writes them: {error}") from error
     return dict(found)
 
 

@@ -9,12 +9,10 @@ import msgspec
 from tidegate.agent.exposition import Part, is_open_metrics, negotiated
 from tidegate.agent.http import Client, Request, UpstreamHttpError
 from tidegate.kit.errors import TidegateError
+from tidegate.kit.injected import PROXY_PORTS, SCRAPES
 
 log = logging.getLogger(__name__)
 
-VARIABLE = "ISTIO_PROMETHEUS_ANNOTATIONS"
-RESERVED = (15000, 15001, 15004, 15006, 15008, 15020, 15021, 15053, 15090)
-"""The proxy's ports, by Istio: asking the agent for its own would never end."""
 TIMEOUT_HEADER = "x-prometheus-scrape-timeout-seconds"
 DEFAULT_SECONDS, LONGEST_SECONDS = 10.0, 60.0
 _SHARE = 0.9
@@ -93,20 +91,20 @@ def targets(environment: Mapping[str, str], own_port: int) -> tuple[Target, ...]
 
     Raises TidegateError for what cannot be asked.
     """
-    text = environment.get(VARIABLE, "")
+    text = environment.get(SCRAPES, "")
     if not text:
         return ()
     try:
         told = msgspec.json.decode(text, type=_Told, strict=False)
     except msgspec.MsgspecError as error:
-        raise TidegateError(f"{VARIABLE}: expected scrape, port and path as injection writes them: {error}") from error
+        raise TidegateError(f"{SCRAPES}: expected scrape, port and path as injection writes them: {error}") from error
     if told.scrape.lower() == "false":
         return ()
     found = tuple(_target(each) for each in told.targets or (told,))
     for each in found:
-        if each.port in {*RESERVED, own_port}:
+        if each.port in {*PROXY_PORTS, own_port}:
             raise TidegateError(
-                f"{VARIABLE}: port {each.port} is the proxy's own; expected the application's: "
+                f"{SCRAPES}: port {each.port} is the proxy's own; expected the application's: "
                 "correct the annotation prometheus.io/port or prometheus.istio.io/scrape-targets"
             )
     return found
@@ -115,5 +113,5 @@ def targets(environment: Mapping[str, str], own_port: int) -> tuple[Target, ...]
 def _target(told: _Told) -> Target:
     port, path = told.port or "80", told.path or "/metrics"
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) <= 65535):
-        raise TidegateError(f"{VARIABLE}: port {told.port!r}: expected a number from 1 to 65535")
+        raise TidegateError(f"{SCRAPES}: port {told.port!r}: expected a number from 1 to 65535")
     return Target(int(port), path if path.startswith("/") else f"/{path}")

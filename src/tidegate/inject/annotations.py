@@ -8,6 +8,7 @@ from typing import Any
 from tidegate.inject.settings import Json
 from tidegate.kit.addresses import network
 from tidegate.kit.errors import FieldError
+from tidegate.kit.injected import PROXY_PORTS
 
 STATUS = "sidecar.istio.io/status"
 OVERRIDES = "proxy.istio.io/overrides"
@@ -25,8 +26,6 @@ TRAFFIC = "traffic.sidecar.istio.io/"
 VIRTUAL_INTERFACES = "istio.io/reroute-virtual-interfaces"
 USER_VOLUME, USER_MOUNT = "sidecar.istio.io/userVolume", "sidecar.istio.io/userVolumeMount"
 
-RESERVED_PORTS = (15000, 15001, 15004, 15006, 15008, 15020, 15021, 15053, 15090)
-"""Ports of the proxy itself: no application's metrics are there."""
 _INTERFACE = re.compile(r"[a-zA-Z][a-zA-Z0-9_.\-]{0,14}")
 _QUANTITY = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+|[numkMGTPE]|[KMGTPE]i)?")
 
@@ -85,15 +84,15 @@ def _targets(value: str) -> str:
         port = part.partition(":")[0]
         if not _is_port(port, least=1):
             return f"expected port:path pairs separated by commas, as 8080:/metrics; {part!r} is none"
-        if int(port) in RESERVED_PORTS:
+        if int(port) in PROXY_PORTS:
             return f"port {port} is the proxy's own; expected ports of the application"
     return ""
 
 
 def scraped_port(value: str) -> str:
     """What was expected of a port of the application's, when the value is not that; else ""."""
-    own = ", ".join(str(port) for port in RESERVED_PORTS)
-    right = _is_port(value, least=1) and int(value) not in RESERVED_PORTS
+    own = ", ".join(str(port) for port in PROXY_PORTS)
+    right = _is_port(value, least=1) and int(value) not in PROXY_PORTS
     return "" if right else f"expected a port of the application from 1 to 65535, none of the proxy's ({own})"
 
 

@@ -9,6 +9,7 @@ from tidegate.inject.context import PROXY, Context
 from tidegate.inject.overlay import overlay
 from tidegate.inject.settings import Json
 from tidegate.inject.sidecar import INIT, VALIDATION
+from tidegate.kit import injected
 
 PARTS = ("containers", "initContainers")
 
@@ -167,7 +168,7 @@ def _with_metrics(pod: Json, context: Context) -> Json:
     said = scrapes.of_pod(context)
     if said is not None:
         if said:
-            pod = _with_variables(pod, {scrapes.VARIABLE: json.dumps(said, separators=(",", ":"))})
+            pod = _with_variables(pod, {injected.SCRAPES: json.dumps(said, separators=(",", ":"))})
         meta = pod.get("metadata") or {}
         led = scrapes.led(meta.get("annotations") or {}, context.agent_port)
         pod = {**pod, "metadata": {**meta, "annotations": led}}
@@ -193,7 +194,7 @@ def _with_probes(pod: Json, context: Context) -> Json:
         return pod
     spec, told = probes.rewritten(pod["spec"], int(port))
     pod = {**pod, "spec": spec}
-    return _with_variables(pod, {probes.PROBERS: json.dumps(told, separators=(",", ":"))}) if told else pod
+    return _with_variables(pod, {injected.PROBES: json.dumps(told, separators=(",", ":"))}) if told else pod
 
 
 _REWRITE_SETTING = "sidecarInjectorWebhook.rewriteAppHTTPProbe"

@@ -17,6 +17,7 @@ from tidegate.inject.settings import Json, Settings
 from tidegate.inject.sidecar import sidecar
 from tidegate.inject.workloads import Workload
 from tidegate.kit.errors import FieldError
+from tidegate.kit.injected import PROBES, SCRAPES
 
 SHIPPED: dict[str, Callable[[Context], Json]] = {
     "sidecar": sidecar,
@@ -125,10 +126,10 @@ def stripped(pod: Json) -> Json:
         return pod
     spec = dict(pod.get("spec") or {})
     variables = finish.proxy_variables(pod)
-    spec = probes.restored(spec, variables.get(probes.PROBERS, ""))
+    spec = probes.restored(spec, variables.get(PROBES, ""))
     for part in finish.PARTS:
         spec = _without(spec, part, _list(told, part), _list(overrides, part))
-    given = scrapes.restored(given, variables.get(scrapes.VARIABLE, ""))
+    given = scrapes.restored(given, variables.get(SCRAPES, ""))
     return {**pod, "metadata": {**meta, "annotations": given}, "spec": spec}
 
 

@@ -10,7 +10,6 @@ from typing import Any
 from tidegate.inject.context import PROXY
 from tidegate.inject.settings import Json
 
-PROBERS = "ISTIO_KUBE_APP_PROBERS"
 _PROBES = {"livenessProbe": "livez", "readinessProbe": "readyz", "startupProbe": "startupz"}
 _HOOKS = {"postStart": "poststartz", "preStop": "prestopz"}
 _HANDLERS = ("httpGet", "tcpSocket", "grpc")

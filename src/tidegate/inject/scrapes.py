@@ -13,7 +13,6 @@ from tidegate.inject.context import Context
 from tidegate.inject.settings import Json
 from tidegate.kit.errors import FieldError
 
-VARIABLE = "ISTIO_PROMETHEUS_ANNOTATIONS"
 PATH = "/stats/prometheus"
 """Where the agent answers scrapes."""
 SECURE_VARIABLE, SECURE_PORT = "ENVOY_SECURE_MERGED_METRICS_PORT", "prometheus.istio.io/secure-port"

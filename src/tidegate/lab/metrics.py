@@ -4,6 +4,7 @@ import json
 
 from tidegate.api import meshconfig
 from tidegate.inject import scrapes
+from tidegate.kit import injected
 from tidegate.kit.errors import TidegateError
 from tidegate.lab.spec import Workload
 from tidegate.store.client import KubeStore
@@ -26,4 +27,4 @@ async def merges(store: KubeStore) -> bool:
 def environment(workload: Workload, *, merged: bool) -> dict[str, str]:
     """The agent's variable; nothing for an application that tells no statistics, and for a gateway."""
     told = scrapes.told(workload.annotations, merges=merged, port=_AGENT_PORT)
-    return {scrapes.VARIABLE: json.dumps(told)} if told and not workload.is_gateway else {}
+    return {injected.SCRAPES: json.dumps(told)} if told and not workload.is_gateway else {}

@@ -10,12 +10,13 @@ from typing import Any
 import grpc
 import pytest
 
-from tidegate.agent.appprobes import LOCALHOST, VARIABLE, AppProbes, address_of, parse
+from tidegate.agent.appprobes import LOCALHOST, AppProbes, address_of, parse
 from tidegate.kit.errors import TidegateError
+from tidegate.kit.injected import PROBES
 
 
 def probes(told: object) -> AppProbes:
-    return AppProbes(parse({VARIABLE: json.dumps(told)}), "127.0.0.1")
+    return AppProbes(parse({PROBES: json.dumps(told)}), "127.0.0.1")
 
 
 @asynccontextmanager
@@ -149,7 +150,7 @@ def test_without_rules_for_ipv6_a_probe_comes_from_any_of_its_addresses() -> Non
         except OSError as error:
             pytest.skip(f"no IPv6 here: {error}")
         async with server:
-            told = {VARIABLE: json.dumps({"/app-health/a/livez": {"tcpSocket": {"port": port_of(server)}}})}
+            told = {PROBES: json.dumps({"/app-health/a/livez": {"tcpSocket": {"port": port_of(server)}}})}
             status = (await AppProbes(parse(told), "::1").answer("/app-health/a/livez")).status
             await asyncio.wait_for(seen.wait(), 10)
         return status, peers
@@ -166,8 +167,8 @@ def test_an_unknown_probe_is_not_found() -> None:
 
 
 def test_what_is_no_probe_is_refused() -> None:
-    with pytest.raises(TidegateError, match=VARIABLE):
-        parse({VARIABLE: '{"/app-health/web/livez": {"httpGet": {"port": [80]}}}'})
+    with pytest.raises(TidegateError, match=PROBES):
+        parse({PROBES: '{"/app-health/web/livez": {"httpGet": {"port": [80]}}}'})
 
 
 def test_a_port_that_the_container_has_not_is_named() -> None:

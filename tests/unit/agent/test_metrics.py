@@ -12,8 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families as text_form
 from tidegate.agent.exposition import OPEN_METRICS, TEXT, Part, Translator, negotiated, rendered, whole_lines
 from tidegate.agent.http import Client, Request, Response, UpstreamHttpError, serve_connection
 from tidegate.agent.metrics import Metrics
-from tidegate.agent.scrape import VARIABLE, Applications, Target, seconds_of, targets
+from tidegate.agent.scrape import Applications, Target, seconds_of, targets
 from tidegate.kit.errors import TidegateError
+from tidegate.kit.injected import SCRAPES
 
 ENVOY = (
     "# TYPE envoy_cluster_upstream_rq_total counter\n"
@@ -208,7 +209,7 @@ def test_the_askers_time(given: str, seconds: float) -> None:
     ],
 )
 def test_what_injection_told(told: Any, found: tuple[Target, ...]) -> None:
-    assert targets({} if told is None else {VARIABLE: json.dumps(told)}, 15020) == found
+    assert targets({} if told is None else {SCRAPES: json.dumps(told)}, 15020) == found
 
 
 @pytest.mark.parametrize(
@@ -223,7 +224,7 @@ def test_what_injection_told(told: Any, found: tuple[Target, ...]) -> None:
 )
 def test_what_cannot_be_asked_is_told(text: str, reason: str) -> None:
     with pytest.raises(TidegateError, match=reason):
-        targets({VARIABLE: text}, 16020)
+        targets({SCRAPES: text}, 16020)
 
 
 async def test_an_encoding_that_nobody_asked_for(serve: Serve) -> None:

@@ -8,6 +8,7 @@ from tests.unit.inject.pods import container, injected, pod, variables
 from tidegate.inject import scrapes
 from tidegate.inject.errors import InjectionError
 from tidegate.inject.settings import Json, settings
+from tidegate.kit.injected import SCRAPES
 
 LED = {"prometheus.io/scrape": "true", "prometheus.io/port": "15020", "prometheus.io/path": "/stats/prometheus"}
 
@@ -18,7 +19,7 @@ def annotations(given: Json) -> Json:
 
 
 def told(given: Json) -> Json:
-    found: Json = json.loads(variables(given)[scrapes.VARIABLE])
+    found: Json = json.loads(variables(given)[SCRAPES])
     return found
 
 
@@ -43,7 +44,7 @@ def test_every_spelling_that_a_scraper_knows_is_replaced() -> None:
 def test_a_pod_that_wants_no_scrapes_gets_none(name: str) -> None:
     made = injected(pod({name: "false", "prometheus.io/port": "15090"})).pod
     assert annotations(made) == {name: "false", "prometheus.io/port": "15090"}
-    assert scrapes.VARIABLE not in variables(made)
+    assert SCRAPES not in variables(made)
 
 
 def test_targets_are_told_each_by_each() -> None:
@@ -82,7 +83,7 @@ def test_a_port_with_mutual_tls_is_told_to_scrapers() -> None:
 )
 def test_what_is_led_is_led_back(given: Json) -> None:
     once = injected(pod(given)).pod
-    text = variables(once).get(scrapes.VARIABLE, "")
+    text = variables(once).get(SCRAPES, "")
     assert scrapes.restored(annotations(once), text) == given
     assert injected(once).pod == once
 
